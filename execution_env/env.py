@@ -1,0 +1,254 @@
+"""One order at a time: the Gymnasium environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from operator import index
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.error import InvalidAction, ResetNeeded
+from numpy.typing import ArrayLike, NDArray
+
+from execution_env.batch import Batch
+from execution_env.market import BLOCK, DayStream, numbered_days
+from execution_env.rendering import Recorder
+from execution_env.scenario import Scenario
+from execution_env.scenario_file import load_scenario
+from execution_env.validation import choice
+
+INFO = ("full", "none")
+
+
+def out_of_range(action: object, space: gym.Space[Any], where: str = "") -> InvalidAction:
+    """The error for an action outside its space."""
+    if isinstance(space, gym.spaces.Discrete):
+        right = f"must be a whole number from 0 to {space.n - 1}, an index into the allocation grid"
+    else:
+        assert isinstance(space, gym.spaces.MultiDiscrete)
+        right = f"must be {space.shape[0]} whole numbers of lots, each from 0 to {space.nvec[0] - 1}"
+    return InvalidAction(f"action{where} = {action}: {right}.")
+
+
+class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
+    """Fill a parent order over B buckets by splitting postings among K execution algos.
+
+    ## Description
+    A parent order of n lots is to be filled within B time buckets. In every bucket some of the
+    remaining lots may be posted, split among K algos that differ in cost and fill rate. Fill
+    rates are hidden; the trader has predictions, and corrects them by what filled. The cumulative
+    fill should stay inside an envelope around a TWAP or VWAP schedule, a participation rate limits
+    how much can be posted, and what is left at the end is charged at a high price.
+
+    ## Action Space
+    ``action="grid"``: ``Discrete``, an index into the ways to split the postable lots in parts of
+    1 / resolution over the algos and "not posted" (``grid_actions`` lists them). Actions that
+    post the same lots as an earlier one are masked, and legal: they mean that earlier one.
+    ``action="lots"``: ``MultiDiscrete([n + 1] * K)``, lots per algo; where their sum exceeds the
+    postable lots they are scaled down in proportion, and ``lots_posted`` tells what was posted.
+
+    ## Observation Space
+    ``Box(0, 1, float32)``: ``[remaining / n, buckets_left / B, estimate_1..K]``, the estimates being
+    the expected fill rates of the bucket about to be decided. ``observation="minimal"`` has the
+    first two only; ``"full"`` appends how much each algo has been learned about (evidence
+    T / (w + T), K numbers), the bucket's lower and upper envelope as fractions of the order, and
+    the postable lots / n. Where a scenario has hidden day effects or a common liquidity factor, the
+    observation is not Markov: the fills so far say more about the hidden state than the estimates
+    do. After the last bucket the estimates and the envelope are those of the last bucket.
+
+    ## Starting State
+    Nothing filled, estimates equal to predictions. ``reset(seed=s)`` plays day number s.
+    ``reset()`` draws from a stream of training days, which no numbered day is part of:
+    ``reset(options={"training_seed": t})`` starts it at t, ``reset(seed=s)`` at s.
+
+    ## Rewards
+    Minus (posting cost + envelope penalty + residual penalty), per share of the parent order, in
+    half-spreads. An episode's return is minus its objective.
+
+    ## Episode End
+    Terminated after exactly B buckets; never truncated.
+
+    ## Information
+    The same keys from ``reset`` and ``step``: ``lots_posted``, ``lots_filled`` (K,),
+    ``remaining_lots``, ``posting_cost``, ``envelope_penalty``, ``residual_penalty`` (per share;
+    the reward is minus their sum), ``cost`` (constraint violation: lots outside the envelope or
+    left over, as a fraction of n) with parts ``cost_envelope``, ``cost_residual`` and the running
+    ``cost_sum``, ``estimates`` (K,) and ``action_mask`` (int8).
+
+    ## Arguments
+    All are JSON primitives, so an ``EnvSpec`` can be stored.
+    ``scenario``: a shipped name, a path of a TOML file, or a file's content as a dictionary.
+    ``overrides``: values by dotted key, such as ``{"order.buckets": 20}``.
+    ``action``: "grid" or "lots". ``observation``: "minimal", "default" or "full".
+    ``info``: "full", or "none" for an empty ``info``, faster.
+    ``render_mode``: None, "ansi" (a line per bucket) or "rgb_array" (a picture).
+
+    ## References
+    Almgren & Chriss (2001), Optimal execution of portfolio transactions, J. Risk 3, for the problem;
+    Gamma-Poisson estimates and the day model are described in ``estimation`` and ``market``.
+
+    ## Version History
+    * v0: first version.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 2}  # noqa: RUF012
+
+    def __init__(
+        self,
+        scenario: str | Path | Mapping[str, Any] | Scenario = "baseline",
+        overrides: Mapping[str, Any] | None = None,
+        action: str = "grid",
+        observation: str = "default",
+        info: str = "full",
+        render_mode: str | None = None,
+    ) -> None:
+        self.scenario = load_scenario(scenario, overrides)
+        self._batch = Batch(self.scenario, 1, action, observation)
+        self._informs = choice("info", info, INFO) == "full"
+        self.observation_space = self._batch.observation_space
+        self.action_space = self._batch.action_space
+        if render_mode is not None:
+            choice("render_mode", render_mode, self.metadata["render_modes"])
+        self.render_mode = render_mode
+        self._recorder = Recorder(self._batch) if render_mode is not None else None
+        self._stream: DayStream | None = None
+        self._training_seed: int | None = None
+        self._block = self._batch.days
+        self._next_in_block = BLOCK
+        self._bucket: int | None = None
+        shape = (1, len(self.scenario.algos)) if self._batch.by_lots else (1,)
+        self._action = np.zeros(shape, np.int64)
+
+    @property
+    def grid_actions(self) -> NDArray[np.float64]:
+        """(A, K) fractions of the postable lots that the actions of the grid post."""
+        return self._batch.grid.parts / self.scenario.actions.resolution
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Start an order.
+
+        Args:
+            seed: number of the day to play; None for the next training day.
+            options: ``{"training_seed": t}`` starts the stream of training days at t.
+
+        Raises:
+            ValueError: a seed is not a non-negative integer.
+        """
+        super().reset(seed=seed)
+        training_seed = training_seed_of(options)
+        if training_seed is None:
+            training_seed = seed
+        if training_seed is not None:
+            self._training_seed, self._stream = training_seed, None
+        batch = self._batch
+        if seed is not None:
+            batch.days.put(slice(None), numbered_days(self.scenario, [seed]))
+        else:
+            self._next_training_day()
+        observation, mask = batch.advance(batch.everyone, batch.nobody, self._informs)
+        self._bucket = 0
+        if self._recorder is not None:
+            self._recorder.start()
+        return observation[0], self._info(mask)
+
+    def _next_training_day(self) -> None:
+        if self._stream is None:
+            self._stream = DayStream(self.scenario, self._training_seed)
+            self._next_in_block = BLOCK
+        if self._next_in_block == BLOCK:
+            self._block = self._stream.draw(BLOCK)
+            self._next_in_block = 0
+        j = self._next_in_block
+        self._batch.days.put(slice(None), self._block.part(slice(j, j + 1)))
+        self._next_in_block = j + 1
+
+    def step(
+        self, action: SupportsIndex | ArrayLike
+    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Post an allocation in the current bucket.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first reset, or after the last bucket.
+            gymnasium.error.InvalidAction: the action is not in the action space.
+        """
+        if self._bucket is None:
+            raise ResetNeeded("step() before reset(): call reset() to start an order.")
+        if self._bucket == self.scenario.buckets:
+            raise ResetNeeded(
+                f"step() after the order's last bucket ({self._bucket}): call reset() to start "
+                "the next order."
+            )
+        batch = self._batch
+        self._read(action)
+        if batch.allocate(self._action, batch.everyone) >= 0:
+            raise out_of_range(action, self.action_space)
+        observation, mask = batch.advance(batch.nobody, batch.everyone, self._informs)
+        self._bucket += 1
+        if self._recorder is not None:
+            self._recorder.record()
+        return (
+            observation[0],
+            float(batch.outcome.reward[0]),
+            self._bucket == self.scenario.buckets,
+            False,
+            self._info(mask),
+        )
+
+    def _read(self, action: Any) -> None:
+        """``action`` into ``_action``; whole numbers only, nothing is rounded."""
+        try:
+            if self._batch.by_lots:
+                lots = np.asarray(action)
+                if lots.dtype.kind not in "iu" or lots.shape != self.action_space.shape:
+                    raise TypeError
+                self._action[0] = lots
+            else:
+                self._action[0] = index(action)
+        except (TypeError, OverflowError):
+            raise out_of_range(repr(action), self.action_space) from None
+
+    def _info(self, mask: NDArray[np.int8]) -> dict[str, Any]:
+        if not self._informs:
+            return {}
+        return {key: array[0] for key, array in self._batch.infos(mask).items()}
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """(A,) True for actions that differ from all earlier ones, as sb3-contrib asks for them.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first reset.
+        """
+        if self._bucket is None:
+            raise ResetNeeded("action_masks() before reset(): call reset() to start an order.")
+        return self._batch.masks()[0].astype(np.bool_)
+
+    def render(self) -> Any:
+        """A line about the last bucket ("ansi"), or the order so far as a (H, W, 3) picture.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first reset.
+            ImportError: "rgb_array" without matplotlib.
+        """
+        if self._recorder is None:
+            gym.logger.warn(
+                "render() without a render mode does nothing: make the environment with "
+                'render_mode="ansi" or "rgb_array".'
+            )
+            return None
+        if self._bucket is None:
+            raise ResetNeeded("render() before reset(): call reset() to start an order.")
+        return self._recorder.line() if self.render_mode == "ansi" else self._recorder.picture()
+
+
+def training_seed_of(options: Mapping[str, Any] | None) -> int | None:
+    """The "training_seed" of reset options, checked."""
+    seed = (options or {}).get("training_seed")
+    if seed is None:
+        return None
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"training_seed = {seed!r}: must be a non-negative integer, or left out.")
+    return int(seed)

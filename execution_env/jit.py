@@ -1,0 +1,97 @@
+"""numba's compiler with a disk cache that notices every edit.
+
+numba's own cache keeps a compiled function as long as the file that defines it is unchanged, so a
+caller in another file goes on calling the old version of an edited callee. Here the cache folder is
+named by a hash of all sources of the package and of numba's version: an edit anywhere means a new
+folder. The folder lies in the user's cache directory, or in the temporary directory where that
+cannot be written, so a read-only installation works too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def sources_hash(directories: Iterable[Path]) -> str:
+    """Hash of every Python source below ``directories``, of numba's and of NumPy's version."""
+    digest = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode())
+    for directory in directories:
+        for source in sorted(directory.rglob("*.py")):
+            digest.update(source.relative_to(directory).as_posix().encode() + b"\0")
+            digest.update(source.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _user_cache() -> Path:
+    if "XDG_CACHE_HOME" in os.environ:
+        return Path(os.environ["XDG_CACHE_HOME"])
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser()
+    if sys.platform == "darwin":
+        return Path("~/Library/Caches").expanduser()
+    return Path("~/.cache").expanduser()
+
+
+def _usable(folder: Path) -> bool:
+    """Whether we can write ``folder`` and nobody else owns it: cache files are code."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+            return False
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except (OSError, RuntimeError):  # RuntimeError: no home directory
+        return False
+
+
+def cache_folder(directories: Iterable[Path]) -> Path:
+    """The folder for compiled code of the sources below ``directories``; created if need be."""
+    name = f"numba-{sources_hash(directories)}"
+    user = getattr(os, "getuid", lambda: "")()
+    for root in (
+        lambda: _user_cache() / "execution_env",
+        lambda: Path(tempfile.gettempdir()) / f"execution_env-{user}",
+    ):
+        try:
+            folder = root() / name
+        except RuntimeError:  # no home directory
+            continue
+        if _usable(folder):
+            return folder
+    return Path(tempfile.mkdtemp(prefix="execution_env-"))
+
+
+def compiler(*directories: Path) -> Callable[[Function], Function]:
+    """A decorator like ``numba.njit`` whose cache depends on all sources below ``directories``.
+
+    Name the package of the functions and every package whose jitted functions they call.
+    """
+    folder = str(cache_folder(directories))
+
+    def jit(function: Function) -> Function:
+        # numba reads the setting when a function is decorated: give it back at once, other
+        # packages' caches are not ours to move. NUMBA_CACHE_DIR, where set, is the user's wish.
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(Path(before) / Path(folder).name) if before else folder
+        try:
+            # error_model: a division by zero gives inf or nan as in NumPy, and costs no branch.
+            return cast(Function, numba.njit(cache=True, error_model="numpy")(function))
+        finally:
+            numba.config.CACHE_DIR = before
+
+    return jit
+
+
+jit = compiler(Path(__file__).parent)
+"""The decorator for jitted functions of this package."""

@@ -1,0 +1,442 @@
+"""One bucket of the market: the only place where fills, costs and penalties are computed.
+
+Everything that simulates (scalar and vector environment, rollouts, dynamic programming, the fused
+learning loops) calls ``start`` and ``transition``; nothing restates them. There is no randomness
+here: it all lies in the days (see ``market``).
+
+Orders stand side by side, the order is the last axis, and a call plays one bucket of the orders
+[first, last), which must all be in that bucket. Formulas are functions of one order; each has a
+short loop over orders without branches, which the compiler turns into SIMD code. That is why the
+loops are many and small, and why their bounds are unsigned: a signed index may be negative, and
+numba's code for that case keeps a loop out of SIMD registers.
+
+Quantities are integer lots, volumes are shares. Costs and penalties are per share of the parent
+order, in units of the costs (one half-spread).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from execution_env.estimation import estimate, learned
+from execution_env.jit import jit
+from execution_env.parameters import Parameters
+
+LOT_TOLERANCE = 1e-6
+"""Lots. Keeps floating-point noise from turning 30.0 lots of room into 29, or a cumulative fill on
+the envelope's edge into a violation."""
+
+Ints = NDArray[np.int32]
+Floats = NDArray[np.float64]
+
+
+class Market(NamedTuple):
+    """What the transition sees of n days; the arrays are those of ``market.Days``."""
+
+    fill_rate: NDArray[np.float32]
+    rounding: NDArray[np.float32]
+    volume: Floats
+    depth: Ints
+
+
+class Orders(NamedTuple):
+    """n orders in progress, before the decision for ``bucket``.
+
+    Attributes:
+        bucket: (n,) the bucket about to be decided; B when the order is over.
+        remaining: (n,) lots, R_b.
+        postable: (n,) most lots that may be posted in this bucket.
+        lower, upper: (n,) lots between which the cumulative fill should lie at the bucket's end.
+        market_volume: (n,) shares traded in the market since the start of the order.
+        violation: (n,) constraint violation since the start, as a fraction of the order.
+        fills: (B, n) lots filled in past buckets.
+        filled_evidence, expected_evidence, multiplier: (K, n), S, T and m of ``estimation``.
+        estimates: (K, n) expected fill rates in this bucket; those of the last bucket at the end.
+        recent_volume, recent_fills: (n,) scratch, what the participation cap looks at.
+    """
+
+    bucket: Ints
+    remaining: Ints
+    postable: Ints
+    lower: Floats
+    upper: Floats
+    market_volume: Floats
+    violation: Floats
+    fills: Ints
+    filled_evidence: Floats
+    expected_evidence: Floats
+    multiplier: Floats
+    estimates: Floats
+    recent_volume: Floats
+    recent_fills: Ints
+
+
+class Outcome(NamedTuple):
+    """What a bucket brought to n orders.
+
+    Attributes:
+        filled: (K, n) lots.
+        posting_cost, envelope_penalty, residual_penalty: (n,) per share of the parent order.
+        outside: (n,) lots outside the envelope, as a fraction of the order.
+        residual: (n,) lots left over at the end, as a fraction of the order.
+        reward: (n,) minus the sum of cost and penalties.
+    """
+
+    filled: Ints
+    posting_cost: Floats
+    envelope_penalty: Floats
+    residual_penalty: Floats
+    outside: Floats
+    residual: Floats
+    reward: Floats
+
+
+@jit
+def orders_in(ints: Ints, floats: Floats, algos: int) -> Orders:
+    """Orders as views of two blocks, (4 + B, n) and (5 + 4 K, n): a call from Python costs as
+    much as it has arrays, and this needs only two."""
+    k = algos
+    return Orders(
+        ints[0],
+        ints[1],
+        ints[2],
+        floats[0],
+        floats[1],
+        floats[2],
+        floats[3],
+        ints[4:],
+        floats[5 : 5 + k],
+        floats[5 + k : 5 + 2 * k],
+        floats[5 + 2 * k : 5 + 3 * k],
+        floats[5 + 3 * k : 5 + 4 * k],
+        floats[4],
+        ints[3],
+    )
+
+
+def order_blocks(buckets: int, algos: int, count: int) -> tuple[Ints, Floats]:
+    """Room for n = ``count`` orders, to be viewed by ``orders_in``; ``start`` makes them valid."""
+    return np.zeros((4 + buckets, count), np.int32), np.zeros((5 + 4 * algos, count))
+
+
+@jit
+def outcome_in(lots: Ints, floats: Floats) -> tuple[Ints, Outcome]:
+    """Posted lots and an outcome, as views of (2, K, n) lots and of a (6, n) block."""
+    outcome = Outcome(lots[1], floats[0], floats[1], floats[2], floats[3], floats[4], floats[5])
+    return lots[0], outcome
+
+
+def outcome_blocks(algos: int, count: int) -> tuple[Ints, Floats]:
+    """Room for the postings and outcome of ``count`` orders, to be viewed by ``outcome_in``."""
+    return np.zeros((2, algos, count), np.int32), np.zeros((6, count))
+
+
+# Formulas: one order, one bucket.
+
+
+@jit
+def filled_lots(posted: int, fill_rate: float, rounding: float, depth: int) -> int:
+    """min(floor(x F + u), x, D): ``posted * fill_rate`` lots in expectation."""
+    return min(min(np.int32(posted * fill_rate + rounding), posted), depth)
+
+
+@jit
+def schedule(volume: float, expected: float, expected_rest: float) -> float:
+    """VWAP schedule at the end of a bucket before which ``volume`` shares have traded: the share
+    of the order's volume, as expected now, that has traded then."""
+    return (volume + expected) / (volume + expected_rest)
+
+
+@jit
+def distance_outside(lower: float, upper: float, filled: float) -> float:
+    """Lots by which ``filled`` lies outside [lower, upper]."""
+    distance = max(lower - filled, filled - upper)
+    return distance if distance > LOT_TOLERANCE else 0.0
+
+
+@jit
+def participation_room(max_rate: float, volume: float, ours: float) -> float:
+    """Lots that keep our share of ``volume`` shares at ``max_rate`` lots per share or below, when
+    ``ours`` lots have filled; a whole number, perhaps negative."""
+    return np.floor(max_rate * volume + LOT_TOLERANCE) - ours
+
+
+@jit
+def envelope_room(upper: float, filled: float) -> float:
+    """Lots that may fill without crossing ``upper`` lots; a whole number, perhaps negative."""
+    return np.floor(upper + LOT_TOLERANCE) - filled
+
+
+@jit
+def residual_price(penalty: float, quadratic: float, residual: float) -> float:
+    """kappa R + kappa2 R^2 / n per share of the order; ``residual`` is R / n."""
+    return (penalty + quadratic * residual) * residual
+
+
+# Loops over orders.
+
+
+@jit
+def _fill(
+    market: Market, posted: Ints, outcome: Outcome, bucket: int, algo: int, first: int, last: int
+) -> None:
+    for e in range(first, last):
+        outcome.filled[algo, e] = filled_lots(
+            posted[algo, e],
+            np.float64(market.fill_rate[bucket, algo, e]),
+            np.float64(market.rounding[bucket, algo, e]),
+            market.depth[bucket, algo, e],
+        )
+
+
+@jit
+def _charge(price: float, lots: Ints, outcome: Outcome, algo: int, first: int, last: int) -> None:
+    for e in range(first, last):
+        outcome.posting_cost[e] += price * lots[algo, e]
+
+
+@jit
+def _learn(
+    parameters: Parameters,
+    orders: Orders,
+    posted: Ints,
+    outcome: Outcome,
+    bucket: int,
+    algo: int,
+    first: int,
+    last: int,
+) -> None:
+    ewma, memory = parameters.order[0].ewma, parameters.order[0].memory
+    prior_weight, icc = parameters.algos[algo].prior_weight, parameters.algos[algo].icc
+    prediction = parameters.cells[bucket, algo].prediction
+    for e in range(first, last):
+        s, t, m = learned(
+            ewma,
+            memory,
+            prior_weight,
+            icc,
+            prediction,
+            np.float64(posted[algo, e]),
+            np.float64(outcome.filled[algo, e]),
+            orders.filled_evidence[algo, e],
+            orders.expected_evidence[algo, e],
+            orders.multiplier[algo, e],
+        )
+        orders.filled_evidence[algo, e] = s
+        orders.expected_evidence[algo, e] = t
+        orders.multiplier[algo, e] = m
+
+
+@jit
+def _sum_fills(
+    orders: Orders, outcome: Outcome, bucket: int, algo: int, first: int, last: int
+) -> None:
+    for e in range(first, last):
+        orders.fills[bucket, e] += outcome.filled[algo, e]
+
+
+@jit
+def _advance(orders: Orders, market: Market, bucket: int, first: int, last: int) -> None:
+    for e in range(first, last):
+        orders.bucket[e] = bucket + 1
+        orders.remaining[e] -= orders.fills[bucket, e]
+        orders.market_volume[e] += market.volume[bucket, e]
+
+
+@jit
+def _miss(
+    parameters: Parameters, orders: Orders, outcome: Outcome, over: bool, first: int, last: int
+) -> None:
+    order = parameters.order[0]
+    n, share = np.int32(order.lots), order.per_lot
+    for e in range(first, last):
+        remaining = orders.remaining[e]
+        distance = distance_outside(orders.lower[e], orders.upper[e], np.float64(n - remaining))
+        outcome.outside[e] = 0.0 if over else share * distance
+        outcome.residual[e] = share * remaining if over else 0.0
+
+
+@jit
+def _sum_up(
+    parameters: Parameters, orders: Orders, outcome: Outcome, first: int, last: int
+) -> None:
+    order = parameters.order[0]
+    share, penalty = order.per_lot, order.envelope_penalty
+    linear, quadratic = order.residual_penalty, order.residual_quadratic
+    for e in range(first, last):
+        posting_cost = share * outcome.posting_cost[e]
+        envelope_penalty = penalty * outcome.outside[e]
+        residual_penalty = residual_price(linear, quadratic, outcome.residual[e])
+        outcome.posting_cost[e] = posting_cost
+        outcome.envelope_penalty[e] = envelope_penalty
+        outcome.residual_penalty[e] = residual_penalty
+        outcome.reward[e] = -(posting_cost + envelope_penalty + residual_penalty)
+        orders.violation[e] += outcome.outside[e] + outcome.residual[e]
+
+
+@jit
+def _bound(parameters: Parameters, orders: Orders, bucket: int, first: int, last: int) -> None:
+    lower, upper = parameters.buckets[bucket].lower, parameters.buckets[bucket].upper
+    for e in range(first, last):
+        orders.lower[e] = lower
+        orders.upper[e] = upper
+
+
+@jit
+def _track(parameters: Parameters, orders: Orders, bucket: int, first: int, last: int) -> None:
+    n, band = parameters.order[0].lots, parameters.order[0].band
+    expected = parameters.buckets[bucket].expected_volume
+    expected_rest = parameters.buckets[bucket].expected_rest
+    for e in range(first, last):
+        middle = schedule(orders.market_volume[e], expected, expected_rest)
+        orders.lower[e] = n * max(middle - band, 0.0)
+        orders.upper[e] = n * min(middle + band, 1.0)
+
+
+@jit
+def _limit(parameters: Parameters, orders: Orders, first: int, last: int) -> None:
+    most = np.int32(parameters.order[0].max_posted)
+    for e in range(first, last):
+        orders.postable[e] = min(orders.remaining[e], most)
+
+
+@jit
+def _look_back(
+    parameters: Parameters, orders: Orders, market: Market, bucket: int, first: int, last: int
+) -> None:
+    """Volume and our fills in the past buckets of the participation window."""
+    n = np.int32(parameters.order[0].lots)
+    oldest = bucket + 1 - parameters.order[0].window
+    if oldest <= 0:
+        for e in range(first, last):
+            orders.recent_volume[e] = orders.market_volume[e]
+            orders.recent_fills[e] = n - orders.remaining[e]
+        return
+    for e in range(first, last):
+        orders.recent_volume[e] = 0.0
+        orders.recent_fills[e] = 0
+    for past in range(np.uint64(oldest), np.uint64(bucket)):
+        for e in range(first, last):
+            orders.recent_volume[e] += market.volume[past, e]
+            orders.recent_fills[e] += orders.fills[past, e]
+
+
+@jit
+def _cap(parameters: Parameters, orders: Orders, bucket: int, first: int, last: int) -> None:
+    max_rate = parameters.order[0].max_rate
+    expected = parameters.buckets[bucket].expected_volume
+    for e in range(first, last):
+        volume, ours = orders.recent_volume[e] + expected, np.float64(orders.recent_fills[e])
+        room = participation_room(max_rate, volume, ours)
+        orders.postable[e] = np.int32(max(min(np.float64(orders.postable[e]), room), 0.0))
+
+
+@jit
+def _stay_below(parameters: Parameters, orders: Orders, first: int, last: int) -> None:
+    n = np.int32(parameters.order[0].lots)
+    for e in range(first, last):
+        room = envelope_room(orders.upper[e], np.float64(n - orders.remaining[e]))
+        orders.postable[e] = np.int32(max(min(np.float64(orders.postable[e]), room), 0.0))
+
+
+@jit
+def _estimate(
+    parameters: Parameters, orders: Orders, bucket: int, algo: int, first: int, last: int
+) -> None:
+    prediction = parameters.cells[bucket, algo].prediction
+    for e in range(first, last):
+        orders.estimates[algo, e] = estimate(orders.multiplier[algo, e], prediction)
+
+
+@jit
+def _open(
+    parameters: Parameters, orders: Orders, market: Market, bucket: int, first: int, last: int
+) -> None:
+    """What is known before the decision for ``bucket``: envelope, postable lots, estimates.
+
+    After the last bucket nothing may be posted; envelope and estimates stay those of the last.
+    """
+    order = parameters.order[0]
+    if bucket == order.buckets:
+        for e in range(first, last):
+            orders.postable[e] = 0
+        bucket -= 1
+    else:
+        if order.track_volume:
+            _track(parameters, orders, bucket, first, last)
+        else:
+            _bound(parameters, orders, bucket, first, last)
+        _limit(parameters, orders, first, last)
+        if order.capped:
+            _look_back(parameters, orders, market, bucket, first, last)
+            _cap(parameters, orders, bucket, first, last)
+        if order.hard_upper:
+            _stay_below(parameters, orders, first, last)
+    for algo in range(orders.estimates.shape[0]):
+        _estimate(parameters, orders, bucket, algo, first, last)
+
+
+# What the rest of the package calls.
+
+
+@jit
+def start(parameters: Parameters, orders: Orders, market: Market, first: int, last: int) -> None:
+    """Put the orders [first, last) at the start."""
+    first, last = np.uint64(first), np.uint64(last)
+    for e in range(first, last):
+        orders.bucket[e] = 0
+        orders.remaining[e] = parameters.order[0].lots
+        orders.market_volume[e] = 0.0
+        orders.violation[e] = 0.0
+    for algo in range(orders.multiplier.shape[0]):
+        for e in range(first, last):
+            orders.filled_evidence[algo, e] = 0.0
+            orders.expected_evidence[algo, e] = 0.0
+            orders.multiplier[algo, e] = 1.0
+    _open(parameters, orders, market, 0, first, last)
+
+
+@jit
+def transition(
+    parameters: Parameters,
+    orders: Orders,
+    market: Market,
+    posted: Ints,
+    outcome: Outcome,
+    bucket: int,
+    first: int,
+    last: int,
+) -> None:
+    """Play ``bucket`` of the orders [first, last), in place.
+
+    Args:
+        parameters: of the scenario.
+        orders: n orders; those in [first, last) are before the decision for ``bucket``.
+        market: of n days, day e for order e.
+        posted: (K, n) lots, non-negative, per order at most ``orders.postable`` in total.
+        outcome: of n orders, written.
+        bucket: 0 to B - 1.
+        first, last: the orders to play.
+    """
+    order = parameters.order[0]
+    first, last = np.uint64(first), np.uint64(last)
+    for e in range(first, last):
+        orders.fills[bucket, e] = 0
+        outcome.posting_cost[e] = 0.0
+    for algo in range(posted.shape[0]):
+        _fill(market, posted, outcome, bucket, algo, first, last)
+        _sum_fills(orders, outcome, bucket, algo, first, last)
+        # Two calls, not one with a conditional expression: choosing between arrays that way makes
+        # numba 0.68 release one of them once too often.
+        if order.charge_filled:
+            _charge(parameters.cells[bucket, algo].cost, outcome.filled, outcome, algo, first, last)
+        else:
+            _charge(parameters.cells[bucket, algo].cost, posted, outcome, algo, first, last)
+        _learn(parameters, orders, posted, outcome, bucket, algo, first, last)
+    _advance(orders, market, bucket, first, last)
+    _miss(parameters, orders, outcome, bucket + 1 == order.buckets, first, last)
+    _sum_up(parameters, orders, outcome, first, last)
+    _open(parameters, orders, market, bucket + 1, first, last)

@@ -1,0 +1,136 @@
+"""Checks whose errors name the key, the value and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be: the message names the key, the value and the remedy."""
+
+
+def fail(key: str, value: object, remedy: str) -> ScenarioError:
+    """The error for ``key``; ``remedy`` completes "must be ..." or stands as a sentence."""
+    return ScenarioError(f"{key} = {shown(value)}: {remedy}")
+
+
+def shown(value: object) -> str:
+    """``value`` as one would write it in a TOML file, shortened where it is long."""
+    if isinstance(value, str):
+        text = f'"{value}"'
+    elif isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, Sequence):
+        text = "[" + ", ".join(shown(item) for item in value) + "]"
+    else:
+        text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def suggestion(word: object, known: Iterable[str]) -> str:
+    """' Did you mean ...?' where a known word is close, else an empty string."""
+    close = difflib.get_close_matches(str(word), list(known), n=1)
+    return f" Did you mean {shown(close[0])}?" if close else ""
+
+
+def check_keys(where: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Raise for the first key of a section that does not exist."""
+    for key in given:
+        if key not in known:
+            path = f"{where}.{key}" if where else str(key)
+            raise ScenarioError(
+                f"{path}: unknown key.{suggestion(key, known)} Known here: {', '.join(known)}."
+            )
+
+
+def integer(key: str, value: Any, low: int, high: int, unit: str) -> int:
+    """``value`` as an int in [low, high]."""
+    right = f"must be a whole number of {unit} from {low:,} to {high:,}"
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise fail(key, value, f"{right}, without quotes or decimal point.")
+    if not low <= value <= high:
+        raise fail(key, value, f"{right}.")
+    return int(value)
+
+
+def number(
+    key: str, value: Any, low: float, high: float, what: str, above: bool = False
+) -> float:
+    """``value`` as a finite float in [low, high], or in (low, high] with ``above``."""
+    right = f"must be {what}, a finite number{_interval(low, high, above)}."
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise fail(key, value, right)
+    result = float(value)
+    if not (math.isfinite(result) and low <= result <= high) or (above and result == low):
+        raise fail(key, value, right)
+    return result
+
+
+def _interval(low: float, high: float, above: bool) -> str:
+    if above:
+        return f" above {low:g}" + ("" if math.isinf(high) else f" and at most {high:g}")
+    if math.isinf(high):
+        return f" of at least {low:g}"
+    return f" from {low:g} to {high:g}"
+
+
+def numbers(
+    key: str,
+    value: Any,
+    low: float,
+    high: float,
+    what: str,
+    unit: str = "bucket",
+    above: bool = False,
+) -> tuple[float, ...]:
+    """``value``, a list, as a tuple of numbers as ``number`` has them."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
+        raise fail(key, value, f"must be a list of numbers, {what} for every {unit}.")
+    return tuple(
+        number(f"{key}[{j}]", item, low, high, what, above) for j, item in enumerate(value, 1)
+    )
+
+
+def number_or_list(
+    key: str,
+    value: Any,
+    low: float,
+    high: float,
+    what: str,
+    unit: str = "bucket",
+    above: bool = False,
+) -> float | tuple[float, ...]:
+    """A number that holds for every ``unit``, or a list with one for each."""
+    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
+        return numbers(key, value, low, high, what, unit, above)
+    return number(key, value, low, high, what, above)
+
+
+def choice(key: str, value: Any, allowed: Sequence[str]) -> str:
+    """``value``, one of ``allowed``."""
+    if not isinstance(value, str) or value not in allowed:
+        options = " or ".join(shown(option) for option in allowed)
+        raise fail(key, value, f"must be {options}.{suggestion(value, allowed)}")
+    return value
+
+
+def flag(key: str, value: Any) -> bool:
+    """``value``, true or false."""
+    if not isinstance(value, bool | np.bool_):
+        raise fail(key, value, "must be true or false, without quotes.")
+    return bool(value)
+
+
+def text(key: str, value: Any) -> str:
+    """``value``, a string."""
+    if not isinstance(value, str):
+        raise fail(key, value, "must be a text in quotes.")
+    return value
