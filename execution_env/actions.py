@@ -61,14 +61,14 @@ def action_grid(algos: int, resolution: int) -> ActionGrid:
     _fill_remainders(parts, remainders)
     rows = 2 * resolution + 1
     twins = np.empty((rows, len(parts)), np.int64)
-    lots, actions = np.empty(parts.T.shape, np.int32), np.arange(len(parts))
+    lots, actions = np.empty(parts.T.shape, np.int32), np.arange(len(parts))[:, None]
     everything = np.ones(len(parts), np.bool_)
     for postable in range(rows):
         postables = np.full(len(parts), postable, np.int32)
-        allocate_grid(parts, remainders, actions, postables, everything, lots)
+        allocate_grid(parts, remainders, actions, postables, everything, lots, 0, len(parts))
         _, first, inverse = np.unique(lots, axis=1, return_index=True, return_inverse=True)
         twins[postable] = first[inverse.reshape(-1)]
-    mask = (twins == actions).astype(np.int8)
+    mask = (twins == actions[:, 0]).astype(np.int8)
     return ActionGrid(parts, remainders, mask, twins)
 
 
@@ -107,6 +107,17 @@ def _fill_remainders(parts: Lots, remainders: Lots) -> None:
 
 
 @jit
+def first_outside(actions: NDArray[np.int64], most: int, which: NDArray[np.bool_]) -> int:
+    """The first row of ``actions`` (n, M), among those that ``which`` selects, with a number below
+    0 or above ``most``; -1 where there is none."""
+    for e in range(actions.shape[0]):
+        for i in range(actions.shape[1]):
+            if which[e] and not 0 <= actions[e, i] <= most:
+                return e
+    return -1
+
+
+@jit
 def allocate_grid(
     parts: Lots,
     remainders: Lots,
@@ -114,52 +125,37 @@ def allocate_grid(
     postable: Lots,
     which: NDArray[np.bool_],
     posted: Lots,
-) -> int:
-    """Write ``posted`` (K, n): the lots that ``actions`` (n,) post when ``postable`` (n,) may be.
-
-    Returns:
-        -1; or the first order among those that ``which`` selects whose action does not exist, and
-        then nothing is written.
-    """
-    for e in range(actions.size):
-        if which[e] and not 0 <= actions[e] < parts.shape[0]:
-            return e
+    first: int,
+    last: int,
+) -> None:
+    """Write columns [first, last) of ``posted`` (K, n), where ``which`` selects them: the lots that
+    ``actions`` (n, 1) post when ``postable`` (n,) may be."""
     # Unsigned: see ``transition`` on indices; and 32 bits divide faster than 64.
     resolution = np.uint32(remainders.shape[0])
-    for e in range(np.uint64(actions.size)):
+    for e in range(np.uint64(first), np.uint64(last)):
         if which[e]:
             lots = np.uint32(postable[e])
             times = lots // resolution
-            row, rest = np.uint64(actions[e]), np.uint64(lots - times * resolution)
+            row, rest = np.uint64(actions[e, 0]), np.uint64(lots - times * resolution)
             for i in range(np.uint64(posted.shape[0])):
                 posted[i, e] = np.int32(times) * parts[row, i] + remainders[rest, row, i]
-    return -1
 
 
 @jit
 def allocate_lots(
     requested: NDArray[np.int64],
-    most: int,
     postable: Lots,
     which: NDArray[np.bool_],
     posted: Lots,
-) -> int:
-    """Write ``posted`` (K, n): ``requested`` (n, K) lots, scaled down in proportion where their sum
-    exceeds ``postable`` (n,).
-
-    Returns:
-        -1; or the first order among those that ``which`` selects that requests less than 0 or more
-        than ``most`` lots of an algo, and then nothing is written.
-    """
-    for e in range(requested.shape[0]):
-        for i in range(requested.shape[1]):
-            if which[e] and not 0 <= requested[e, i] <= most:
-                return e
-    for e in range(requested.shape[0]):
+    first: int,
+    last: int,
+) -> None:
+    """Write columns [first, last) of ``posted`` (K, n), where ``which`` selects them: ``requested``
+    (n, K) lots, scaled down in proportion where their sum exceeds ``postable`` (n,)."""
+    for e in range(first, last):
         if which[e]:
             if requested[e].sum() > postable[e]:
                 split_lots(postable[e], requested[e], posted[:, e])
             else:
                 for i in range(requested.shape[1]):
                     posted[i, e] = requested[e, i]
-    return -1

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.error import InvalidAction
+from numba import carray
 from numpy.typing import NDArray
 
-from execution_env.actions import action_grid, allocate_grid, allocate_lots
+from execution_env.actions import action_grid, allocate_grid, allocate_lots, first_outside
 from execution_env.jit import jit
 from execution_env.market import Days
-from execution_env.parameters import Parameters, parameters
+from execution_env.memory import addresses, pointer
+from execution_env.parameters import ALGO, BUCKET, CELL, ORDER, Parameters, parameters
 from execution_env.scenario import Scenario
 from execution_env.transition import (
     Market,
@@ -29,8 +32,73 @@ from execution_env.validation import choice
 OBSERVATIONS = ("minimal", "default", "full")
 ACTIONS = ("grid", "lots")
 
+TILE = 512
+"""Orders played at a time: few enough that what a bucket touches stays in the L2 cache."""
+
 Array = NDArray[Any]
 Which = NDArray[np.bool_]
+
+
+COSTS = (
+    "posting_cost",
+    "envelope_penalty",
+    "residual_penalty",
+    "cost_envelope",
+    "cost_residual",
+    "cost",
+    "cost_sum",
+)
+"""The float rows of a report, as ``info`` names them; the first five are those of an outcome."""
+
+
+class Report(NamedTuple):
+    """What a step tells of n orders, in memory of its own.
+
+    Attributes:
+        observations: (n, D).
+        rewards: (n,), 0 where an order has just started.
+        terminations: (n,).
+        ints: lots posted (n, K), lots filled (n, K) and remaining lots (n,), flat.
+        floats: ``COSTS`` (7, n) and estimates (n, K), flat.
+        masks: (n, A), 1 for actions that differ from all earlier ones; with ``action = "lots"``
+            (n, K (lots + 1)), 1 for the numbers of lots of one algo that may be posted.
+
+    The last three are empty in a batch that does not inform.
+    """
+
+    observations: NDArray[np.float32]
+    rewards: NDArray[np.float64]
+    terminations: NDArray[np.bool_]
+    ints: NDArray[np.int64]
+    floats: NDArray[np.float64]
+    masks: NDArray[np.int8]
+
+    def infos(self) -> dict[str, Array]:
+        """What ``info`` holds, with n as the first axis of every array."""
+        n = self.rewards.size
+        k = self.ints.size // n // 2
+        infos: dict[str, Array] = {
+            "lots_posted": self.ints[: n * k].reshape(n, k),
+            "lots_filled": self.ints[n * k : 2 * n * k].reshape(n, k),
+            "remaining_lots": self.ints[2 * n * k :],
+        }
+        infos.update(zip(COSTS, self.floats[: 7 * n].reshape(7, n), strict=True))
+        infos["estimates"] = self.floats[7 * n :].reshape(n, k)
+        infos["action_mask"] = self.masks
+        return infos
+
+    def info(self) -> dict[str, Any]:
+        """What ``info`` holds of a single order: NumPy scalars, and arrays without an order axis."""
+        k = self.ints.size // 2
+        info: dict[str, Any] = {
+            "lots_posted": self.ints[:k],
+            "lots_filled": self.ints[k : 2 * k],
+            "remaining_lots": self.ints[2 * k],
+        }
+        info.update(zip(COSTS, self.floats, strict=False))
+        info["estimates"] = self.floats[7:]
+        info["action_mask"] = self.masks[0]
+        return info
 
 
 class Batch:
@@ -41,25 +109,25 @@ class Batch:
         count: n.
         action: "grid" or "lots".
         observation: "minimal", "default" or "full".
+        informs: whether reports are complete.
 
     Attributes:
         days: of the n orders; write them before ``advance`` starts an order.
         orders: their state.
         posted: (K, n) lots posted in the last bucket; zeros where an order has just started.
         outcome: what the last bucket brought; zeros where an order has just started.
-
-    The arrays are reused; what is handed to users is copied.
     """
 
     orders: Orders
     posted: NDArray[np.int32]
     outcome: Outcome
 
-    def __init__(self, scenario: Scenario, count: int, action: str, observation: str) -> None:
+    def __init__(
+        self, scenario: Scenario, count: int, action: str, observation: str, informs: bool
+    ) -> None:
         choice("action", action, ACTIONS)
-        self.level = OBSERVATIONS.index(choice("observation", observation, OBSERVATIONS))
-        self.scenario = scenario
-        self.count = count
+        level = OBSERVATIONS.index(choice("observation", observation, OBSERVATIONS))
+        self.scenario, self.count, self.informs = scenario, count, informs
         buckets, algos = scenario.buckets, len(scenario.algos)
         self.parameters = parameters(scenario)
         self.grid = action_grid(algos, scenario.actions.resolution)
@@ -69,119 +137,144 @@ class Batch:
         self._outcome_blocks = outcome_blocks(algos, count)
         self.posted, self.outcome = outcome_in(*self._outcome_blocks)
         self.everyone, self.nobody = np.ones(count, np.bool_), np.zeros(count, np.bool_)
-        # One call into compiled code costs as much as it has arguments: keep them at hand.
-        self._arguments = (
+
+        self.by_lots = action == "lots"
+        self._width = (2, 2 + algos, 5 + 2 * algos)[level]
+        self.observation_space = gym.spaces.Box(0.0, 1.0, (self._width,), np.float32)
+        self.action_space: gym.spaces.Discrete | gym.spaces.MultiDiscrete
+        if self.by_lots:
+            self.action_space = gym.spaces.MultiDiscrete([scenario.lots + 1] * algos)
+            most = scenario.lots
+        else:
+            self.action_space = gym.spaces.Discrete(len(self.grid.parts))
+            most = len(self.grid.parts) - 1
+        self.no_actions = np.zeros((count, algos if self.by_lots else 1), np.int64)
+
+        arrays = (
             *self.parameters,
             *self._order_blocks,
             *self.days[:4],
             *self._outcome_blocks,
+            *self.grid[:3],
         )
-        self.by_lots = action == "lots"
-        width = (2, 2 + algos, 5 + 2 * algos)[self.level]
-        self.observation_space = gym.spaces.Box(0.0, 1.0, (width,), np.float32)
-        self.action_space: gym.spaces.Discrete | gym.spaces.MultiDiscrete
-        if self.by_lots:
-            self.action_space = gym.spaces.MultiDiscrete([scenario.lots + 1] * algos)
-        else:
-            self.action_space = gym.spaces.Discrete(len(self.grid.parts))
+        facts = (algos, len(self.grid.parts), scenario.actions.resolution, level, most)
+        self._handle = np.append(addresses(arrays), [*facts, self.by_lots])
+        self._sizes = ((2 * algos + 1) * count, (7 + algos) * count) if informs else (0, 0)
+        self._mask_shape = (count if informs and not self.by_lots else 0, len(self.grid.parts))
 
-    def allocate(self, actions: NDArray[np.int64], which: Which) -> int:
-        """Write ``posted`` for (n,) grid actions or (n, K) lots.
+    def advance(self, actions: NDArray[np.int64], starting: Which, playing: Which) -> Report:
+        """Start some orders, and play the current bucket of some others.
 
-        Returns:
-            -1; or the first order among those that ``which`` selects whose action is out of range,
-            and then nothing is written.
+        Args:
+            actions: (n, 1) grid actions or (n, K) lots; those of orders not playing are ignored.
+            starting, playing: (n,) which orders; none may be in both.
+
+        Raises:
+            gymnasium.error.InvalidAction: an action is out of range; then nothing was played.
         """
-        if self.by_lots:
-            most = self.scenario.lots
-            return allocate_lots(actions, most, self.orders.postable, which, self.posted)
-        parts, remainders = self.grid.parts, self.grid.remainders
-        return allocate_grid(
-            parts, remainders, actions, self.orders.postable, which, self.posted
+        report = Report(
+            np.empty((self.count, self._width), np.float32),
+            np.empty(self.count),
+            np.empty(self.count, np.bool_),
+            np.empty(self._sizes[0], np.int64),
+            np.empty(self._sizes[1]),
+            np.empty(self._mask_shape, np.int8),
         )
-
-    def advance(
-        self, starting: Which, playing: Which, masks: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-        """Start some orders, and post ``posted`` in the current bucket of some others.
-
-        Returns:
-            Fresh observations (n, D), and fresh action masks (n, A): 1 for actions that differ from
-            all earlier ones. With ``action = "lots"`` the masks are (n, K (lots + 1)), 1 for the
-            numbers of lots of one algo that may be posted. Without ``masks`` they are empty.
-        """
-        observations = np.empty((self.count, self.observation_space.shape[0]), np.float32)
-        grid_masks = masks and not self.by_lots
-        mask = np.empty((self.count if grid_masks else 0, self.grid.mask.shape[1]), np.int8)
-        _advance(
-            *self._arguments, starting, playing, self.level, observations, self.grid.mask, mask
-        )
-        if masks and self.by_lots:
-            mask = self.masks()
-        return observations, mask
+        outside = _advance(self._handle, actions, starting, playing, *report)
+        if outside >= 0:
+            action = actions[outside] if self.by_lots else actions[outside, 0]
+            raise invalid_action(action, self.action_space, self.count > 1, outside)
+        if self.informs and self.by_lots:
+            report = report._replace(masks=self.masks())
+        return report
 
     def masks(self) -> NDArray[np.int8]:
-        """Fresh action masks, as ``advance`` returns them."""
+        """Fresh action masks, as in a report."""
         if self.by_lots:
             lots = np.arange(self.scenario.lots + 1)
             allowed = (lots <= self.orders.postable[:, None]).astype(np.int8)
             return np.tile(allowed, (1, len(self.posted)))
-        mask = np.empty((self.count, self.grid.mask.shape[1]), np.int8)
-        _write_masks(self.grid.mask, self.orders.postable, mask)
-        return mask
-
-    def infos(self, mask: NDArray[np.int8]) -> dict[str, Array]:
-        """What ``info`` holds, as fresh arrays with n as the first axis; ``mask`` as it is."""
-        costs = self._outcome_blocks[1][:5].copy()
-        posting_cost, envelope_penalty, residual_penalty, outside, residual = costs
-        return {
-            "lots_posted": self.posted.astype(np.int64).T,
-            "lots_filled": self.outcome.filled.astype(np.int64).T,
-            "remaining_lots": self.orders.remaining.astype(np.int64),
-            "posting_cost": posting_cost,
-            "envelope_penalty": envelope_penalty,
-            "residual_penalty": residual_penalty,
-            "cost": outside + residual,
-            "cost_envelope": outside,
-            "cost_residual": residual,
-            "cost_sum": self.orders.violation.copy(),
-            "estimates": self.orders.estimates.copy().T,
-            "action_mask": mask,
-        }
+        rows = np.minimum(self.orders.postable, len(self.grid.mask) - 1)
+        masks: NDArray[np.int8] = self.grid.mask[rows]
+        return masks
 
 
-# The loops take flat lists of arrays: numba takes longer to unpack named tuples of them.
+def invalid_action(
+    action: object, space: gym.Space[Any], of_many: bool = False, order: int = 0
+) -> InvalidAction:
+    """The error for an action outside its space."""
+    if isinstance(space, gym.spaces.Discrete):
+        right = f"a whole number from 0 to {space.n - 1}, an index into the allocation grid"
+    else:
+        assert isinstance(space, gym.spaces.MultiDiscrete)
+        right = f"{space.shape[0]} whole numbers of lots, each from 0 to {space.nvec[0] - 1}"
+    where = f"s[{order}]" if of_many else ""
+    return InvalidAction(f"action{where} = {action}: must be {right}.")
 
 
 @jit
 def _advance(
-    order: Array,
-    buckets: Array,
-    algos: Array,
-    cells: Array,
-    ints: Array,
-    floats: Array,
-    fill_rate: Array,
-    rounding: Array,
-    volume: Array,
-    depth: Array,
-    lots: Array,
-    results: Array,
+    handle: NDArray[np.int64],
+    actions: NDArray[np.int64],
     starting: Which,
     playing: Which,
-    level: int,
     observations: NDArray[np.float32],
+    rewards: NDArray[np.float64],
+    terminations: NDArray[np.bool_],
+    ints: NDArray[np.int64],
+    floats: NDArray[np.float64],
     masks: NDArray[np.int8],
-    mask: NDArray[np.int8],
-) -> None:
-    parameters = Parameters(order, buckets, algos, cells)
-    orders = orders_in(ints, floats, algos.size)
-    market = Market(fill_rate, rounding, volume, depth)
-    _start(parameters, orders, market, lots, results, starting)
-    _play(parameters, orders, market, lots, results, playing)
-    _observe(parameters, orders, level, observations)
-    if mask.shape[0] > 0:
-        _write_masks(masks, orders.postable, mask)
+) -> int:
+    n = starting.size
+    k, size, resolution = handle[15], handle[16], handle[17]
+    level, most, by_lots = handle[18], handle[19], handle[20] == 1
+    outside = first_outside(actions, most, playing)
+    if outside >= 0:
+        return outside
+    order = carray(pointer(handle[0]), (1,), ORDER)
+    b = order[0].buckets
+    parameters = Parameters(
+        order,
+        carray(pointer(handle[1]), (b,), BUCKET),
+        carray(pointer(handle[2]), (k,), ALGO),
+        carray(pointer(handle[3]), (b, k), CELL),
+    )
+    orders = orders_in(
+        carray(pointer(handle[4]), (4 + b, n), np.int32),
+        carray(pointer(handle[5]), (5 + 4 * k, n), np.float64),
+        k,
+    )
+    market = Market(
+        carray(pointer(handle[6]), (b, k, n), np.float32),
+        carray(pointer(handle[7]), (b, k, n), np.float32),
+        carray(pointer(handle[8]), (b, n), np.float64),
+        carray(pointer(handle[9]), (b, k, n), np.int32),
+    )
+    lots = carray(pointer(handle[10]), (2, k, n), np.int32)
+    results = carray(pointer(handle[11]), (6, n), np.float64)
+    parts = carray(pointer(handle[12]), (size, k), np.int32)
+    remainders = carray(pointer(handle[13]), (resolution, size, k), np.int32)
+    grid_masks = carray(pointer(handle[14]), (2 * resolution + 1, size), np.int8)
+    posted, outcome = outcome_in(lots, results)
+    for first in range(0, n, TILE):
+        last = min(first + TILE, n)
+        _start(parameters, orders, market, lots, results, starting, first, last)
+        if by_lots:
+            allocate_lots(actions, orders.postable, playing, posted, first, last)
+        else:
+            allocate_grid(
+                parts, remainders, actions, orders.postable, playing, posted, first, last
+            )
+        _play(parameters, orders, market, posted, outcome, playing, first, last)
+        _observe(parameters, orders, level, observations, first, last)
+        for e in range(np.uint64(first), np.uint64(last)):
+            rewards[e] = outcome.reward[e]
+            terminations[e] = orders.bucket[e] == b
+        if ints.size > 0:
+            _report(orders, lots, results, ints, floats, first, last)
+        if masks.shape[0] > 0:
+            _write_masks(grid_masks, orders.postable, masks, first, last)
+    return -1
 
 
 @jit
@@ -192,17 +285,19 @@ def _start(
     lots: Array,
     results: Array,
     which: Which,
+    first: int,
+    last: int,
 ) -> None:
-    first = 0
-    while first < which.size:
-        last = first + 1
+    """Start runs of neighbours."""
+    while first < last:
+        stop = first + 1
         if which[first]:
-            while last < which.size and which[last]:
-                last += 1
-            start(parameters, orders, market, first, last)
-            lots[:, :, first:last] = 0
-            results[:, first:last] = 0.0
-        first = last
+            while stop < last and which[stop]:
+                stop += 1
+            start(parameters, orders, market, first, stop)
+            lots[:, :, first:stop] = 0
+            results[:, first:stop] = 0.0
+        first = stop
 
 
 @jit
@@ -210,52 +305,91 @@ def _play(
     parameters: Parameters,
     orders: Orders,
     market: Market,
-    lots: Array,
-    results: Array,
+    posted: Array,
+    outcome: Outcome,
     which: Which,
+    first: int,
+    last: int,
 ) -> None:
     """Play runs of neighbours that are in the same bucket; orders in step are one run."""
-    posted, outcome = outcome_in(lots, results)
-    first = 0
-    while first < which.size:
-        last = first + 1
+    while first < last:
+        stop = first + 1
         if which[first]:
             bucket = np.int64(orders.bucket[first])
-            while last < which.size and which[last] and orders.bucket[last] == bucket:
-                last += 1
-            transition(parameters, orders, market, posted, outcome, bucket, first, last)
-        first = last
+            while stop < last and which[stop] and orders.bucket[stop] == bucket:
+                stop += 1
+            transition(parameters, orders, market, posted, outcome, bucket, first, stop)
+        first = stop
 
 
 @jit
 def _observe(
-    parameters: Parameters, orders: Orders, level: int, out: NDArray[np.float32]
+    parameters: Parameters,
+    orders: Orders,
+    level: int,
+    out: NDArray[np.float32],
+    first: int,
+    last: int,
 ) -> None:
     count, share = parameters.order[0].buckets, parameters.order[0].per_lot
-    size, k = np.uint64(out.shape[0]), parameters.algos.size
-    for e in range(size):
+    k = parameters.algos.size
+    first, last = np.uint64(first), np.uint64(last)
+    for e in range(first, last):
         out[e, 0] = share * orders.remaining[e]
         out[e, 1] = (count - orders.bucket[e]) / count
     if level >= 1:
         for i in range(k):
-            for e in range(size):
+            for e in range(first, last):
                 out[e, 2 + i] = orders.estimates[i, e]
     if level >= 2:
         for i in range(k):
             weight = parameters.algos[i].prior_weight
-            for e in range(size):
+            for e in range(first, last):
                 expected = orders.expected_evidence[i, e]
                 out[e, 2 + k + i] = expected / (weight + expected)
-        for e in range(size):
+        for e in range(first, last):
             out[e, 2 + 2 * k] = share * orders.lower[e]
             out[e, 3 + 2 * k] = share * orders.upper[e]
             out[e, 4 + 2 * k] = share * orders.postable[e]
 
 
 @jit
-def _write_masks(masks: NDArray[np.int8], postable: Array, out: NDArray[np.int8]) -> None:
-    last = masks.shape[0] - 1
-    for e in range(np.uint64(out.shape[0])):
-        row = np.uint64(min(postable[e], last))
+def _report(
+    orders: Orders,
+    lots: Array,
+    results: Array,
+    ints: NDArray[np.int64],
+    floats: NDArray[np.float64],
+    first: int,
+    last: int,
+) -> None:
+    k, n = lots.shape[1], lots.shape[2]
+    both = ints[: 2 * n * k].reshape(2, n, k)
+    remaining = ints[2 * n * k :]
+    costs, estimates = floats[: 7 * n].reshape(7, n), floats[7 * n :].reshape(n, k)
+    first, last = np.uint64(first), np.uint64(last)
+    for j in range(2):
+        for i in range(k):
+            for e in range(first, last):
+                both[j, e, i] = lots[j, i, e]
+    for j in range(5):
+        for e in range(first, last):
+            costs[j, e] = results[j, e]
+    for e in range(first, last):
+        remaining[e] = orders.remaining[e]
+        costs[5, e] = results[3, e] + results[4, e]
+        costs[6, e] = orders.violation[e]
+    for i in range(k):
+        for e in range(first, last):
+            estimates[e, i] = orders.estimates[i, e]
+
+
+@jit
+def _write_masks(
+    masks: NDArray[np.int8], postable: Array, out: NDArray[np.int8], first: int, last: int
+) -> None:
+    most = masks.shape[0] - 1
+    for e in range(np.uint64(first), np.uint64(last)):
+        row = np.uint64(min(postable[e], most))
         for action in range(np.uint64(out.shape[1])):
             out[e, action] = masks[row, action]

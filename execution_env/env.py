@@ -12,8 +12,8 @@ import numpy as np
 from gymnasium.error import InvalidAction, ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
-from execution_env.batch import Batch
-from execution_env.market import BLOCK, DayStream, numbered_days
+from execution_env.batch import Batch, Report, invalid_action
+from execution_env.market import DayStream, numbered_days
 from execution_env.rendering import Recorder
 from execution_env.scenario import Scenario
 from execution_env.scenario_file import load_scenario
@@ -21,15 +21,8 @@ from execution_env.validation import choice
 
 INFO = ("full", "none")
 
-
-def out_of_range(action: object, space: gym.Space[Any], where: str = "") -> InvalidAction:
-    """The error for an action outside its space."""
-    if isinstance(space, gym.spaces.Discrete):
-        right = f"must be a whole number from 0 to {space.n - 1}, an index into the allocation grid"
-    else:
-        assert isinstance(space, gym.spaces.MultiDiscrete)
-        right = f"must be {space.shape[0]} whole numbers of lots, each from 0 to {space.nvec[0] - 1}"
-    return InvalidAction(f"action{where} = {action}: {right}.")
+BLOCK = 128
+"""Training days drawn at a time."""
 
 
 class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
@@ -105,8 +98,8 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
         render_mode: str | None = None,
     ) -> None:
         self.scenario = load_scenario(scenario, overrides)
-        self._batch = Batch(self.scenario, 1, action, observation)
-        self._informs = choice("info", info, INFO) == "full"
+        informs = choice("info", info, INFO) == "full"
+        self._batch = Batch(self.scenario, 1, action, observation, informs)
         self.observation_space = self._batch.observation_space
         self.action_space = self._batch.action_space
         if render_mode is not None:
@@ -118,8 +111,7 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
         self._block = self._batch.days
         self._next_in_block = BLOCK
         self._bucket: int | None = None
-        shape = (1, len(self.scenario.algos)) if self._batch.by_lots else (1,)
-        self._action = np.zeros(shape, np.int64)
+        self._action = self._batch.no_actions.copy()
 
     @property
     def grid_actions(self) -> NDArray[np.float64]:
@@ -149,11 +141,11 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
             batch.days.put(slice(None), numbered_days(self.scenario, [seed]))
         else:
             self._next_training_day()
-        observation, mask = batch.advance(batch.everyone, batch.nobody, self._informs)
+        report = batch.advance(batch.no_actions, batch.everyone, batch.nobody)
         self._bucket = 0
         if self._recorder is not None:
             self._recorder.start()
-        return observation[0], self._info(mask)
+        return report.observations[0], self._info(report)
 
     def _next_training_day(self) -> None:
         if self._stream is None:
@@ -182,20 +174,18 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
                 f"step() after the order's last bucket ({self._bucket}): call reset() to start "
                 "the next order."
             )
-        batch = self._batch
         self._read(action)
-        if batch.allocate(self._action, batch.everyone) >= 0:
-            raise out_of_range(action, self.action_space)
-        observation, mask = batch.advance(batch.nobody, batch.everyone, self._informs)
+        batch = self._batch
+        report = batch.advance(self._action, batch.nobody, batch.everyone)
         self._bucket += 1
         if self._recorder is not None:
             self._recorder.record()
         return (
-            observation[0],
-            float(batch.outcome.reward[0]),
+            report.observations[0],
+            report.rewards.item(),
             self._bucket == self.scenario.buckets,
             False,
-            self._info(mask),
+            self._info(report),
         )
 
     def _read(self, action: Any) -> None:
@@ -207,14 +197,12 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
                     raise TypeError
                 self._action[0] = lots
             else:
-                self._action[0] = index(action)
+                self._action[0, 0] = index(action)
         except (TypeError, OverflowError):
-            raise out_of_range(repr(action), self.action_space) from None
+            raise invalid_action(repr(action), self.action_space) from None
 
-    def _info(self, mask: NDArray[np.int8]) -> dict[str, Any]:
-        if not self._informs:
-            return {}
-        return {key: array[0] for key, array in self._batch.infos(mask).items()}
+    def _info(self, report: Report) -> dict[str, Any]:
+        return report.info() if self._batch.informs else {}
 
     def action_masks(self) -> NDArray[np.bool_]:
         """(A,) True for actions that differ from all earlier ones, as sb3-contrib asks for them.

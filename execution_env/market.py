@@ -16,6 +16,7 @@ the evaluation is a stream of one. A stream yields the same days in whatever por
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
@@ -33,7 +34,7 @@ policy's own randomness. Spawn keys, because a list of integers is no safe name:
 equals SeedSequence((5, 0))."""
 
 BLOCK = 128
-"""Days that a stream draws at a time; within a block, numbers are drawn component by component."""
+"""Days drawn side by side: within a block, numbers are drawn component by component."""
 
 UNLIMITED = np.iinfo(np.int32).max
 
@@ -131,8 +132,13 @@ def _normals(generator: np.random.Generator, out: NDArray[np.float64]) -> None:
 
 @jit
 def _uniforms(generator: np.random.Generator, out: NDArray[np.float32]) -> None:
-    for j in range(out.size):
-        out[j] = generator.random(dtype=np.float32)
+    # A double holds two: its first 24 bits, which are what a float32 below 1 holds, and the next 24.
+    for j in range(0, out.size, 2):
+        bits = generator.random() * 2.0**24
+        first = np.floor(bits)
+        out[j] = first * 2.0**-24
+        if j + 1 < out.size:
+            out[j + 1] = np.floor((bits - first) * 2.0**24) * 2.0**-24
 
 
 @jit
@@ -154,7 +160,31 @@ def _autoregress(
 
 
 @jit
-def _minus_logit(
+def logistic(logit: np.float32) -> np.float32:
+    """1 / (1 + exp(-logit)) to float32 precision; exactly 0 and 1 at the infinities.
+
+    The exponential is Cephes' expf (Moshier 1989, Methods and Programs for Mathematical Functions),
+    written out: without a call into the C library a loop over days runs in SIMD registers, and a
+    day has the same fill rates on every machine.
+    """
+    x = min(max(-logit, np.float32(-87.0)), np.float32(88.0))
+    power = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
+    # ln 2 in two parts: the first is exact in few bits, so that power * ln 2 is.
+    x = x - power * np.float32(0.693359375) + power * np.float32(2.12194440e-4)
+    p = np.float32(1.9875691500e-4)
+    p = p * x + np.float32(1.3981999507e-3)
+    p = p * x + np.float32(8.3334519073e-3)
+    p = p * x + np.float32(4.1665795894e-2)
+    p = p * x + np.float32(1.6666665459e-1)
+    p = p * x + np.float32(5.0000001201e-1)
+    exponential = p * x * x + x + np.float32(1.0)
+    two_to_power = np.int32((np.int32(power) + np.int32(127)) << np.int32(23)).view(np.float32)
+    rate = np.float32(1.0) / (np.float32(1.0) + exponential * two_to_power)
+    return rate if logit > np.float32(-88.0) else np.float32(0.0)
+
+
+@jit
+def _fill_rates(
     location: float,
     day_effect: NDArray[np.float64],
     loading: float,
@@ -164,13 +194,21 @@ def _minus_logit(
     out: NDArray[np.float32],
 ) -> None:
     for d in range(out.size):
-        out[d] = -(location + day_effect[d] + loading * liquidity[d] + sd * noise[d])
+        logit = location + day_effect[d] + loading * liquidity[d] + sd * noise[d]
+        out[d] = logistic(np.float32(logit))
+
+
+@jit
+def _volumes(
+    expected: float, sd: float, noise: NDArray[np.float64], out: NDArray[np.float64]
+) -> None:
+    for d in range(out.size):
+        out[d] = expected * math.exp(sd * noise[d] - 0.5 * sd * sd)
 
 
 @jit
 def _draw(
     generator: np.random.Generator,
-    block: int,
     start: int,
     stop: int,
     location: NDArray[np.float64],
@@ -178,23 +216,25 @@ def _draw(
     loading: NDArray[np.float64],
     bucket_sd: NDArray[np.float64],
     factor: NDArray[np.float64],
-    noisy_volume: bool,
+    expected_volume: NDArray[np.float64],
+    volume_sd: float,
     fill_rate: NDArray[np.float32],
     rounding: NDArray[np.float32],
     volume: NDArray[np.float64],
     day_effect: NDArray[np.float64],
     liquidity: NDArray[np.float64],
 ) -> None:
-    """Draw the days [start, stop), whole blocks: -logit F into ``fill_rate``, g into ``volume``.
+    """Draw the days [start, stop).
 
     Normals come first: the day effects, then z's and e's bucket by bucket; then the uniforms; then
     volume noise. So scenarios that differ in standard deviations only, or in whether volume is
     noisy, share their noise.
     """
     buckets, algos = location.shape
-    noise = np.empty(block)
-    for first in range(start, stop, block):
-        last = first + block
+    memory = np.empty(min(BLOCK, stop - start))
+    for first in range(start, stop, BLOCK):
+        last = min(first + BLOCK, stop)
+        noise = memory[: last - first]
         for i in range(algos):
             _normals(generator, noise)
             _scale(day_sd[i], noise, day_effect[i, first:last])
@@ -207,7 +247,7 @@ def _draw(
                 _autoregress(factor[1], factor[2], liquidity[b - 1, first:last], noise, z)
             for i in range(algos):
                 _normals(generator, noise)
-                _minus_logit(
+                _fill_rates(
                     location[b, i],
                     day_effect[i, first:last],
                     loading[i],
@@ -219,45 +259,28 @@ def _draw(
         for b in range(buckets):
             for i in range(algos):
                 _uniforms(generator, rounding[b, i, first:last])
-        if noisy_volume:
-            for b in range(buckets):
+        for b in range(buckets):
+            if volume_sd > 0:
                 _normals(generator, noise)
-                _scale(1.0, noise, volume[b, first:last])
+                _volumes(expected_volume[b], volume_sd, noise, volume[b, first:last])
+            else:
+                volume[b, first:last] = expected_volume[b]
 
 
 def _draw_into(
-    model: _Model, generator: np.random.Generator, block: int, days: Days, start: int, stop: int
+    model: _Model, generator: np.random.Generator, days: Days, start: int, stop: int
 ) -> None:
     _draw(
         generator,
-        block,
         start,
         stop,
-        *model[:5],
-        model.volume_sd > 0,
+        *model,
         days.fill_rate,
         days.rounding,
         days.volume,
         days.day_effect,
         days.liquidity,
     )
-
-
-def _finish(model: _Model, days: Days) -> None:
-    """Turn -logit F into F, and g into V, in place."""
-    one = np.float32(1.0)
-    # A bucket at a time stays in the processor's cache; a few days are better done at once.
-    parts = [days.fill_rate] if days.count < BLOCK else list(days.fill_rate)
-    with np.errstate(over="ignore"):  # exp(-logit) = inf gives the fill rate 0 that it should
-        for part in parts:
-            np.exp(part, out=part)
-            np.add(part, one, out=part)
-            np.reciprocal(part, out=part)
-    expected = model.expected_volume[:, None]
-    if model.volume_sd > 0:
-        days.volume[:] = expected * np.exp(model.volume_sd * days.volume - model.volume_sd**2 / 2)
-    else:
-        days.volume[:] = expected
 
 
 class DayStream:
@@ -268,40 +291,22 @@ class DayStream:
         seed: non-negative integer, or None for fresh entropy.
         purpose: ``NUMBERED``, ``TRAINING`` or ``VALIDATION``.
 
-    The j-th day of a stream is the same however many days are drawn at a time.
+    The same draws in the same order give the same days; other portions give other days.
     """
 
     def __init__(self, scenario: Scenario, seed: int | None, purpose: int = TRAINING) -> None:
         self._model = _model(scenario)
         self._generator = stream_generator(seed, purpose)
-        self._spare = self._empty(0)
-
-    def _empty(self, count: int) -> Days:
-        return Days.empty(*self._model.intercept.shape, count)
 
     def draw(self, count: int) -> Days:
         """The next ``count`` days."""
-        days = self._empty(count)
+        days = Days.empty(*self._model.intercept.shape, count)
         self.draw_into(days)
         return days
 
     def draw_into(self, days: Days) -> None:
-        """Overwrite all of ``days`` with the next ones; much faster than new memory."""
-        count = days.count
-        taken = min(self._spare.count, count)
-        if taken:
-            days.put(slice(taken), self._spare.part(slice(taken)))
-            self._spare = self._spare.part(slice(taken, None))
-        whole = taken + (count - taken) // BLOCK * BLOCK
-        if whole > taken:
-            _draw_into(self._model, self._generator, BLOCK, days, taken, whole)
-            _finish(self._model, days.part(slice(taken, whole)))
-        if count > whole:
-            block = self._empty(BLOCK)
-            _draw_into(self._model, self._generator, BLOCK, block, 0, BLOCK)
-            _finish(self._model, block)
-            days.put(slice(whole, None), block.part(slice(count - whole)))
-            self._spare = block.part(slice(count - whole, None))
+        """Overwrite all of ``days`` with the next ones; faster than new memory."""
+        _draw_into(self._model, self._generator, days, 0, days.count)
 
 
 def stream_generator(seed: int | None, purpose: int) -> np.random.Generator:
@@ -324,6 +329,5 @@ def numbered_days(scenario: Scenario, seeds: Iterable[int]) -> Days:
     for j, seed in enumerate(seeds):
         if seed < 0:
             raise ValueError(f"seed = {seed}: a day's number must be a non-negative integer.")
-        _draw_into(model, stream_generator(seed, NUMBERED), 1, days, j, j + 1)
-    _finish(model, days)
+        _draw_into(model, stream_generator(seed, NUMBERED), days, j, j + 1)
     return days

@@ -13,8 +13,8 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from execution_env.batch import Batch
-from execution_env.env import INFO, out_of_range, training_seed_of
+from execution_env.batch import Batch, Report
+from execution_env.env import INFO, training_seed_of
 from execution_env.market import DayStream, numbered_days
 from execution_env.rendering import Recorder
 from execution_env.scenario import Scenario
@@ -90,8 +90,8 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         self.autoreset_mode = autoreset_mode
         self.metadata = {**self.metadata, "autoreset_mode": autoreset_mode}
         self.scenario = load_scenario(scenario, overrides)
-        self._batch = Batch(self.scenario, self.num_envs, action, observation)
-        self._informs = choice("info", info, INFO) == "full"
+        informs = choice("info", info, INFO) == "full"
+        self._batch = Batch(self.scenario, self.num_envs, action, observation, informs)
         self.single_observation_space = self._batch.observation_space
         self.single_action_space = self._batch.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -137,11 +137,11 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
             self._batch.days.put(numbered, numbered_days(self.scenario, chosen))
         self._draw_days(starting & ~numbered)
         self._started |= starting
-        observations, masks = self._advance(starting, self._batch.nobody)
-        infos = self._infos(masks)
+        report = self._advance(self._batch.no_actions, starting, self._batch.nobody)
+        infos = self._infos(report)
         if mask is not None:
             infos = _only(infos, mask)
-        return observations, _with_keys(infos, starting)
+        return report.observations, _with_keys(infos, starting)
 
     def _seeds(self, seed: Any) -> list[int | None]:
         if seed is None or isinstance(seed, int | np.integer):
@@ -189,26 +189,21 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
             raise ResetNeeded("step() before reset(): call reset() to start the orders.")
         batch = self._batch
         actions = self._read(actions)
-        finished = self._finished()
+        finished = batch.orders.bucket == self.scenario.buckets
+        final: Info = {}
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            self._allocate(actions, ~finished)
             self._draw_days(finished)
-            observations, masks = self._advance(finished, ~finished)
-            rewards, terminations = batch.outcome.reward.copy(), self._finished()
-            infos = _with_keys(self._infos(masks), batch.everyone)
+            report = played = self._advance(actions, finished, ~finished)
         elif self.autoreset_mode is AutoresetMode.SAME_STEP:
-            self._allocate(actions, batch.everyone)
-            observations, masks = self._advance(batch.nobody, batch.everyone)
-            rewards, terminations = batch.outcome.reward.copy(), self._finished()
-            infos = _with_keys(self._infos(masks), batch.everyone)
-            if terminations.any():
-                final_info = _with_keys(_only(self._infos(masks), terminations), terminations)
-                final = {"final_obs": _masked(observations, terminations), "final_info": final_info}
-                self._draw_days(terminations)
-                observations, masks = self._advance(terminations, batch.nobody)
-                infos = _with_keys(self._infos(masks), batch.everyone)
-                if self._informs:
-                    infos |= _with_keys(final, terminations)
+            report = played = self._advance(actions, batch.nobody, batch.everyone)
+            over = played.terminations
+            if over.any():
+                if batch.informs:
+                    final["final_obs"] = _masked(played.observations, over)
+                    final["final_info"] = _with_keys(_only(self._infos(played), over), over)
+                    final = _with_keys(final, over)
+                self._draw_days(over)
+                report = self._advance(batch.no_actions, over, batch.nobody)
         else:
             if finished.any():
                 raise ResetNeeded(
@@ -216,15 +211,10 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
                     f"{np.flatnonzero(finished).tolist()} are over: call "
                     'reset(options={"reset_mask": mask}) for them first.'
                 )
-            self._allocate(actions, batch.everyone)
-            observations, masks = self._advance(batch.nobody, batch.everyone)
-            rewards, terminations = batch.outcome.reward.copy(), self._finished()
-            infos = _with_keys(self._infos(masks), batch.everyone)
-        return observations, rewards, terminations, np.zeros(self.num_envs, np.bool_), infos
-
-    def _finished(self) -> Flags:
-        finished: Flags = self._batch.orders.bucket == self.scenario.buckets
-        return finished
+            report = played = self._advance(actions, batch.nobody, batch.everyone)
+        infos = final | _with_keys(self._infos(report), batch.everyone)
+        truncations = np.zeros(self.num_envs, np.bool_)
+        return report.observations, played.rewards, played.terminations, truncations, infos
 
     def _read(self, actions: ArrayLike) -> NDArray[np.int64]:
         array = np.asarray(actions)
@@ -233,26 +223,19 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
                 f"actions have shape {array.shape} and dtype {array.dtype}: they must be whole "
                 f"numbers of shape {self.action_space.shape}."
             )
-        return np.ascontiguousarray(array, np.int64)
+        return np.ascontiguousarray(array, np.int64).reshape(self.num_envs, -1)
 
-    def _allocate(self, actions: NDArray[np.int64], playing: Flags) -> None:
-        bad = self._batch.allocate(actions, playing)
-        if bad >= 0:
-            raise out_of_range(actions[bad], self.single_action_space, f"s[{bad}]")
-
-    def _advance(
-        self, starting: Flags, playing: Flags
-    ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-        result = self._batch.advance(starting, playing, self._informs)
+    def _advance(self, actions: NDArray[np.int64], starting: Flags, playing: Flags) -> Report:
+        report = self._batch.advance(actions, starting, playing)
         for recorder, starts, plays in zip(self._recorders, starting, playing, strict=False):
             if starts:
                 recorder.start()
             elif plays:
                 recorder.record()
-        return result
+        return report
 
-    def _infos(self, masks: NDArray[np.int8]) -> Info:
-        return self._batch.infos(masks) if self._informs else {}
+    def _infos(self, report: Report) -> Info:
+        return report.infos() if self._batch.informs else {}
 
     def action_masks(self) -> Flags:
         """(n, A) True for actions that differ from all earlier ones.
