@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from execution_env.jit import jit
+from execution_env.jit import inline, jit
 
 
 Lots = NDArray[np.int32]
@@ -72,7 +72,7 @@ def action_grid(algos: int, resolution: int) -> ActionGrid:
     return ActionGrid(parts, remainders, mask, twins)
 
 
-@jit
+@inline
 def split_lots(total: int, weights: Lots, out: Lots) -> None:
     """Share ``total`` lots in proportion to ``weights`` (K,) by the largest remainder.
 
@@ -106,10 +106,16 @@ def _fill_remainders(parts: Lots, remainders: Lots) -> None:
             split_lots(total, parts[action], remainders[postable, action])
 
 
-@jit
+@inline
 def first_outside(actions: NDArray[np.int64], most: int, which: NDArray[np.bool_]) -> int:
     """The first row of ``actions`` (n, M), among those that ``which`` selects, with a number below
     0 or above ``most``; -1 where there is none."""
+    flat = actions.reshape(-1)
+    outside = 0
+    for j in range(np.uint64(flat.size)):  # all are well, nearly always: find that out without branches
+        outside |= (flat[j] < 0) | (flat[j] > most)
+    if not outside:
+        return -1
     for e in range(actions.shape[0]):
         for i in range(actions.shape[1]):
             if which[e] and not 0 <= actions[e, i] <= most:
@@ -117,7 +123,7 @@ def first_outside(actions: NDArray[np.int64], most: int, which: NDArray[np.bool_
     return -1
 
 
-@jit
+@inline
 def allocate_grid(
     parts: Lots,
     remainders: Lots,
@@ -141,7 +147,7 @@ def allocate_grid(
                 posted[i, e] = np.int32(times) * parts[row, i] + remainders[rest, row, i]
 
 
-@jit
+@inline
 def allocate_lots(
     requested: NDArray[np.int64],
     postable: Lots,

@@ -108,7 +108,8 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
         self._recorder = Recorder(self._batch) if render_mode is not None else None
         self._stream: DayStream | None = None
         self._training_seed: int | None = None
-        self._block = self._batch.days
+        self._day = [array[..., 0] for array in self._batch.days]
+        self._block: list[NDArray[Any]] = []
         self._next_in_block = BLOCK
         self._bucket: int | None = None
         self._action = self._batch.no_actions.copy()
@@ -152,11 +153,12 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
             self._stream = DayStream(self.scenario, self._training_seed)
             self._next_in_block = BLOCK
         if self._next_in_block == BLOCK:
-            self._block = self._stream.draw(BLOCK)
+            days = self._stream.draw(BLOCK)
+            self._block = [np.ascontiguousarray(np.moveaxis(array, -1, 0)) for array in days]
             self._next_in_block = 0
-        j = self._next_in_block
-        self._batch.days.put(slice(None), self._block.part(slice(j, j + 1)))
-        self._next_in_block = j + 1
+        for array, block in zip(self._day, self._block, strict=True):
+            array[:] = block[self._next_in_block]
+        self._next_in_block += 1
 
     def step(
         self, action: SupportsIndex | ArrayLike
@@ -182,7 +184,7 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
             self._recorder.record()
         return (
             report.observations[0],
-            report.rewards.item(),
+            report.floats.item(0),
             self._bucket == self.scenario.buckets,
             False,
             self._info(report),

@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from execution_env.jit import jit
+from execution_env.jit import inline
 from execution_env.logistic_normal import variance_split
 
 if TYPE_CHECKING:
     from execution_env.scenario import Scenario
 
 
-@jit
+@inline
 def learned(
     ewma: bool,
     memory: float,
@@ -57,7 +57,7 @@ def learned(
     return filled_evidence, expected_evidence, multiplier
 
 
-@jit
+@inline
 def estimate(multiplier: float, prediction: float) -> float:
     """Expected fraction of posted lots that fills, given what was learned; in [0, 1]."""
     return min(max(multiplier * prediction, 0.0), 1.0)

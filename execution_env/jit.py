@@ -72,26 +72,34 @@ def cache_folder(directories: Iterable[Path]) -> Path:
     return Path(tempfile.mkdtemp(prefix="execution_env-"))
 
 
-def compiler(*directories: Path) -> Callable[[Function], Function]:
+def compiler(
+    *directories: Path, inlined: bool = False
+) -> Callable[[Function], Function]:
     """A decorator like ``numba.njit`` whose cache depends on all sources below ``directories``.
 
-    Name the package of the functions and every package whose jitted functions they call.
+    Name the package of the functions and every package whose jitted functions they call. With
+    ``inlined``, the compiler copies the functions into their callers.
     """
     folder = str(cache_folder(directories))
 
-    def jit(function: Function) -> Function:
+    def decorator(function: Function) -> Function:
         # numba reads the setting when a function is decorated: give it back at once, other
         # packages' caches are not ours to move. NUMBA_CACHE_DIR, where set, is the user's wish.
         before = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(Path(before) / Path(folder).name) if before else folder
         try:
             # error_model: a division by zero gives inf or nan as in NumPy, and costs no branch.
-            return cast(Function, numba.njit(cache=True, error_model="numpy")(function))
+            compiled = numba.njit(cache=True, error_model="numpy", forceinline=inlined)(function)
         finally:
             numba.config.CACHE_DIR = before
+        return cast(Function, compiled)
 
-    return jit
+    return decorator
 
 
 jit = compiler(Path(__file__).parent)
-"""The decorator for jitted functions of this package."""
+"""The decorator for jitted functions of this package that Python calls."""
+
+inline = compiler(Path(__file__).parent, inlined=True)
+"""The decorator for those that only jitted functions call. Arguments that are named tuples of arrays
+are large structures: a real call copies them, which for one order takes longer than its work."""

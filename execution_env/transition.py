@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from execution_env.estimation import estimate, learned
-from execution_env.jit import jit
+from execution_env.jit import inline
 from execution_env.parameters import Parameters
 
 LOT_TOLERANCE = 1e-6
@@ -94,7 +94,7 @@ class Outcome(NamedTuple):
     reward: Floats
 
 
-@jit
+@inline
 def orders_in(ints: Ints, floats: Floats, algos: int) -> Orders:
     """Orders as views of two blocks, (4 + B, n) and (5 + 4 K, n): a call from Python costs as
     much as it has arrays, and this needs only two."""
@@ -122,7 +122,7 @@ def order_blocks(buckets: int, algos: int, count: int) -> tuple[Ints, Floats]:
     return np.zeros((4 + buckets, count), np.int32), np.zeros((5 + 4 * algos, count))
 
 
-@jit
+@inline
 def outcome_in(lots: Ints, floats: Floats) -> tuple[Ints, Outcome]:
     """Posted lots and an outcome, as views of (2, K, n) lots and of a (6, n) block."""
     outcome = Outcome(lots[1], floats[0], floats[1], floats[2], floats[3], floats[4], floats[5])
@@ -137,40 +137,40 @@ def outcome_blocks(algos: int, count: int) -> tuple[Ints, Floats]:
 # Formulas: one order, one bucket.
 
 
-@jit
+@inline
 def filled_lots(posted: int, fill_rate: float, rounding: float, depth: int) -> int:
     """min(floor(x F + u), x, D): ``posted * fill_rate`` lots in expectation."""
     return min(min(np.int32(posted * fill_rate + rounding), posted), depth)
 
 
-@jit
+@inline
 def schedule(volume: float, expected: float, expected_rest: float) -> float:
     """VWAP schedule at the end of a bucket before which ``volume`` shares have traded: the share
     of the order's volume, as expected now, that has traded then."""
     return (volume + expected) / (volume + expected_rest)
 
 
-@jit
+@inline
 def distance_outside(lower: float, upper: float, filled: float) -> float:
     """Lots by which ``filled`` lies outside [lower, upper]."""
     distance = max(lower - filled, filled - upper)
     return distance if distance > LOT_TOLERANCE else 0.0
 
 
-@jit
+@inline
 def participation_room(max_rate: float, volume: float, ours: float) -> float:
     """Lots that keep our share of ``volume`` shares at ``max_rate`` lots per share or below, when
     ``ours`` lots have filled; a whole number, perhaps negative."""
     return np.floor(max_rate * volume + LOT_TOLERANCE) - ours
 
 
-@jit
+@inline
 def envelope_room(upper: float, filled: float) -> float:
     """Lots that may fill without crossing ``upper`` lots; a whole number, perhaps negative."""
     return np.floor(upper + LOT_TOLERANCE) - filled
 
 
-@jit
+@inline
 def residual_price(penalty: float, quadratic: float, residual: float) -> float:
     """kappa R + kappa2 R^2 / n per share of the order; ``residual`` is R / n."""
     return (penalty + quadratic * residual) * residual
@@ -179,26 +179,34 @@ def residual_price(penalty: float, quadratic: float, residual: float) -> float:
 # Loops over orders.
 
 
-@jit
+@inline
 def _fill(
-    market: Market, posted: Ints, outcome: Outcome, bucket: int, algo: int, first: int, last: int
+    parameters: Parameters,
+    orders: Orders,
+    market: Market,
+    posted: Ints,
+    outcome: Outcome,
+    bucket: int,
+    algo: int,
+    first: int,
+    last: int,
 ) -> None:
+    price = parameters.cells[bucket, algo].cost * parameters.order[0].per_lot
+    charge_filled = parameters.order[0].charge_filled
     for e in range(first, last):
-        outcome.filled[algo, e] = filled_lots(
-            posted[algo, e],
+        lots = posted[algo, e]
+        filled = filled_lots(
+            lots,
             np.float64(market.fill_rate[bucket, algo, e]),
             np.float64(market.rounding[bucket, algo, e]),
             market.depth[bucket, algo, e],
         )
+        outcome.filled[algo, e] = filled
+        orders.fills[bucket, e] += filled
+        outcome.posting_cost[e] += price * (filled if charge_filled else lots)
 
 
-@jit
-def _charge(price: float, lots: Ints, outcome: Outcome, algo: int, first: int, last: int) -> None:
-    for e in range(first, last):
-        outcome.posting_cost[e] += price * lots[algo, e]
-
-
-@jit
+@inline
 def _learn(
     parameters: Parameters,
     orders: Orders,
@@ -230,54 +238,42 @@ def _learn(
         orders.multiplier[algo, e] = m
 
 
-@jit
-def _sum_fills(
-    orders: Orders, outcome: Outcome, bucket: int, algo: int, first: int, last: int
-) -> None:
-    for e in range(first, last):
-        orders.fills[bucket, e] += outcome.filled[algo, e]
-
-
-@jit
-def _advance(orders: Orders, market: Market, bucket: int, first: int, last: int) -> None:
-    for e in range(first, last):
-        orders.bucket[e] = bucket + 1
-        orders.remaining[e] -= orders.fills[bucket, e]
-        orders.market_volume[e] += market.volume[bucket, e]
-
-
-@jit
-def _miss(
-    parameters: Parameters, orders: Orders, outcome: Outcome, over: bool, first: int, last: int
+@inline
+def _settle(
+    parameters: Parameters,
+    orders: Orders,
+    market: Market,
+    outcome: Outcome,
+    bucket: int,
+    first: int,
+    last: int,
 ) -> None:
     order = parameters.order[0]
-    n, share = np.int32(order.lots), order.per_lot
+    n, share, over = np.int32(order.lots), order.per_lot, bucket + 1 == order.buckets
+    penalty, linear, quadratic = (
+        order.envelope_penalty,
+        order.residual_penalty,
+        order.residual_quadratic,
+    )
     for e in range(first, last):
-        remaining = orders.remaining[e]
+        remaining = orders.remaining[e] - orders.fills[bucket, e]
         distance = distance_outside(orders.lower[e], orders.upper[e], np.float64(n - remaining))
-        outcome.outside[e] = 0.0 if over else share * distance
-        outcome.residual[e] = share * remaining if over else 0.0
-
-
-@jit
-def _sum_up(
-    parameters: Parameters, orders: Orders, outcome: Outcome, first: int, last: int
-) -> None:
-    order = parameters.order[0]
-    share, penalty = order.per_lot, order.envelope_penalty
-    linear, quadratic = order.residual_penalty, order.residual_quadratic
-    for e in range(first, last):
-        posting_cost = share * outcome.posting_cost[e]
-        envelope_penalty = penalty * outcome.outside[e]
-        residual_penalty = residual_price(linear, quadratic, outcome.residual[e])
-        outcome.posting_cost[e] = posting_cost
+        outside = 0.0 if over else share * distance
+        residual = share * remaining if over else 0.0
+        envelope_penalty = penalty * outside
+        residual_penalty = residual_price(linear, quadratic, residual)
+        outcome.outside[e] = outside
+        outcome.residual[e] = residual
         outcome.envelope_penalty[e] = envelope_penalty
         outcome.residual_penalty[e] = residual_penalty
-        outcome.reward[e] = -(posting_cost + envelope_penalty + residual_penalty)
-        orders.violation[e] += outcome.outside[e] + outcome.residual[e]
+        outcome.reward[e] = -(outcome.posting_cost[e] + envelope_penalty + residual_penalty)
+        orders.violation[e] += outside + residual
+        orders.remaining[e] = remaining
+        orders.market_volume[e] += market.volume[bucket, e]
+        orders.bucket[e] = bucket + 1
 
 
-@jit
+@inline
 def _bound(parameters: Parameters, orders: Orders, bucket: int, first: int, last: int) -> None:
     lower, upper = parameters.buckets[bucket].lower, parameters.buckets[bucket].upper
     for e in range(first, last):
@@ -285,7 +281,7 @@ def _bound(parameters: Parameters, orders: Orders, bucket: int, first: int, last
         orders.upper[e] = upper
 
 
-@jit
+@inline
 def _track(parameters: Parameters, orders: Orders, bucket: int, first: int, last: int) -> None:
     n, band = parameters.order[0].lots, parameters.order[0].band
     expected = parameters.buckets[bucket].expected_volume
@@ -296,14 +292,14 @@ def _track(parameters: Parameters, orders: Orders, bucket: int, first: int, last
         orders.upper[e] = n * min(middle + band, 1.0)
 
 
-@jit
+@inline
 def _limit(parameters: Parameters, orders: Orders, first: int, last: int) -> None:
     most = np.int32(parameters.order[0].max_posted)
     for e in range(first, last):
         orders.postable[e] = min(orders.remaining[e], most)
 
 
-@jit
+@inline
 def _look_back(
     parameters: Parameters, orders: Orders, market: Market, bucket: int, first: int, last: int
 ) -> None:
@@ -324,7 +320,7 @@ def _look_back(
             orders.recent_fills[e] += orders.fills[past, e]
 
 
-@jit
+@inline
 def _cap(parameters: Parameters, orders: Orders, bucket: int, first: int, last: int) -> None:
     max_rate = parameters.order[0].max_rate
     expected = parameters.buckets[bucket].expected_volume
@@ -334,7 +330,7 @@ def _cap(parameters: Parameters, orders: Orders, bucket: int, first: int, last: 
         orders.postable[e] = np.int32(max(min(np.float64(orders.postable[e]), room), 0.0))
 
 
-@jit
+@inline
 def _stay_below(parameters: Parameters, orders: Orders, first: int, last: int) -> None:
     n = np.int32(parameters.order[0].lots)
     for e in range(first, last):
@@ -342,7 +338,7 @@ def _stay_below(parameters: Parameters, orders: Orders, first: int, last: int) -
         orders.postable[e] = np.int32(max(min(np.float64(orders.postable[e]), room), 0.0))
 
 
-@jit
+@inline
 def _estimate(
     parameters: Parameters, orders: Orders, bucket: int, algo: int, first: int, last: int
 ) -> None:
@@ -351,7 +347,7 @@ def _estimate(
         orders.estimates[algo, e] = estimate(orders.multiplier[algo, e], prediction)
 
 
-@jit
+@inline
 def _open(
     parameters: Parameters, orders: Orders, market: Market, bucket: int, first: int, last: int
 ) -> None:
@@ -382,7 +378,7 @@ def _open(
 # What the rest of the package calls.
 
 
-@jit
+@inline
 def start(parameters: Parameters, orders: Orders, market: Market, first: int, last: int) -> None:
     """Put the orders [first, last) at the start."""
     first, last = np.uint64(first), np.uint64(last)
@@ -399,7 +395,7 @@ def start(parameters: Parameters, orders: Orders, market: Market, first: int, la
     _open(parameters, orders, market, 0, first, last)
 
 
-@jit
+@inline
 def transition(
     parameters: Parameters,
     orders: Orders,
@@ -421,22 +417,12 @@ def transition(
         bucket: 0 to B - 1.
         first, last: the orders to play.
     """
-    order = parameters.order[0]
     first, last = np.uint64(first), np.uint64(last)
     for e in range(first, last):
         orders.fills[bucket, e] = 0
         outcome.posting_cost[e] = 0.0
     for algo in range(posted.shape[0]):
-        _fill(market, posted, outcome, bucket, algo, first, last)
-        _sum_fills(orders, outcome, bucket, algo, first, last)
-        # Two calls, not one with a conditional expression: choosing between arrays that way makes
-        # numba 0.68 release one of them once too often.
-        if order.charge_filled:
-            _charge(parameters.cells[bucket, algo].cost, outcome.filled, outcome, algo, first, last)
-        else:
-            _charge(parameters.cells[bucket, algo].cost, posted, outcome, algo, first, last)
+        _fill(parameters, orders, market, posted, outcome, bucket, algo, first, last)
         _learn(parameters, orders, posted, outcome, bucket, algo, first, last)
-    _advance(orders, market, bucket, first, last)
-    _miss(parameters, orders, outcome, bucket + 1 == order.buckets, first, last)
-    _sum_up(parameters, orders, outcome, first, last)
+    _settle(parameters, orders, market, outcome, bucket, first, last)
     _open(parameters, orders, market, bucket + 1, first, last)

@@ -189,9 +189,9 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
             raise ResetNeeded("step() before reset(): call reset() to start the orders.")
         batch = self._batch
         actions = self._read(actions)
-        finished = batch.orders.bucket == self.scenario.buckets
         final: Info = {}
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            finished = self._finished()
             self._draw_days(finished)
             report = played = self._advance(actions, finished, ~finished)
         elif self.autoreset_mode is AutoresetMode.SAME_STEP:
@@ -205,6 +205,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
                 self._draw_days(over)
                 report = self._advance(batch.no_actions, over, batch.nobody)
         else:
+            finished = self._finished()
             if finished.any():
                 raise ResetNeeded(
                     f"step() with autoreset disabled while the orders of environments "
@@ -215,6 +216,10 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         infos = final | _with_keys(self._infos(report), batch.everyone)
         truncations = np.zeros(self.num_envs, np.bool_)
         return report.observations, played.rewards, played.terminations, truncations, infos
+
+    def _finished(self) -> Flags:
+        finished: Flags = self._batch.orders.bucket == self.scenario.buckets
+        return finished
 
     def _read(self, actions: ArrayLike) -> NDArray[np.int64]:
         array = np.asarray(actions)
