@@ -395,7 +395,7 @@ class Scenario:
                 raise fail("algos.name", name, "is taken by an earlier algo; names must differ.")
         self._check_lengths()
         self._check_volume()
-        size = grid_size(len(self.algos), self.actions.resolution)
+        size = self.grid_size
         if size > MOST_ACTIONS:
             raise fail(
                 "actions.resolution",
@@ -450,6 +450,11 @@ class Scenario:
     def buckets(self) -> int:
         """B."""
         return self.order.buckets
+
+    @property
+    def grid_size(self) -> int:
+        """A, the number of actions on the grid."""
+        return grid_size(len(self.algos), self.actions.resolution)
 
     @property
     def algo_names(self) -> tuple[str, ...]:

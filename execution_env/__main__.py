@@ -1,0 +1,129 @@
+"""``python -m execution_env``: list, show and check scenarios."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+
+import numpy as np
+
+from execution_env.diagnosis import oddities
+from execution_env.estimation import prior_of_estimates
+from execution_env.scenario import Scenario
+from execution_env.scenario_file import load_scenario, scenario_to_toml, scenarios
+from execution_env.validation import ScenarioError
+
+SKETCH_ROWS = 12
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m execution_env",
+        description="List, show and check scenarios. Without a command: list the shipped ones.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("list", help="shipped scenarios with their key numbers (the default)")
+    show = commands.add_parser("show", help="one scenario in full, with a sketch of its envelope")
+    show.add_argument("scenario", metavar="NAME", help="a shipped name or the path of a TOML file")
+    check = commands.add_parser("check", help="validate a scenario file and say what is odd in it")
+    check.add_argument("scenario", metavar="FILE", help="the path of a TOML file or a shipped name")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command in (None, "list"):
+            print(_table())
+        elif options.command == "show":
+            print(_shown(load_scenario(options.scenario)))
+        else:
+            print(_checked(load_scenario(options.scenario)))
+    except ScenarioError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _table() -> str:
+    header = ("scenario", "shares", "lots", "buckets", "algos", "actions", "fill rates", "costs")
+    rows = [header]
+    for name in scenarios():
+        scenario = load_scenario(name)
+        rows.append(
+            (
+                name,
+                f"{scenario.order.size:,}",
+                str(scenario.lots),
+                str(scenario.buckets),
+                str(len(scenario.algos)),
+                str(scenario.grid_size),
+                _numbers(scenario.predictions[0]),
+                f"{_numbers(scenario.posting_costs[0])} per {scenario.costs.basis} share",
+            )
+        )
+    widths = [max(len(row[j]) for row in rows) for j in range(len(header))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    lines.append("")
+    lines.append("python -m execution_env show NAME tells more about one, check FILE about yours.")
+    return "\n".join(lines)
+
+
+def _numbers(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+    return "/".join(f"{value:g}" for value in values)
+
+
+def _shown(scenario: Scenario) -> str:
+    lines = [textwrap.fill(scenario.description.strip(), 88), "", scenario_to_toml(scenario)]
+    lines += ["# What follows from it", ""]
+    lines.append(f"{scenario.lots} lots, {scenario.grid_size} actions")
+    weights, correlations = prior_of_estimates(scenario)
+    for i, name in enumerate(scenario.algo_names):
+        if np.isinf(weights[i]):
+            learning = "nothing about its fill rate is hidden"
+        else:
+            learning = f"its prediction is worth {weights[i]:.3g} expected filled lots"
+        lines.append(f"{name}: {learning}; intraclass correlation {correlations[i]:.3g}")
+    lines += ["", _sketch(scenario)]
+    return "\n".join(lines)
+
+
+def _sketch(scenario: Scenario) -> str:
+    """The envelope as ASCII: a column per bucket, from 0 % at the bottom to 100 % at the top."""
+    lower, upper = scenario.envelope_bounds
+    width = 5 if scenario.buckets <= 16 else 1
+    lines = ["envelope: share of the order filled at the end of each bucket"]
+    for row in range(SKETCH_ROWS, -1, -1):
+        level = row / SKETCH_ROWS
+        half = 0.5 / SKETCH_ROWS
+        cells = [
+            "#" * max(1, width - 1) if low - half <= level <= high + half else " " * max(1, width - 1)
+            for low, high in zip(lower, upper, strict=True)
+        ]
+        gap = " " if width > 1 else ""
+        lines.append(f"{level:>5.0%} |{gap}" + gap.join(cells))
+    lines.append("      +" + "-" * (scenario.buckets * width + (1 if width > 1 else 0)))
+    if width > 1:
+        lines.append("       " + "".join(f"{b + 1:>{width}}" for b in range(scenario.buckets)))
+    else:
+        lines.append(f"       1 to {scenario.buckets}")
+    if scenario.envelope.track_volume:
+        lines.append("       on a day of expected volume; it follows the realised volume")
+    return "\n".join(lines)
+
+
+def _checked(scenario: Scenario) -> str:
+    warnings = oddities(scenario)
+    if not warnings:
+        return f"{scenario.name}: fine, and nothing odd about it."
+    lines = [f"{scenario.name}: valid, but odd:"]
+    for warning in warnings:
+        lines.append(
+            textwrap.fill(warning, 88, initial_indent="- warning: ", subsequent_indent="  ")
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
