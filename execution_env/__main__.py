@@ -98,7 +98,9 @@ def _sketch(scenario: Scenario) -> str:
         level = row / SKETCH_ROWS
         half = 0.5 / SKETCH_ROWS
         cells = [
-            "#" * max(1, width - 1) if low - half <= level <= high + half else " " * max(1, width - 1)
+            "#" * max(1, width - 1)
+            if low - half <= level <= high + half
+            else " " * max(1, width - 1)
             for low, high in zip(lower, upper, strict=True)
         ]
         gap = " " if width > 1 else ""
@@ -118,10 +120,10 @@ def _checked(scenario: Scenario) -> str:
     if not warnings:
         return f"{scenario.name}: fine, and nothing odd about it."
     lines = [f"{scenario.name}: valid, but odd:"]
-    for warning in warnings:
-        lines.append(
-            textwrap.fill(warning, 88, initial_indent="- warning: ", subsequent_indent="  ")
-        )
+    lines += [
+        textwrap.fill(warning, 88, initial_indent="- warning: ", subsequent_indent="  ")
+        for warning in warnings
+    ]
     return "\n".join(lines)
 
 

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from execution_env.jit import inline, jit
 
-
 Lots = NDArray[np.int32]
 
 
@@ -78,20 +77,20 @@ def split_lots(total: int, weights: Lots, out: Lots) -> None:
 
     Ties go to the lower index; nothing is shared where all weights are zero.
     """
-    total = np.int64(total)  # products below exceed 32 bits
+    lots = np.int64(total)  # products below exceed 32 bits
     whole = np.int64(0)
     for i in range(weights.size):
         whole += weights[i]
-    left = total if whole > 0 else 0
+    left = lots if whole > 0 else 0
     for i in range(weights.size):
-        out[i] = total * weights[i] // whole if whole > 0 else 0
+        out[i] = lots * weights[i] // whole if whole > 0 else 0
         left -= out[i]
     for _ in range(left):  # fewer than K
         best = -1
         largest = 0
         for i in range(weights.size):
             # An algo that got its extra lot has a remainder below zero.
-            remainder = total * weights[i] - out[i] * whole
+            remainder = lots * weights[i] - out[i] * whole
             if remainder > largest:
                 best, largest = i, remainder
         out[best] += 1
@@ -109,10 +108,13 @@ def _fill_remainders(parts: Lots, remainders: Lots) -> None:
 @inline
 def first_outside(actions: NDArray[np.int64], most: int, which: NDArray[np.bool_]) -> int:
     """The first row of ``actions`` (n, M), among those that ``which`` selects, with a number below
-    0 or above ``most``; -1 where there is none."""
+    0 or above ``most``; -1 where there is none.
+    """
     flat = actions.reshape(-1)
     outside = 0
-    for j in range(np.uint64(flat.size)):  # all are well, nearly always: find that out without branches
+    for j in range(
+        np.uint64(flat.size)
+    ):  # all are well, nearly always: find that out without branches
         outside |= (flat[j] < 0) | (flat[j] > most)
     if not outside:
         return -1
@@ -135,7 +137,8 @@ def allocate_grid(
     last: int,
 ) -> None:
     """Write columns [first, last) of ``posted`` (K, n), where ``which`` selects them: the lots that
-    ``actions`` (n, 1) post when ``postable`` (n,) may be."""
+    ``actions`` (n, 1) post when ``postable`` (n,) may be.
+    """
     # Unsigned: see ``transition`` on indices; and 32 bits divide faster than 64.
     resolution = np.uint32(remainders.shape[0])
     for e in range(np.uint64(first), np.uint64(last)):
@@ -157,7 +160,8 @@ def allocate_lots(
     last: int,
 ) -> None:
     """Write columns [first, last) of ``posted`` (K, n), where ``which`` selects them: ``requested``
-    (n, K) lots, scaled down in proportion where their sum exceeds ``postable`` (n,)."""
+    (n, K) lots, scaled down in proportion where their sum exceeds ``postable`` (n,).
+    """
     for e in range(first, last):
         if which[e]:
             if requested[e].sum() > postable[e]:

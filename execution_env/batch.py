@@ -17,6 +17,7 @@ from execution_env.memory import addresses, pointer
 from execution_env.parameters import ALGO, BUCKET, CELL, ORDER, Parameters, parameters
 from execution_env.scenario import Scenario
 from execution_env.transition import (
+    Index,
     Market,
     Orders,
     Outcome,
@@ -88,7 +89,8 @@ class Report(NamedTuple):
 
     def info(self) -> dict[str, Any]:
         """The same of a single order: NumPy scalars, and arrays without an order axis. Written out,
-        because it is a fifth of the time of a step."""
+        because it is a fifth of the time of a step.
+        """
         ints, floats = self.ints, self.floats
         k = ints.size // 2
         return {
@@ -133,6 +135,7 @@ class Batch:
     ) -> None:
         choice("action", action, ACTIONS)
         level = OBSERVATIONS.index(choice("observation", observation, OBSERVATIONS))
+        self._arguments = (scenario, count, action, observation, informs)
         self.scenario, self.count, self.informs = scenario, count, informs
         buckets, algos = scenario.buckets, len(scenario.algos)
         self.parameters = parameters(scenario)
@@ -192,6 +195,18 @@ class Batch:
         if self.informs and self.by_lots:
             report = report._replace(masks=self.masks())
         return report
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle holds: memory addresses would lead it astray."""
+        memory = (*self.days, *self._order_blocks, *self._outcome_blocks)
+        return {"arguments": self._arguments, "memory": [array.copy() for array in memory]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make the batch anew and fill its memory."""
+        self.__init__(*state["arguments"])  # type: ignore[misc]
+        memory: list[Array] = [*self.days, *self._order_blocks, *self._outcome_blocks]
+        for mine, theirs in zip(memory, state["memory"], strict=True):
+            np.copyto(mine, theirs)
 
     def masks(self) -> NDArray[np.int8]:
         """Fresh action masks, as in a report."""
@@ -266,9 +281,7 @@ def _advance(
         if by_lots:
             allocate_lots(actions, orders.postable, playing, posted, first, last)
         else:
-            allocate_grid(
-                parts, remainders, actions, orders.postable, playing, posted, first, last
-            )
+            allocate_grid(parts, remainders, actions, orders.postable, playing, posted, first, last)
         _play(parameters, orders, market, posted, outcome, playing, first, last)
         _observe(parameters, orders, level, observations, first, last)
         for e in range(np.uint64(first), np.uint64(last)):
@@ -289,8 +302,8 @@ def _start(
     lots: Array,
     results: Array,
     which: Which,
-    first: int,
-    last: int,
+    first: Index,
+    last: Index,
 ) -> None:
     """Start runs of neighbours."""
     while first < last:
@@ -312,8 +325,8 @@ def _play(
     posted: Array,
     outcome: Outcome,
     which: Which,
-    first: int,
-    last: int,
+    first: Index,
+    last: Index,
 ) -> None:
     """Play runs of neighbours that are in the same bucket; orders in step are one run."""
     while first < last:
@@ -332,8 +345,8 @@ def _observe(
     orders: Orders,
     level: int,
     out: NDArray[np.float32],
-    first: int,
-    last: int,
+    first: Index,
+    last: Index,
 ) -> None:
     count, share = parameters.order[0].buckets, parameters.order[0].per_lot
     k = parameters.algos.size
@@ -364,8 +377,8 @@ def _report(
     results: Array,
     ints: NDArray[np.int64],
     floats: NDArray[np.float64],
-    first: int,
-    last: int,
+    first: Index,
+    last: Index,
 ) -> None:
     k, n = lots.shape[1], lots.shape[2]
     both = ints[: 2 * n * k].reshape(2, n, k)
@@ -390,7 +403,7 @@ def _report(
 
 @inline
 def _write_masks(
-    masks: NDArray[np.int8], postable: Array, out: NDArray[np.int8], first: int, last: int
+    masks: NDArray[np.int8], postable: Array, out: NDArray[np.int8], first: Index, last: Index
 ) -> None:
     most = masks.shape[0] - 1
     for e in range(np.uint64(first), np.uint64(last)):

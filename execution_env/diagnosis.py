@@ -27,7 +27,8 @@ def oddities(scenario: Scenario) -> list[str]:
 def _dominated_algos(scenario: Scenario) -> list[str]:
     """Algos that a mix of the others, or of others and not posting, beats: at no higher expected
     cost per posted share it fills no less. In the plane of cost and fill rate they lie on or below
-    the others' hull."""
+    the others' hull.
+    """
     fills = scenario.predictions
     costs = scenario.posting_costs
     if scenario.costs.basis == "filled":
@@ -57,7 +58,8 @@ def _on_or_below_hull(
     cost: float, fill: float, costs: NDArray[np.float64], fills: NDArray[np.float64]
 ) -> bool:
     """Whether a mix of two of the points (``costs``, ``fills``) costs at most ``cost`` and fills at
-    least ``fill``: in a plane, two points are enough for the best mix."""
+    least ``fill``: in a plane, two points are enough for the best mix.
+    """
     if np.any((costs <= cost + SLACK) & (fills >= fill - SLACK)):
         return True
     for j, k in combinations(range(len(costs)), 2):

@@ -9,7 +9,7 @@ from typing import Any, SupportsIndex
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.error import InvalidAction, ResetNeeded
+from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
 from execution_env.batch import Batch, Report, invalid_action
@@ -108,7 +108,6 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
         self._recorder = Recorder(self._batch) if render_mode is not None else None
         self._stream: DayStream | None = None
         self._training_seed: int | None = None
-        self._day = [array[..., 0] for array in self._batch.days]
         self._block: list[NDArray[Any]] = []
         self._next_in_block = BLOCK
         self._bucket: int | None = None
@@ -156,8 +155,8 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
             days = self._stream.draw(BLOCK)
             self._block = [np.ascontiguousarray(np.moveaxis(array, -1, 0)) for array in days]
             self._next_in_block = 0
-        for array, block in zip(self._day, self._block, strict=True):
-            array[:] = block[self._next_in_block]
+        for array, block in zip(self._batch.days, self._block, strict=True):
+            np.copyto(array[..., 0], block[self._next_in_block])
         self._next_in_block += 1
 
     def step(
@@ -214,7 +213,8 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
         """
         if self._bucket is None:
             raise ResetNeeded("action_masks() before reset(): call reset() to start an order.")
-        return self._batch.masks()[0].astype(np.bool_)
+        masks: NDArray[np.bool_] = self._batch.masks()[0].view(np.bool_)
+        return masks
 
     def render(self) -> Any:
         """A line about the last bucket ("ansi"), or the order so far as a (H, W, 3) picture.

@@ -42,7 +42,8 @@ def learned(
     multiplier: float,
 ) -> tuple[float, float, float]:
     """One algo's S, T and m after a bucket; without branches, so that a loop over orders runs in
-    SIMD registers."""
+    SIMD registers.
+    """
     expected = posted * prediction
     moved = expected > 0.0
     memory = memory if moved else 1.0

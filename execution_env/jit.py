@@ -34,47 +34,46 @@ def sources_hash(directories: Iterable[Path]) -> str:
 
 
 def _user_cache() -> Path:
-    if "XDG_CACHE_HOME" in os.environ:
-        return Path(os.environ["XDG_CACHE_HOME"])
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser()
-    if sys.platform == "darwin":
-        return Path("~/Library/Caches").expanduser()
-    return Path("~/.cache").expanduser()
+        default = "~/AppData/Local"
+    elif sys.platform == "darwin":
+        default = "~/Library/Caches"
+    else:
+        default = "~/.cache"
+    variable = "LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME"
+    return Path(os.environ.get(variable) or os.path.expanduser(default))
 
 
 def _usable(folder: Path) -> bool:
     """Whether we can write ``folder`` and nobody else owns it: cache files are code."""
+    if not folder.is_absolute():  # there is no home directory
+        return False
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
-            return False
+        if sys.platform != "win32":
+            owners = {folder.stat().st_uid, folder.parent.stat().st_uid}
+            if owners != {os.getuid()}:
+                return False
         with tempfile.TemporaryFile(dir=folder):
             return True
-    except (OSError, RuntimeError):  # RuntimeError: no home directory
+    except OSError:
         return False
 
 
 def cache_folder(directories: Iterable[Path]) -> Path:
     """The folder for compiled code of the sources below ``directories``; created if need be."""
     name = f"numba-{sources_hash(directories)}"
-    user = getattr(os, "getuid", lambda: "")()
+    user = os.getuid() if sys.platform != "win32" else ""
     for root in (
-        lambda: _user_cache() / "execution_env",
-        lambda: Path(tempfile.gettempdir()) / f"execution_env-{user}",
+        _user_cache() / "execution_env",
+        Path(tempfile.gettempdir()) / f"execution_env-{user}",
     ):
-        try:
-            folder = root() / name
-        except RuntimeError:  # no home directory
-            continue
-        if _usable(folder):
-            return folder
+        if _usable(root / name):
+            return root / name
     return Path(tempfile.mkdtemp(prefix="execution_env-"))
 
 
-def compiler(
-    *directories: Path, inlined: bool = False
-) -> Callable[[Function], Function]:
+def compiler(*directories: Path, inlined: bool = False) -> Callable[[Function], Function]:
     """A decorator like ``numba.njit`` whose cache depends on all sources below ``directories``.
 
     Name the package of the functions and every package whose jitted functions they call. With

@@ -11,7 +11,7 @@ day_i ~ N(0, day_sd_i^2) holds all day; e, xi and g are standard normal; the int
 E F[b, i] the prediction f[b, i].
 
 Streams. ``SeedSequence(seed, spawn_key=(purpose,))`` starts a stream of days; day number ``seed`` of
-the evaluation is a stream of one. A stream yields the same days in whatever portions it is drawn.
+the evaluation is the first of its own stream.
 """
 
 from __future__ import annotations
@@ -71,17 +71,17 @@ class Days(NamedTuple):
         )
 
     @property
-    def count(self) -> int:
-        """n."""
-        return self.volume.shape[1]
+    def size(self) -> int:
+        """N."""
+        return int(self.volume.shape[1])
 
     def part(self, which: slice) -> Days:
         """Some of the days, as views."""
-        return Days(*(array[..., which] for array in self))
+        return Days._make(array[..., which] for array in self)
 
     def put(self, which: NDArray[np.bool_] | slice, days: Days) -> None:
         """Overwrite the days that ``which`` selects."""
-        for mine, theirs in zip(self, days, strict=True):
+        for mine, theirs in zip(self._asdict().values(), days, strict=True):
             mine[..., which] = theirs
 
 
@@ -283,6 +283,11 @@ def _draw_into(
     )
 
 
+def _room(model: _Model, count: int) -> Days:
+    buckets, algos = model.intercept.shape
+    return Days.empty(buckets, algos, count)
+
+
 class DayStream:
     """An endless sequence of days.
 
@@ -300,13 +305,13 @@ class DayStream:
 
     def draw(self, count: int) -> Days:
         """The next ``count`` days."""
-        days = Days.empty(*self._model.intercept.shape, count)
+        days = _room(self._model, count)
         self.draw_into(days)
         return days
 
     def draw_into(self, days: Days) -> None:
         """Overwrite all of ``days`` with the next ones; faster than new memory."""
-        _draw_into(self._model, self._generator, days, 0, days.count)
+        _draw_into(self._model, self._generator, days, 0, days.size)
 
 
 def stream_generator(seed: int | None, purpose: int) -> np.random.Generator:
@@ -325,7 +330,7 @@ def numbered_days(scenario: Scenario, seeds: Iterable[int]) -> Days:
     """
     seeds = [int(seed) for seed in seeds]
     model = _model(scenario)
-    days = Days.empty(*model.intercept.shape, len(seeds))
+    days = _room(model, len(seeds))
     for j, seed in enumerate(seeds):
         if seed < 0:
             raise ValueError(f"seed = {seed}: a day's number must be a non-negative integer.")

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
@@ -24,7 +23,7 @@ def addresses(arrays: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
     return np.array([array.ctypes.data for array in arrays], np.int64)
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def pointer(_context: Any, address: Any) -> Any:
     """An integer as a pointer."""
 

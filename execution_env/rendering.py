@@ -71,7 +71,7 @@ class Recorder:
         digits = len(str(scenario.buckets))
         return (
             f"bucket {len(self._posted):>{digits}}/{scenario.buckets}  posted>filled  {algos}  "
-            f"total {done:>{width}}/{n}, {where} [{lower:g}, {upper:g}]  "
+            f"total {done:>{width}}/{n}, {where} [{lower:.4g}, {upper:.4g}]  "
             f"cost {self._cost:.3f}  penalty {self._penalty:.3f}"
         )
 
@@ -83,8 +83,8 @@ class Recorder:
             ImportError: matplotlib is not installed.
         """
         try:
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
+            from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+            from matplotlib.figure import Figure  # noqa: PLC0415
         except ImportError as error:
             raise ImportError(
                 'render_mode="rgb_array" needs matplotlib: pip install "execution_env[plot]"'
@@ -101,8 +101,9 @@ class Recorder:
             axes.tick_params(colors=MUTED, labelcolor=INK)
             axes.spines[["left", "bottom"]].set_color(MUTED)
         figure.suptitle(self._title(), x=0.01, ha="left", fontsize=13, color=INK)
-        canvas.draw()
-        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        canvas.draw()  # type: ignore[no-untyped-call]
+        picture = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+        return picture[..., :3].copy()
 
     def _title(self) -> str:
         played, scenario = len(self._posted), self._scenario
@@ -137,7 +138,8 @@ class Recorder:
 
     def _envelope(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(B + 1,) lots at the start and at bucket ends: as it was in past buckets, as it is
-        expected in later ones."""
+        expected in later ones.
+        """
         parameters, n = self._batch.parameters, self._scenario.lots
         lower, upper = parameters.buckets["lower"].copy(), parameters.buckets["upper"].copy()
         played = len(self._posted)

@@ -7,7 +7,7 @@ Every error is a ``ScenarioError`` that names the key, the value and what would 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,10 @@ class _Part:
     """A section: a dataclass whose fields are cleaned, and validated, by ``_checks`` when it is made."""
 
     def _clean(self, **checks: Callable[[Any], Any]) -> None:
+        optional = [item.name for item in fields(self) if item.default is None]  # type: ignore[arg-type]
         for name, clean in checks.items():
             value = getattr(self, name)
-            if value is not None or type(self).__dataclass_fields__[name].default is not None:
+            if value is not None or name not in optional:
                 object.__setattr__(self, name, clean(value))
 
 
@@ -335,15 +336,22 @@ class Estimator(_Part):
         self._clean(
             kind=lambda v: check.choice("estimator.kind", v, ("pseudo-count", "ewma")),
             prior_weight=lambda v: check.number_or_list(
-                "estimator.prior_weight", v, 0, INF, "a number of expected filled lots", "algo", True
+                "estimator.prior_weight",
+                v,
+                0,
+                INF,
+                "a number of expected filled lots",
+                "algo",
+                True,
             ),
             icc=lambda v: check.number_or_list("estimator.icc", v, 0, 1, "a correlation", "algo"),
             memory=_number("estimator.memory", "the weight of older evidence", 0, 1),
         )
         if self.kind == "ewma" and self.memory == 1:
             raise fail(
-                "estimator.memory", self.memory, 'must be below 1 with kind = "ewma": at 1 nothing '
-                "would ever be learned. Try 0.8."
+                "estimator.memory",
+                self.memory,
+                'must be below 1 with kind = "ewma": at 1 nothing would ever be learned. Try 0.8.',
             )
 
 
@@ -493,12 +501,14 @@ class Scenario:
             middle = (np.arange(self.buckets) + 0.5) / self.buckets
             shape += 2.0 * (2.0 * middle - 1.0) ** 2
         assert self.volume.total is not None
-        return shape / shape.sum() * self.volume.total
+        volume: NDArray[np.float64] = shape / shape.sum() * self.volume.total
+        return volume
 
     @property
     def envelope_bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """L and U, each (B,), as fractions of the order at bucket ends; those expected at the start
-        where the envelope tracks volume."""
+        where the envelope tracks volume.
+        """
         envelope = self.envelope
         if envelope.lower is not None and envelope.upper is not None:
             return np.array(envelope.lower), np.array(envelope.upper)

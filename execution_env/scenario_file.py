@@ -150,7 +150,7 @@ def scenario_to_dict(scenario: Scenario) -> dict[str, Any]:
     for key in SECTIONS:
         part = getattr(scenario, key)
         values = {} if part is None else _non_default(part)
-        if values or key in ("volume", "participation") and part is not None:
+        if values or (key in ("volume", "participation") and part is not None):
             content[key] = values
     content["algos"] = [_non_default(algo) for algo in scenario.algos]
     return content
@@ -167,7 +167,7 @@ def _non_default(part: Any) -> dict[str, Any]:
 
 def scenario_to_toml(scenario: Scenario) -> str:
     """``scenario`` as a TOML file; reading it gives an equal scenario."""
-    import tomlkit  # only writing needs it
+    import tomlkit  # noqa: PLC0415  only writing needs it, and it takes a while
 
     return tomlkit.dumps(scenario_to_dict(scenario))
 

@@ -16,7 +16,7 @@ order, in units of the costs (one half-spread).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ LOT_TOLERANCE = 1e-6
 """Lots. Keeps floating-point noise from turning 30.0 lots of room into 29, or a cumulative fill on
 the envelope's edge into a violation."""
 
+Index = int | np.integer[Any]
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]
 
@@ -97,7 +98,8 @@ class Outcome(NamedTuple):
 @inline
 def orders_in(ints: Ints, floats: Floats, algos: int) -> Orders:
     """Orders as views of two blocks, (4 + B, n) and (5 + 4 K, n): a call from Python costs as
-    much as it has arrays, and this needs only two."""
+    much as it has arrays, and this needs only two.
+    """
     k = algos
     return Orders(
         ints[0],
@@ -138,15 +140,16 @@ def outcome_blocks(algos: int, count: int) -> tuple[Ints, Floats]:
 
 
 @inline
-def filled_lots(posted: int, fill_rate: float, rounding: float, depth: int) -> int:
+def filled_lots(posted: Any, fill_rate: float, rounding: float, depth: Any) -> Any:
     """min(floor(x F + u), x, D): ``posted * fill_rate`` lots in expectation."""
-    return min(min(np.int32(posted * fill_rate + rounding), posted), depth)
+    return min(np.int32(posted * fill_rate + rounding), posted, depth)
 
 
 @inline
-def schedule(volume: float, expected: float, expected_rest: float) -> float:
+def schedule(volume: Any, expected: Any, expected_rest: Any) -> Any:
     """VWAP schedule at the end of a bucket before which ``volume`` shares have traded: the share
-    of the order's volume, as expected now, that has traded then."""
+    of the order's volume, as expected now, that has traded then.
+    """
     return (volume + expected) / (volume + expected_rest)
 
 
@@ -158,21 +161,22 @@ def distance_outside(lower: float, upper: float, filled: float) -> float:
 
 
 @inline
-def participation_room(max_rate: float, volume: float, ours: float) -> float:
+def participation_room(max_rate: float, volume: float, ours: float) -> Any:
     """Lots that keep our share of ``volume`` shares at ``max_rate`` lots per share or below, when
-    ``ours`` lots have filled; a whole number, perhaps negative."""
+    ``ours`` lots have filled; a whole number, perhaps negative.
+    """
     return np.floor(max_rate * volume + LOT_TOLERANCE) - ours
 
 
 @inline
-def envelope_room(upper: float, filled: float) -> float:
+def envelope_room(upper: float, filled: float) -> Any:
     """Lots that may fill without crossing ``upper`` lots; a whole number, perhaps negative."""
     return np.floor(upper + LOT_TOLERANCE) - filled
 
 
 @inline
 def residual_price(penalty: float, quadratic: float, residual: float) -> float:
-    """kappa R + kappa2 R^2 / n per share of the order; ``residual`` is R / n."""
+    """Kappa R + kappa2 R^2 / n per share of the order; ``residual`` is R / n."""
     return (penalty + quadratic * residual) * residual
 
 
@@ -186,10 +190,10 @@ def _fill(
     market: Market,
     posted: Ints,
     outcome: Outcome,
-    bucket: int,
+    bucket: Index,
     algo: int,
-    first: int,
-    last: int,
+    first: Index,
+    last: Index,
 ) -> None:
     price = parameters.cells[bucket, algo].cost * parameters.order[0].per_lot
     charge_filled = parameters.order[0].charge_filled
@@ -212,10 +216,10 @@ def _learn(
     orders: Orders,
     posted: Ints,
     outcome: Outcome,
-    bucket: int,
+    bucket: Index,
     algo: int,
-    first: int,
-    last: int,
+    first: Index,
+    last: Index,
 ) -> None:
     ewma, memory = parameters.order[0].ewma, parameters.order[0].memory
     prior_weight, icc = parameters.algos[algo].prior_weight, parameters.algos[algo].icc
@@ -244,9 +248,9 @@ def _settle(
     orders: Orders,
     market: Market,
     outcome: Outcome,
-    bucket: int,
-    first: int,
-    last: int,
+    bucket: Index,
+    first: Index,
+    last: Index,
 ) -> None:
     order = parameters.order[0]
     n, share, over = np.int32(order.lots), order.per_lot, bucket + 1 == order.buckets
@@ -274,7 +278,9 @@ def _settle(
 
 
 @inline
-def _bound(parameters: Parameters, orders: Orders, bucket: int, first: int, last: int) -> None:
+def _bound(
+    parameters: Parameters, orders: Orders, bucket: Index, first: Index, last: Index
+) -> None:
     lower, upper = parameters.buckets[bucket].lower, parameters.buckets[bucket].upper
     for e in range(first, last):
         orders.lower[e] = lower
@@ -282,7 +288,9 @@ def _bound(parameters: Parameters, orders: Orders, bucket: int, first: int, last
 
 
 @inline
-def _track(parameters: Parameters, orders: Orders, bucket: int, first: int, last: int) -> None:
+def _track(
+    parameters: Parameters, orders: Orders, bucket: Index, first: Index, last: Index
+) -> None:
     n, band = parameters.order[0].lots, parameters.order[0].band
     expected = parameters.buckets[bucket].expected_volume
     expected_rest = parameters.buckets[bucket].expected_rest
@@ -293,7 +301,7 @@ def _track(parameters: Parameters, orders: Orders, bucket: int, first: int, last
 
 
 @inline
-def _limit(parameters: Parameters, orders: Orders, first: int, last: int) -> None:
+def _limit(parameters: Parameters, orders: Orders, first: Index, last: Index) -> None:
     most = np.int32(parameters.order[0].max_posted)
     for e in range(first, last):
         orders.postable[e] = min(orders.remaining[e], most)
@@ -301,7 +309,7 @@ def _limit(parameters: Parameters, orders: Orders, first: int, last: int) -> Non
 
 @inline
 def _look_back(
-    parameters: Parameters, orders: Orders, market: Market, bucket: int, first: int, last: int
+    parameters: Parameters, orders: Orders, market: Market, bucket: Index, first: Index, last: Index
 ) -> None:
     """Volume and our fills in the past buckets of the participation window."""
     n = np.int32(parameters.order[0].lots)
@@ -321,7 +329,7 @@ def _look_back(
 
 
 @inline
-def _cap(parameters: Parameters, orders: Orders, bucket: int, first: int, last: int) -> None:
+def _cap(parameters: Parameters, orders: Orders, bucket: Index, first: Index, last: Index) -> None:
     max_rate = parameters.order[0].max_rate
     expected = parameters.buckets[bucket].expected_volume
     for e in range(first, last):
@@ -331,7 +339,7 @@ def _cap(parameters: Parameters, orders: Orders, bucket: int, first: int, last: 
 
 
 @inline
-def _stay_below(parameters: Parameters, orders: Orders, first: int, last: int) -> None:
+def _stay_below(parameters: Parameters, orders: Orders, first: Index, last: Index) -> None:
     n = np.int32(parameters.order[0].lots)
     for e in range(first, last):
         room = envelope_room(orders.upper[e], np.float64(n - orders.remaining[e]))
@@ -340,7 +348,7 @@ def _stay_below(parameters: Parameters, orders: Orders, first: int, last: int) -
 
 @inline
 def _estimate(
-    parameters: Parameters, orders: Orders, bucket: int, algo: int, first: int, last: int
+    parameters: Parameters, orders: Orders, bucket: Index, algo: int, first: Index, last: Index
 ) -> None:
     prediction = parameters.cells[bucket, algo].prediction
     for e in range(first, last):
@@ -349,7 +357,7 @@ def _estimate(
 
 @inline
 def _open(
-    parameters: Parameters, orders: Orders, market: Market, bucket: int, first: int, last: int
+    parameters: Parameters, orders: Orders, market: Market, bucket: Index, first: Index, last: Index
 ) -> None:
     """What is known before the decision for ``bucket``: envelope, postable lots, estimates.
 
@@ -379,7 +387,9 @@ def _open(
 
 
 @inline
-def start(parameters: Parameters, orders: Orders, market: Market, first: int, last: int) -> None:
+def start(
+    parameters: Parameters, orders: Orders, market: Market, first: Index, last: Index
+) -> None:
     """Put the orders [first, last) at the start."""
     first, last = np.uint64(first), np.uint64(last)
     for e in range(first, last):
@@ -402,9 +412,9 @@ def transition(
     market: Market,
     posted: Ints,
     outcome: Outcome,
-    bucket: int,
-    first: int,
-    last: int,
+    bucket: Index,
+    first: Index,
+    last: Index,
 ) -> None:
     """Play ``bucket`` of the orders [first, last), in place.
 

@@ -54,14 +54,13 @@ def integer(key: str, value: Any, low: int, high: int, unit: str) -> int:
     right = f"must be a whole number of {unit} from {low:,} to {high:,}"
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise fail(key, value, f"{right}, without quotes or decimal point.")
-    if not low <= value <= high:
+    result = int(value)
+    if not low <= result <= high:
         raise fail(key, value, f"{right}.")
-    return int(value)
+    return result
 
 
-def number(
-    key: str, value: Any, low: float, high: float, what: str, above: bool = False
-) -> float:
+def number(key: str, value: Any, low: float, high: float, what: str, above: bool = False) -> float:
     """``value`` as a finite float in [low, high], or in (low, high] with ``above``."""
     right = f"must be {what}, a finite number{_interval(low, high, above)}."
     if isinstance(value, bool) or not isinstance(value, Real):

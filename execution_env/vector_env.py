@@ -250,7 +250,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         """
         if not self._started.all():
             raise ResetNeeded("action_masks() before reset(): call reset() to start the orders.")
-        return self._batch.masks().astype(np.bool_)
+        return self._batch.masks().view(np.bool_)
 
     def render(self) -> tuple[Any, ...] | None:
         """One line or picture per environment, as ``OrderAllocationEnv.render``.
