@@ -55,7 +55,7 @@ def grid_size(algos: int, resolution: int) -> int:
 def action_grid(algos: int, resolution: int) -> ActionGrid:
     """The grid for K = ``algos``; its arrays are shared between callers and must not be changed."""
     bars = np.array(list(combinations(range(resolution + algos), algos)), np.int32)
-    parts = np.diff(bars, axis=1, prepend=-1) - 1
+    parts = np.diff(bars, axis=1, prepend=np.int32(-1)) - np.int32(1)
     remainders = np.zeros((resolution, *parts.shape), np.int32)
     _fill_remainders(parts, remainders)
     rows = 2 * resolution + 1

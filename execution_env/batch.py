@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.error import InvalidAction
 from numba import carray
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from execution_env.actions import action_grid, allocate_grid, allocate_lots, first_outside
 from execution_env.jit import inline, jit
@@ -29,6 +29,15 @@ from execution_env.transition import (
     transition,
 )
 from execution_env.validation import choice
+
+HANDED_OVER: tuple[DTypeLike, ...] = (
+    *(ORDER, BUCKET, ALGO, CELL),  # parameters
+    *(np.int32, np.float64),  # orders
+    *(np.float32, np.float32, np.float64, np.int32),  # market
+    *(np.int32, np.float64),  # postings and outcome
+    *(np.int32, np.int32, np.int8),  # grid
+)
+"""Types of the arrays that ``_advance`` gets by address."""
 
 OBSERVATIONS = ("minimal", "default", "full")
 ACTIONS = ("grid", "lots")
@@ -167,7 +176,7 @@ class Batch:
             *self.grid[:3],
         )
         facts = (algos, len(self.grid.parts), scenario.actions.resolution, level, most)
-        self._handle = np.append(addresses(arrays), [*facts, self.by_lots])
+        self._handle = np.append(addresses(arrays, HANDED_OVER), [*facts, self.by_lots])
         self._sizes = ((8 + algos) * count, (2 * algos + 1) * count) if informs else (count, 0)
         self._mask_shape = (count if informs and not self.by_lots else 0, len(self.grid.parts))
 

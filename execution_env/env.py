@@ -155,8 +155,7 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
             days = self._stream.draw(BLOCK)
             self._block = [np.ascontiguousarray(np.moveaxis(array, -1, 0)) for array in days]
             self._next_in_block = 0
-        for array, block in zip(self._batch.days, self._block, strict=True):
-            np.copyto(array[..., 0], block[self._next_in_block])
+        self._batch.days.put(0, [block[self._next_in_block] for block in self._block])
         self._next_in_block += 1
 
     def step(

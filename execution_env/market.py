@@ -17,9 +17,9 @@ the evaluation is the first of its own stream.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +79,9 @@ class Days(NamedTuple):
         """Some of the days, as views."""
         return Days._make(array[..., which] for array in self)
 
-    def put(self, which: NDArray[np.bool_] | slice, days: Days) -> None:
+    def put(
+        self, which: NDArray[np.bool_] | slice | int, days: Days | Sequence[NDArray[Any]]
+    ) -> None:
         """Overwrite the days that ``which`` selects."""
         for mine, theirs in zip(self._asdict().values(), days, strict=True):
             mine[..., which] = theirs

@@ -14,12 +14,19 @@ from typing import Any
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 
-def addresses(arrays: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
-    """The addresses of ``arrays``, which must be C-contiguous."""
-    assert all(array.flags.c_contiguous for array in arrays)
+def addresses(arrays: Sequence[NDArray[Any]], dtypes: Sequence[DTypeLike]) -> NDArray[np.int64]:
+    """The addresses of ``arrays``.
+
+    Raises:
+        TypeError: an array is not C-contiguous or not of its type in ``dtypes``: compiled code would
+            read nonsense.
+    """
+    for j, (array, dtype) in enumerate(zip(arrays, dtypes, strict=True)):
+        if array.dtype != dtype or not array.flags.c_contiguous:
+            raise TypeError(f"array {j} has type {array.dtype}, must be contiguous and {dtype}")
     return np.array([array.ctypes.data for array in arrays], np.int64)
 
 
