@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import execution_env
+from execution_env import jit
+from execution_env.memory import addresses
+
+PACKAGE = Path(execution_env.__file__).parent
+PROGRAM = """
+import callee, caller
+print(caller.twice(3), sum(caller.twice.stats.cache_hits.values()))
+"""
+CALLEE = "from build import jit\n\n@jit\ndef scaled(x):\n    return {factor} * x\n"
+CALLER = "from build import jit\nfrom callee import scaled\n\n@jit\ndef twice(x):\n    return 2 * scaled(x)\n"
+BUILD = """
+from pathlib import Path
+from execution_env.jit import compiler
+jit = compiler(Path(__file__).parent)
+"""
+
+
+def run(program: str, folder: Path, cache: Path, **environment: str) -> str:
+    root = str(PACKAGE.parent)
+    env = os.environ | {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": root, "PYTHONHASHSEED": "0"}
+    env |= {"PYTHONDONTWRITEBYTECODE": "1"} | environment
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=folder, env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    folder = tmp_path / "program"
+    folder.mkdir()
+    (folder / "build.py").write_text(BUILD)
+    (folder / "callee.py").write_text(CALLEE.format(factor=10))
+    (folder / "caller.py").write_text(CALLER)
+    return folder
+
+
+def test_the_cache_serves_later_processes_and_notices_an_edit_elsewhere(
+    package: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    assert run(PROGRAM, package, cache) == "60 0"
+    assert run(PROGRAM, package, cache) == "60 1"
+    (package / "callee.py").write_text(CALLEE.format(factor=100))
+    assert run(PROGRAM, package, cache) == "600 0"
+    assert run(PROGRAM, package, cache) == "600 1"
+    (package / "callee.py").write_text(CALLEE.format(factor=10))
+    assert run(PROGRAM, package, cache).startswith("60 ")
+
+
+def test_nothing_is_written_beside_the_sources(package: Path, tmp_path: Path) -> None:
+    before = sorted(package.rglob("*"))
+    run(PROGRAM, package, tmp_path / "cache")
+    assert sorted(package.rglob("*")) == before
+
+
+def test_without_a_writable_cache_the_temporary_folder_serves(
+    package: Path, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    assert run(PROGRAM, package, blocked, TMPDIR=str(temporary)) == "60 0"
+    assert run(PROGRAM, package, blocked, TMPDIR=str(temporary)) == "60 1"
+    assert list(temporary.rglob("*.nbi"))
+
+
+def test_a_users_numba_cache_folder_is_respected(package: Path, tmp_path: Path) -> None:
+    chosen = tmp_path / "chosen"
+    run(PROGRAM, package, tmp_path / "cache", NUMBA_CACHE_DIR=str(chosen))
+    assert list(chosen.rglob("*.nbi"))
+    assert not list((tmp_path / "cache").rglob("*.nbi"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file owners are not checked there")
+def test_a_folder_of_somebody_else_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert jit.cache_folder([PACKAGE]).is_relative_to(tmp_path)
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    assert not jit.cache_folder([PACKAGE]).is_relative_to(tmp_path)
+
+
+def test_the_hash_covers_every_module(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "a.py").write_text("x = 1")
+    (tmp_path / "deep" / "b.py").write_text("y = 1")
+    hashes = [jit.sources_hash([tmp_path])]
+    for file in ("a.py", "deep/b.py"):
+        (tmp_path / file).write_text("z = 2")
+        hashes.append(jit.sources_hash([tmp_path]))
+    assert len(set(hashes)) == 3
+    assert jit.sources_hash([tmp_path, PACKAGE]) != hashes[-1]
+
+
+def test_the_environment_is_compiled_once_for_all_processes(tmp_path: Path) -> None:
+    program = """
+import execution_env as e
+from execution_env.batch import _advance
+env = e.OrderAllocationEnv(); env.reset(seed=1); env.step(20)
+print(sum(_advance.stats.cache_hits.values()))
+"""
+    run(program, tmp_path, jit._user_cache())
+    assert run(program, tmp_path, jit._user_cache()) == "1"
+
+
+def test_memory_of_another_type_is_not_handed_to_compiled_code() -> None:
+    import numpy as np
+
+    with pytest.raises(TypeError, match="array 0 has type int64"):
+        addresses([np.zeros(3, np.int64)], [np.int32])
+    with pytest.raises(TypeError, match="contiguous"):
+        addresses([np.zeros((4, 4), np.int32)[:, 1]], [np.int32])
