@@ -1,4 +1,4 @@
-"""``python -m execution_env``: list, show and check scenarios."""
+"""``python -m execution_env``: list, show, check and play scenarios."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import sys
 import textwrap
 
 import numpy as np
+from gymnasium.error import Error as GymnasiumError
 
 from execution_env.diagnosis import oddities
+from execution_env.env import OrderAllocationEnv
 from execution_env.estimation import prior_of_estimates
+from execution_env.market import POLICY, stream_generator
+from execution_env.rendering import Recorder
 from execution_env.scenario import Scenario
 from execution_env.scenario_file import load_scenario, scenario_to_toml, scenarios
 from execution_env.validation import ScenarioError
@@ -21,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m execution_env",
-        description="List, show and check scenarios. Without a command: list the shipped ones.",
+        description="List, show, check and play scenarios. Without a command: list the shipped ones.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("list", help="shipped scenarios with their key numbers (the default)")
@@ -29,18 +33,51 @@ def main(arguments: list[str] | None = None) -> int:
     show.add_argument("scenario", metavar="NAME", help="a shipped name or the path of a TOML file")
     check = commands.add_parser("check", help="validate a scenario file and say what is odd in it")
     check.add_argument("scenario", metavar="FILE", help="the path of a TOML file or a shipped name")
+    play = commands.add_parser(
+        "play",
+        help="play one day of a scenario, a line per bucket",
+        description="Play one day, a line per bucket: the same grid action in every bucket, or random "
+        "ones. The environment is all there is yet; policies that decide well come later.",
+    )
+    play.add_argument("scenario", metavar="NAME", help="a shipped name or the path of a TOML file")
+    play.add_argument("--seed", type=int, default=0, help="number of the day (default 0)")
+    play.add_argument(
+        "--action", type=int, help="index into the allocation grid; random where left out"
+    )
+    play.add_argument("--picture", metavar="FILE", help="write the order as a picture, a PNG file")
     options = parser.parse_args(arguments)
     try:
         if options.command in (None, "list"):
             print(_table())
         elif options.command == "show":
             print(_shown(load_scenario(options.scenario)))
-        else:
+        elif options.command == "check":
             print(_checked(load_scenario(options.scenario)))
-    except ScenarioError as error:
+        else:
+            _play(options.scenario, options.seed, options.action, options.picture)
+    except (ScenarioError, GymnasiumError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _play(scenario: str, seed: int, action: int | None, picture: str | None) -> None:
+    env = OrderAllocationEnv(scenario, render_mode="rgb_array" if picture else "ansi")
+    lines = Recorder(env._batch)
+    generator = stream_generator(seed if seed >= 0 else None, POLICY)
+    _, info = env.reset(seed=seed)
+    lines.start()
+    print(lines.line())
+    for _ in range(env.scenario.buckets):
+        allowed = np.flatnonzero(info["action_mask"])
+        info = env.step(generator.choice(allowed) if action is None else action)[4]
+        lines.record()
+        print(lines.line())
+    if picture:
+        from PIL import Image  # noqa: PLC0415  comes with matplotlib, which is optional
+
+        Image.fromarray(env.render()).save(picture, format="PNG")
+        print(f"wrote {picture}")
 
 
 def _table() -> str:

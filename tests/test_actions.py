@@ -59,9 +59,7 @@ def test_the_tables_give_the_largest_remainder_allocation(
     grid: tuple[int, int], postable: int
 ) -> None:
     parts = action_grid(*grid).parts
-    expected = [
-        largest_remainder(postable * sum(row) // grid[1], row) for row in parts.tolist()
-    ]
+    expected = [largest_remainder(postable * sum(row) // grid[1], row) for row in parts.tolist()]
     np.testing.assert_array_equal(allocated(*grid, postable), expected)
 
 
@@ -98,9 +96,7 @@ def test_lots_are_posted_as_asked_or_scaled_down_to_what_is_postable(
         0,
         1,
     )
-    expected = (
-        requested if sum(requested) <= postable else largest_remainder(postable, requested)
-    )
+    expected = requested if sum(requested) <= postable else largest_remainder(postable, requested)
     assert posted[:, 0].tolist() == expected
 
 

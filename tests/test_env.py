@@ -45,9 +45,7 @@ def random_action(env: OrderAllocationEnv, rng: np.random.Generator) -> Any:
 @pytest.mark.parametrize("observation", ["minimal", "default", "full"])
 @pytest.mark.parametrize("action", ["grid", "lots"])
 @pytest.mark.parametrize("scenario", execution_env.scenarios())
-def test_gymnasiums_checker_has_no_complaint(
-    scenario: str, action: str, observation: str
-) -> None:
+def test_gymnasiums_checker_has_no_complaint(scenario: str, action: str, observation: str) -> None:
     env = gym.make(ID, scenario=scenario, action=action, observation=observation)
     check_env(env.unwrapped, skip_render_check=True)
 
@@ -84,9 +82,7 @@ def test_a_spec_survives_json() -> None:
 
 @settings(max_examples=120)
 @given(scenarios_drawn(), st.integers(0, 2**40), st.fixed_dictionaries(modes))
-def test_an_episode_obeys_the_model(
-    scenario: Scenario, seed: int, mode: dict[str, str]
-) -> None:
+def test_an_episode_obeys_the_model(scenario: Scenario, seed: int, mode: dict[str, str]) -> None:
     env = env_of(scenario, **mode)
     reference = ReferenceOrder(scenario, numbered_days(scenario, [seed]))
     rng = np.random.default_rng(seed)

@@ -7,7 +7,14 @@ from scipy.stats import kstest
 
 import execution_env
 from execution_env import Days, DayStream, OrderAllocationEnv, load_scenario, numbered_days
-from execution_env.market import NUMBERED, TRAINING, UNLIMITED, VALIDATION, logistic, stream_generator
+from execution_env.market import (
+    NUMBERED,
+    TRAINING,
+    UNLIMITED,
+    VALIDATION,
+    logistic,
+    stream_generator,
+)
 
 
 def arrays_equal(one: Days, other: Days) -> bool:

@@ -216,9 +216,7 @@ def test_what_was_returned_stays_as_it_is() -> None:
         for one, before in zip(results, snapshot, strict=True):
             same(one, before)
         arrays = [one[0] for one in results]
-        assert not any(
-            np.shares_memory(a, b) for i, a in enumerate(arrays) for b in arrays[:i]
-        )
+        assert not any(np.shares_memory(a, b) for i, a in enumerate(arrays) for b in arrays[:i])
 
 
 def test_action_masks_are_those_of_the_infos() -> None:
@@ -230,9 +228,7 @@ def test_action_masks_are_those_of_the_infos() -> None:
 
 
 def test_rendering_gives_a_frame_per_environment() -> None:
-    envs = gym.make_vec(
-        ID, num_envs=2, vectorization_mode="vector_entry_point", render_mode="ansi"
-    )
+    envs = gym.make_vec(ID, num_envs=2, vectorization_mode="vector_entry_point", render_mode="ansi")
     one = OrderAllocationEnv(render_mode="ansi")
     envs.reset(seed=5)
     one.reset(seed=6)
