@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import textwrap
 
@@ -55,6 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(_checked(load_scenario(options.scenario)))
         else:
             _play(options.scenario, options.seed, options.action, options.picture)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ScenarioError, GymnasiumError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -162,10 +162,10 @@ class Batch:
         self.action_space: gym.spaces.Discrete | gym.spaces.MultiDiscrete
         if self.by_lots:
             self.action_space = gym.spaces.MultiDiscrete([scenario.lots + 1] * algos)
-            most = scenario.lots
+            self._most = scenario.lots
         else:
             self.action_space = gym.spaces.Discrete(len(self.grid.parts))
-            most = len(self.grid.parts) - 1
+            self._most = len(self.grid.parts) - 1
         self.no_actions = np.zeros((count, algos if self.by_lots else 1), np.int64)
 
         arrays = (
@@ -175,10 +175,19 @@ class Batch:
             *self._outcome_blocks,
             *self.grid[:3],
         )
-        facts = (algos, len(self.grid.parts), scenario.actions.resolution, level, most)
+        facts = (algos, len(self.grid.parts), scenario.actions.resolution, level, self._most)
         self._handle = np.append(addresses(arrays, HANDED_OVER), [*facts, self.by_lots])
         self._sizes = ((8 + algos) * count, (2 * algos + 1) * count) if informs else (count, 0)
         self._mask_shape = (count if informs and not self.by_lots else 0, len(self.grid.parts))
+
+    def check(self, actions: NDArray[np.int64], playing: Which) -> None:
+        """Raise ``InvalidAction`` where ``advance`` would."""
+        self._refuse(actions, first_outside(actions, self._most, playing))
+
+    def _refuse(self, actions: NDArray[np.int64], outside: int) -> None:
+        if outside >= 0:
+            action = actions[outside] if self.by_lots else actions[outside, 0]
+            raise invalid_action(action, self.action_space, self.count > 1, outside)
 
     def advance(self, actions: NDArray[np.int64], starting: Which, playing: Which) -> Report:
         """Start some orders, and play the current bucket of some others.
@@ -198,9 +207,7 @@ class Batch:
             np.empty(self._mask_shape, np.int8),
         )
         outside = _advance(self._handle, actions, starting, playing, *report)
-        if outside >= 0:
-            action = actions[outside] if self.by_lots else actions[outside, 0]
-            raise invalid_action(action, self.action_space, self.count > 1, outside)
+        self._refuse(actions, outside)
         if self.informs and self.by_lots:
             report = report._replace(masks=self.masks())
         return report

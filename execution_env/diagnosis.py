@@ -143,7 +143,8 @@ def _cheap_residual(scenario: Scenario) -> list[str]:
         if scenario.costs.basis == "posted":
             prices = np.where(scenario.predictions > 0, prices / scenario.predictions, np.inf)
     surest = prices[-1, scenario.predictions[-1].argmax()]
-    if scenario.penalties.residual + scenario.penalties.residual_quadratic >= surest:
+    # The last share left over costs the linear price: the quadratic one is about all of them.
+    if scenario.penalties.residual >= surest or np.isinf(surest):
         return []
     return [
         f"leaving a share unfilled costs {scenario.penalties.residual:g}, less than the {surest:g} of "

@@ -130,6 +130,7 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
         Raises:
             ValueError: a seed is not a non-negative integer.
         """
+        seed = natural("seed", seed)
         super().reset(seed=seed)
         training_seed = training_seed_of(options)
         if training_seed is None:
@@ -198,7 +199,7 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
                 self._action[0] = lots
             else:
                 self._action[0, 0] = index(action)
-        except (TypeError, OverflowError):
+        except (TypeError, ValueError, OverflowError):
             raise invalid_action(repr(action), self.action_space) from None
 
     def _info(self, report: Report) -> dict[str, Any]:
@@ -235,9 +236,13 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
 
 def training_seed_of(options: Mapping[str, Any] | None) -> int | None:
     """The "training_seed" of reset options, checked."""
-    seed = (options or {}).get("training_seed")
+    return natural("training_seed", (options or {}).get("training_seed"))
+
+
+def natural(key: str, seed: Any) -> int | None:
+    """A seed, checked."""
     if seed is None:
         return None
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"training_seed = {seed!r}: must be a non-negative integer, or left out.")
+        raise ValueError(f"{key} = {seed!r}: must be a non-negative integer, or left out.")
     return int(seed)

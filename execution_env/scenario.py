@@ -182,6 +182,12 @@ class Volume(_Part):
                     "shares over all buckets, such as total = 100000."
                 )
             return
+        if not isinstance(self.expected, list | tuple | np.ndarray):
+            raise fail(
+                "volume.expected",
+                self.expected,
+                'must be a list of numbers, shares for every bucket, or "flat" or "u-shaped".',
+            )
         self._clean(
             expected=lambda v: check.numbers("volume.expected", v, 0, TOTAL, "shares"),
         )
@@ -394,7 +400,7 @@ class Scenario:
     def __post_init__(self) -> None:
         check.text("name", self.name)
         check.text("description", self.description)
-        object.__setattr__(self, "algos", tuple(self.algos))
+        self._check_parts()
         if not self.algos:
             raise ScenarioError("algos: none given; add at least one [[algos]] section.")
         names = [algo.name for algo in self.algos]
@@ -411,6 +417,29 @@ class Scenario:
                 f"makes a grid of {size:,} actions with {len(self.algos)} algos; at most "
                 f"{MOST_ACTIONS:,} are supported. Choose a smaller resolution.",
             )
+
+    def _check_parts(self) -> None:
+        if not isinstance(self.algos, list | tuple):
+            raise fail("algos", self.algos, "must be a sequence of Algo.")
+        object.__setattr__(self, "algos", tuple(self.algos))
+        kinds: dict[str, type] = {
+            "order": Order,
+            "penalties": Penalties,
+            "costs": Costs,
+            "liquidity": Liquidity,
+            "envelope": Envelope,
+            "estimator": Estimator,
+            "actions": Actions,
+        }
+        if self.volume is not None:
+            kinds["volume"] = Volume
+        if self.participation is not None:
+            kinds["participation"] = Participation
+        values = [(key, getattr(self, key), kind) for key, kind in kinds.items()]
+        values += [(f"algos[{j}]", algo, Algo) for j, algo in enumerate(self.algos, 1)]
+        for key, value, kind in values:
+            if not isinstance(value, kind):
+                raise fail(key, value, f"must be of type {kind.__name__}.")
 
     def _check_lengths(self) -> None:
         def length(key: str, value: object, right: int, unit: str) -> None:

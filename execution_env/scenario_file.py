@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
@@ -59,6 +61,8 @@ def load_scenario(
     Raises:
         ScenarioError: the scenario does not exist, or something in it is wrong.
     """
+    if overrides is not None and not isinstance(overrides, Mapping):
+        raise fail("overrides", overrides, 'must be a dictionary such as {"order.buckets": 20}.')
     if isinstance(scenario, Scenario):
         return with_overrides(scenario, overrides) if overrides else scenario
     if isinstance(scenario, Mapping):
@@ -77,10 +81,12 @@ def load_scenario(
 def _path(scenario: str | Path) -> Path:
     if str(scenario) in scenarios():
         return SHIPPED / f"{scenario}.toml"
-    path = Path(scenario).expanduser()
+    path = Path(scenario)
+    with contextlib.suppress(RuntimeError):  # no such user
+        path = path.expanduser()
     if path.is_file():
         return path
-    if path.suffix == ".toml" or len(path.parts) > 1:
+    if path.suffix == ".toml" or "/" in str(scenario) or os.sep in str(scenario):
         raise ScenarioError(f"scenario file {path}: there is no such file.")
     raise fail(
         "scenario",
@@ -92,11 +98,11 @@ def _path(scenario: str | Path) -> Path:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(f"not valid TOML: {error}.") from None
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ScenarioError(f"not a text file in UTF-8: {error}.") from None
+    except ValueError as error:
+        raise ScenarioError(f"not valid TOML: {error}.") from None
     except OSError as error:
         raise ScenarioError(f"cannot be read: {error.strerror}.") from None
 
@@ -134,7 +140,8 @@ def scenario_from_dict(content: Mapping[str, Any]) -> Scenario:
 
 def _section(key: str, kind: type, content: Any) -> Any:
     if not isinstance(content, Mapping):
-        raise fail(key, content, f"must be a section [{key}] with keys.")
+        section = "[[algos]]" if kind is Algo else f"[{key}]"
+        raise fail(key, content, f"must be a section {section} with keys.")
     fields = dataclasses.fields(kind)
     check_keys(key, content, [item.name for item in fields])
     for item in fields:
@@ -182,7 +189,7 @@ def _overridden(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dic
         key: dict(value) if isinstance(value, Mapping) else value for key, value in content.items()
     }
     algos = result.get("algos", [])
-    if isinstance(algos, list):
+    if isinstance(algos, list | tuple):
         result["algos"] = [dict(a) if isinstance(a, Mapping) else a for a in algos]
     for path, value in overrides.items():
         *where, key = str(path).split(".")
@@ -200,6 +207,8 @@ def _target(content: dict[str, Any], where: list[str], path: str) -> dict[str, A
         return content
     if where[0] == "algos" and len(where) == 2:
         algos: list[dict[str, Any]] = content["algos"]
+        if not isinstance(algos, list) or not all(isinstance(algo, dict) for algo in algos):
+            raise fail("algos", algos, "must be a list; write [[algos]] with double brackets.")
         names = [str(algo.get("name")) for algo in algos]
         if where[1] in names:
             return algos[names.index(where[1])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
@@ -23,7 +24,7 @@ def fail(key: str, value: object, remedy: str) -> ScenarioError:
 def shown(value: object) -> str:
     """``value`` as one would write it in a TOML file, shortened where it is long."""
     if isinstance(value, str):
-        text = f'"{value}"'
+        text = json.dumps(value, ensure_ascii=False)
     elif isinstance(value, bool):
         text = str(value).lower()
     elif isinstance(value, Sequence):
@@ -43,7 +44,8 @@ def check_keys(where: str, given: Iterable[str], known: Sequence[str]) -> None:
     """Raise for the first key of a section that does not exist."""
     for key in given:
         if key not in known:
-            path = f"{where}.{key}" if where else str(key)
+            word = str(key) if str(key).isprintable() else shown(str(key))
+            path = f"{where}.{word}" if where else word
             raise ScenarioError(
                 f"{path}: unknown key.{suggestion(key, known)} Known here: {', '.join(known)}."
             )
@@ -65,7 +67,10 @@ def number(key: str, value: Any, low: float, high: float, what: str, above: bool
     right = f"must be {what}, a finite number{_interval(low, high, above)}."
     if isinstance(value, bool) or not isinstance(value, Real):
         raise fail(key, value, right)
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:
+        raise fail(key, value, right) from None
     if not (math.isfinite(result) and low <= result <= high) or (above and result == low):
         raise fail(key, value, right)
     return result

@@ -14,7 +14,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from execution_env.batch import Batch, Report
-from execution_env.env import INFO, training_seed_of
+from execution_env.env import INFO, natural, training_seed_of
 from execution_env.market import DayStream, numbered_days
 from execution_env.rendering import Recorder
 from execution_env.scenario import Scenario
@@ -144,18 +144,17 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         return report.observations, _with_keys(infos, starting)
 
     def _seeds(self, seed: Any) -> list[int | None]:
-        if seed is None or isinstance(seed, int | np.integer):
-            return [None if seed is None else int(seed) + e for e in range(self.num_envs)]
+        is_list = isinstance(seed, Sequence) and not isinstance(seed, str)
+        if not is_list and np.ndim(seed) == 0:
+            first = natural("seed", seed)
+            return [None if first is None else first + e for e in range(self.num_envs)]
         seeds = list(seed)
         if len(seeds) != self.num_envs:
             raise ValueError(
                 f"seed has {len(seeds)} entries, but there are {self.num_envs} environments: give "
                 "one for each, or a single integer."
             )
-        for e, value in enumerate(seeds):
-            if value is not None and not isinstance(value, int | np.integer):
-                raise ValueError(f"seed[{e}] = {value!r}: must be a non-negative integer or None.")
-        return seeds
+        return [natural(f"seed[{e}]", value) for e, value in enumerate(seeds)]
 
     def _reset_mask(self, options: Mapping[str, Any] | None) -> Flags | None:
         mask = (options or {}).get("reset_mask")
@@ -192,7 +191,9 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         final: Info = {}
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
             finished = self._finished()
-            self._draw_days(finished)
+            if finished.any():
+                batch.check(actions, ~finished)  # before days are drawn: a refusal changes nothing
+                self._draw_days(finished)
             report = played = self._advance(actions, finished, ~finished)
         elif self.autoreset_mode is AutoresetMode.SAME_STEP:
             report = played = self._advance(actions, batch.nobody, batch.everyone)
@@ -222,7 +223,10 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         return finished
 
     def _read(self, actions: ArrayLike) -> NDArray[np.int64]:
-        array = np.asarray(actions)
+        try:
+            array = np.asarray(actions)
+        except ValueError:  # ragged: let the check below say what would be right
+            array = np.empty(0, object)
         if array.dtype.kind not in "iu" or array.shape != self.action_space.shape:
             raise ValueError(
                 f"actions have shape {array.shape} and dtype {array.dtype}: they must be whole "

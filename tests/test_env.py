@@ -301,7 +301,7 @@ def test_fills_on_the_edge_of_the_envelope_are_inside() -> None:
     info = env.step([29])[4]
     assert info["lots_filled"].tolist() == [29]
     assert info["cost_envelope"] == 0
-    assert LOT_TOLERANCE > abs(0.29 * 100 - 29)
+    assert abs(0.29 * 100 - 29) < LOT_TOLERANCE
 
 
 def test_evidence_in_the_full_observation() -> None:

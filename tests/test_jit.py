@@ -17,7 +17,14 @@ import callee, caller
 print(caller.twice(3), sum(caller.twice.stats.cache_hits.values()))
 """
 CALLEE = "from build import jit\n\n@jit\ndef scaled(x):\n    return {factor} * x\n"
-CALLER = "from build import jit\nfrom callee import scaled\n\n@jit\ndef twice(x):\n    return 2 * scaled(x)\n"
+CALLER = """
+from build import jit
+from callee import scaled
+
+@jit
+def twice(x):
+    return 2 * scaled(x)
+"""
 BUILD = """
 from pathlib import Path
 from execution_env.jit import compiler
