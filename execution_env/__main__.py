@@ -17,7 +17,6 @@ from execution_env.market import POLICY, stream_generator
 from execution_env.rendering import Recorder
 from execution_env.scenario import Scenario
 from execution_env.scenario_file import load_scenario, scenario_to_toml, scenarios
-from execution_env.validation import ScenarioError
 
 SKETCH_ROWS = 12
 
@@ -60,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ScenarioError, GymnasiumError, ImportError, OSError) as error:
+    except (ValueError, GymnasiumError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

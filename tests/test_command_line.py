@@ -251,3 +251,41 @@ def test_as_a_process() -> None:
     assert ended.stdout == ""
     assert ended.stderr.startswith("error: ")
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_play_prints_a_line_per_bucket_and_writes_a_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "order.png"
+    arguments = ["play", "textbook", "--seed", "3", "--action", "8", "--picture", str(picture)]
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines[1:-1]] == [f"bucket {b}/5" for b in range(1, 6)]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert main(["play", "textbook", "--seed", "3", "--action", "8"]) == 0
+    assert capsys.readouterr().out.splitlines() == lines[:-1]
+
+
+def test_play_acts_at_random_but_reproducibly(capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = []
+    for seed in ("1", "1", "2"):
+        assert main(["play", "five-algos", "--seed", seed]) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1] != outputs[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--action", "35"], "action = 35: must be a whole number from 0 to 34"),
+        (["--seed", "-1"], "seed = -1: must be a non-negative integer"),
+        (["--picture", "/absent/folder/order.png"], "No such file or directory"),
+    ],
+)
+def test_play_refuses_what_cannot_be(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["play", "baseline", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1

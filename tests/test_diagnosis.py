@@ -234,3 +234,10 @@ def test_of_the_shipped_scenarios_only_textbook_is_odd(name: str) -> None:
         assert "algo Neutral is dominated in every bucket" in warning
     else:
         assert warnings == []
+
+
+def test_the_last_share_left_over_costs_the_linear_price_only() -> None:
+    scenario = load_scenario(
+        "baseline", {"penalties.residual": 1.0, "penalties.residual_quadratic": 50.0}
+    )
+    assert any("leaving a share unfilled costs 1" in warning for warning in oddities(scenario))
