@@ -104,6 +104,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         )
         self._stream = DayStream(self.scenario, None)
         self._started = np.zeros(self.num_envs, np.bool_)
+        self._all_started = False
 
     def reset(
         self,
@@ -137,6 +138,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
             self._batch.days.put(numbered, numbered_days(self.scenario, chosen))
         self._draw_days(starting & ~numbered)
         self._started |= starting
+        self._all_started = bool(self._started.all())
         report = self._advance(self._batch.no_actions, starting, self._batch.nobody)
         infos = self._infos(report)
         if mask is not None:
@@ -184,7 +186,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
                 autoreset is disabled.
             gymnasium.error.InvalidAction: an action is not in the action space. Nothing was played.
         """
-        if not self._started.all():
+        if not self._all_started:
             raise ResetNeeded("step() before reset(): call reset() to start the orders.")
         batch = self._batch
         actions = self._read(actions)
@@ -252,7 +254,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         Raises:
             gymnasium.error.ResetNeeded: before the first reset.
         """
-        if not self._started.all():
+        if not self._all_started:
             raise ResetNeeded("action_masks() before reset(): call reset() to start the orders.")
         return self._batch.masks().view(np.bool_)
 
@@ -266,7 +268,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         if self.render_mode is None:
             gym.logger.warn("render() without a render mode does nothing.")
             return None
-        if not self._started.all():
+        if not self._all_started:
             raise ResetNeeded("render() before reset(): call reset() to start the orders.")
         if self.render_mode == "ansi":
             return tuple(recorder.line() for recorder in self._recorders)
