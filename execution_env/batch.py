@@ -11,7 +11,7 @@ from numba import carray
 from numpy.typing import DTypeLike, NDArray
 
 from execution_env.actions import action_grid, allocate_grid, allocate_lots, first_outside
-from execution_env.jit import inline, jit
+from execution_env.jit import announce, inline, jit
 from execution_env.market import Days
 from execution_env.memory import addresses, pointer
 from execution_env.parameters import ALGO, BUCKET, CELL, ORDER, Parameters, parameters
@@ -142,6 +142,7 @@ class Batch:
     def __init__(
         self, scenario: Scenario, count: int, action: str, observation: str, informs: bool
     ) -> None:
+        announce()
         choice("action", action, ACTIONS)
         level = OBSERVATIONS.index(choice("observation", observation, OBSERVATIONS))
         self._arguments = (scenario, count, action, observation, informs)

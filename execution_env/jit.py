@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -94,6 +95,16 @@ def compiler(*directories: Path, inlined: bool = False) -> Callable[[Function], 
         return cast(Function, compiled)
 
     return decorator
+
+
+@cache
+def announce() -> None:
+    """Tell a person at a terminal, once, that the first use compiles."""
+    folder = cache_folder([Path(__file__).parent])
+    if sys.stderr.isatty() and not any(folder.rglob("*.nbi")):
+        print(
+            "execution_env: compiling for this machine, some 20 seconds, once ...", file=sys.stderr
+        )
 
 
 jit = compiler(Path(__file__).parent)

@@ -125,6 +125,19 @@ print(sum(_advance.stats.cache_hits.values()))
     assert run(program, tmp_path, jit._user_cache()) == "1"
 
 
+def test_a_person_is_told_of_the_first_compilation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    for _ in range(2):
+        jit.announce.__wrapped__()
+        assert "compiling" in capsys.readouterr().err
+    (jit.cache_folder([PACKAGE]) / "batch.nbi").touch()
+    jit.announce.__wrapped__()
+    assert not capsys.readouterr().err
+
+
 def test_memory_of_another_type_is_not_handed_to_compiled_code() -> None:
     import numpy as np
 

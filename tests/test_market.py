@@ -2,11 +2,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import expit
 from scipy.stats import kstest
 
 import execution_env
-from execution_env import Days, DayStream, OrderAllocationEnv, load_scenario, numbered_days
+from execution_env import (
+    Days,
+    DayStream,
+    OrderAllocationEnv,
+    Scenario,
+    load_scenario,
+    numbered_days,
+)
 from execution_env.market import (
     NUMBERED,
     TRAINING,
@@ -15,6 +24,7 @@ from execution_env.market import (
     logistic,
     stream_generator,
 )
+from tests.strategies import scenarios_drawn
 
 
 def arrays_equal(one: Days, other: Days) -> bool:
@@ -146,3 +156,13 @@ def test_scenarios_that_differ_in_noise_only_share_their_random_numbers() -> Non
     np.testing.assert_array_equal(one.rounding, other.rounding)
     np.testing.assert_allclose(one.liquidity * 2, other.liquidity)
     np.testing.assert_array_equal(one.day_effect, other.day_effect)
+
+
+@settings(max_examples=15)
+@given(scenarios_drawn(max_buckets=6), st.integers(0, 1000))
+def test_the_mean_fill_rate_is_the_prediction_in_any_scenario(
+    scenario: Scenario, seed: int
+) -> None:
+    rates = DayStream(scenario, seed).draw(40_000).fill_rate.astype(np.float64)
+    error = rates.std(axis=2) / np.sqrt(rates.shape[2])
+    assert (np.abs(rates.mean(axis=2) - scenario.predictions) <= 6 * error + 1e-5).all()
