@@ -82,7 +82,7 @@ def _fastest(scenario: Scenario, everything_fills: bool) -> NDArray[np.float64]:
     """(B,) most lots that can be filled by each bucket's end on a day of expected volume: posting
     all that may be posted through the algo with the highest fill rate.
 
-    With ``everything_fills`` as if every posted lot filled: no policy can be faster on any day.
+    With ``everything_fills`` as if every posted lot filled: then no policy can be faster.
     """
     batch = Batch(scenario, 1, "lots", "minimal", informs=False)
     fill_rate = np.repeat(scenario.predictions[:, :, None], 1, axis=2).astype(np.float32)
@@ -123,7 +123,11 @@ def _unreachable_envelope(scenario: Scenario) -> list[str]:
     seldom = penalised & ~never & (_fastest(scenario, everything_fills=False) < lower - 1.0)
     empty = penalised & (np.floor(upper + SLACK) < np.ceil(lower - SLACK))
     for which, text in (
-        (never, "no policy can reach the envelope's lower edge in {}, even if every lot fills."),
+        (
+            never,
+            "no policy can reach the envelope's lower edge in {} on a day of expected volume, even "
+            "if every lot fills.",
+        ),
         (
             seldom,
             "the envelope's lower edge in {} is out of reach on an average day: posting everything "

@@ -17,7 +17,7 @@ from execution_env.market import DayStream, numbered_days
 from execution_env.rendering import Recorder
 from execution_env.scenario import Scenario
 from execution_env.scenario_file import load_scenario
-from execution_env.validation import choice
+from execution_env.validation import choice, natural, suggestion
 
 INFO = ("full", "none")
 
@@ -49,7 +49,10 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
     T / (w + T), K numbers), the bucket's lower and upper envelope as fractions of the order, and
     the postable lots / n. Where a scenario has hidden day effects or a common liquidity factor, the
     observation is not Markov: the fills so far say more about the hidden state than the estimates
-    do. After the last bucket the estimates and the envelope are those of the last bucket.
+    do. Neither is it where the participation cap or a tracking envelope looks back: the default
+    observation lacks the postable lots, and none shows the fills and volumes of past buckets that
+    later caps depend on. After the last bucket the estimates and the envelope are those of the last
+    bucket.
 
     ## Starting State
     Nothing filled, estimates equal to predictions. ``reset(seed=s)`` plays day number s.
@@ -129,7 +132,9 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
 
         Raises:
             ValueError: a seed is not a non-negative integer.
+            TypeError: options are not a dictionary.
         """
+        check_options(options, ("training_seed",))
         seed = natural("seed", seed)
         super().reset(seed=seed)
         training_seed = training_seed_of(options)
@@ -234,15 +239,20 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
         return self._recorder.line() if self.render_mode == "ansi" else self._recorder.picture()
 
 
+def check_options(options: Any, known: tuple[str, ...]) -> None:
+    """Raise for reset options that are no dictionary, warn about unknown ones."""
+    if options is None:
+        return
+    if not isinstance(options, Mapping):
+        raise TypeError(f"options = {options!r}: must be a dictionary or None.")
+    for key in options:
+        if key not in known:
+            gym.logger.warn(
+                f"reset option {key!r} is unknown and ignored.{suggestion(key, known)} Known here: "
+                f"{', '.join(known)}."
+            )
+
+
 def training_seed_of(options: Mapping[str, Any] | None) -> int | None:
     """The "training_seed" of reset options, checked."""
     return natural("training_seed", (options or {}).get("training_seed"))
-
-
-def natural(key: str, seed: Any) -> int | None:
-    """A seed, checked."""
-    if seed is None:
-        return None
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"{key} = {seed!r}: must be a non-negative integer, or left out.")
-    return int(seed)

@@ -61,7 +61,8 @@ def _usable(folder: Path) -> bool:
         return False
 
 
-def cache_folder(directories: Iterable[Path]) -> Path:
+@cache
+def cache_folder(*directories: Path) -> Path:
     """The folder for compiled code of the sources below ``directories``; created if need be."""
     name = f"numba-{sources_hash(directories)}"
     user = os.getuid() if sys.platform != "win32" else ""
@@ -80,13 +81,13 @@ def compiler(*directories: Path, inlined: bool = False) -> Callable[[Function], 
     Name the package of the functions and every package whose jitted functions they call. With
     ``inlined``, the compiler copies the functions into their callers.
     """
-    folder = str(cache_folder(directories))
+    folder = cache_folder(*directories)
 
     def decorator(function: Function) -> Function:
         # numba reads the setting when a function is decorated: give it back at once, other
         # packages' caches are not ours to move. NUMBA_CACHE_DIR, where set, is the user's wish.
         before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(Path(before) / Path(folder).name) if before else folder
+        numba.config.CACHE_DIR = str(Path(before) / folder.name if before else folder)
         try:
             # error_model: a division by zero gives inf or nan as in NumPy, and costs no branch.
             compiled = numba.njit(cache=True, error_model="numpy", forceinline=inlined)(function)
@@ -100,7 +101,9 @@ def compiler(*directories: Path, inlined: bool = False) -> Callable[[Function], 
 @cache
 def announce() -> None:
     """Tell a person at a terminal, once, that the first use compiles."""
-    folder = cache_folder([Path(__file__).parent])
+    folder = cache_folder(Path(__file__).parent)
+    if numba.config.CACHE_DIR:
+        folder = Path(numba.config.CACHE_DIR) / folder.name
     if sys.stderr.isatty() and not any(folder.rglob("*.nbi")):
         print(
             "execution_env: compiling for this machine, some 20 seconds, once ...", file=sys.stderr

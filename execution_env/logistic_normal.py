@@ -34,7 +34,8 @@ def intercept(rate: Array, sd: Array) -> Array:
     """The location with ``mean(location, sd) == rate``; -inf and inf for rates 0 and 1.
 
     Bisection: the mean is strictly increasing in the location, and lies between
-    logistic(location -+ 9 sd).
+    logistic(location -+ 9 sd). Rounded to 12 decimals, so that the last bits of a machine's tanh
+    and matrix product do not matter.
     """
     rate, sd = np.broadcast_arrays(np.asarray(rate, np.float64), np.asarray(sd, np.float64))
     with np.errstate(divide="ignore"):
@@ -46,7 +47,7 @@ def intercept(rate: Array, sd: Array) -> Array:
         middle = 0.5 * (low + high)
         below = mean(middle, sd) < rate
         low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return np.where(inner, 0.5 * (low + high), logit)
+    return np.where(inner, np.round(0.5 * (low + high), 12), logit)
 
 
 def variance_split(rate: Array, hidden_sd: Array, bucket_sd: Array) -> tuple[Array, Array]:

@@ -167,7 +167,7 @@ def logistic(logit: np.float32) -> np.float32:
 
     The exponential is Cephes' expf (Moshier 1989, Methods and Programs for Mathematical Functions),
     written out: without a call into the C library a loop over days runs in SIMD registers, and a
-    day has the same fill rates on every machine.
+    day does not depend on the machine's library.
     """
     x = min(max(-logit, np.float32(-87.0)), np.float32(88.0))
     power = np.floor(x * np.float32(1.44269504) + np.float32(0.5))

@@ -3,7 +3,8 @@
 A call from Python into numba costs about 0.1 microseconds for every array argument, which for one
 order is several times the work itself. A handle is one array of addresses, made once; compiled code
 turns an entry back into an array by ``numba.carray(pointer(handle[j]), shape, dtype)``. The owner of
-a handle keeps the arrays alive and in place; nothing else does.
+a handle keeps the arrays alive and in place; nothing else does. There is no plain Python equivalent, so
+NUMBA_DISABLE_JIT=1 cannot be used; ``tests/reference.py`` is the model in plain Python.
 """
 
 from __future__ import annotations

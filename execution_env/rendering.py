@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from execution_env.batch import Batch
-from execution_env.transition import schedule
+from execution_env.transition import distance_outside, schedule
 
 ALGO_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe & Ito's palette, which colour-blind readers can tell apart."""
@@ -67,7 +67,10 @@ class Recorder:
         )
         done = n - int(self._batch.orders.remaining[self._order])
         lower, upper = self._bounds[-1]
-        where = "behind" if done < lower else "ahead" if done > upper else "inside"
+        if distance_outside(lower, upper, float(done)) == 0:
+            where = "inside"
+        else:
+            where = "behind" if done < lower else "ahead"
         digits = len(str(scenario.buckets))
         return (
             f"bucket {len(self._posted):>{digits}}/{scenario.buckets}  posted>filled  {algos}  "

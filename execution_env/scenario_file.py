@@ -11,33 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from execution_env.scenario import (
-    Actions,
-    Algo,
-    Costs,
-    Envelope,
-    Estimator,
-    Liquidity,
-    Order,
-    Participation,
-    Penalties,
-    Scenario,
-    Volume,
-)
+from execution_env.scenario import OPTIONAL, SECTIONS, Scenario
+from execution_env.sections import Algo
 from execution_env.validation import ScenarioError, check_keys, fail, suggestion
 
 SHIPPED = Path(__file__).parent / "scenarios"
-SECTIONS: dict[str, type] = {
-    "order": Order,
-    "costs": Costs,
-    "liquidity": Liquidity,
-    "volume": Volume,
-    "participation": Participation,
-    "envelope": Envelope,
-    "penalties": Penalties,
-    "estimator": Estimator,
-    "actions": Actions,
-}
 REQUIRED = ("order", "penalties")
 
 
@@ -70,10 +48,11 @@ def load_scenario(
     if not isinstance(scenario, str | Path):
         raise fail("scenario", scenario, "must be a shipped name or the path of a TOML file.")
     path = _path(scenario)
-    if not overrides:
-        return _read(path, path.stat().st_mtime_ns)
     try:
-        return scenario_from_dict(_overridden(_parse(path), overrides))
+        content = _text(path)
+        if overrides:
+            return scenario_from_dict(_overridden(_parsed(content), overrides))
+        return _scenario_of(content)
     except ScenarioError as error:
         raise ScenarioError(f"{path.name}: {error}") from None
 
@@ -96,23 +75,25 @@ def _path(scenario: str | Path) -> Path:
     )
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def _text(path: Path) -> str:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ScenarioError(f"not a text file in UTF-8: {error}.") from None
-    except ValueError as error:
-        raise ScenarioError(f"not valid TOML: {error}.") from None
     except OSError as error:
         raise ScenarioError(f"cannot be read: {error.strerror}.") from None
 
 
-@lru_cache(maxsize=64)
-def _read(path: Path, _modified: int) -> Scenario:
+def _parsed(content: str) -> dict[str, Any]:
     try:
-        return scenario_from_dict(_parse(path))
-    except ScenarioError as error:
-        raise ScenarioError(f"{path.name}: {error}") from None
+        return tomllib.loads(content)
+    except ValueError as error:
+        raise ScenarioError(f"not valid TOML: {error}.") from None
+
+
+@lru_cache(maxsize=64)
+def _scenario_of(content: str) -> Scenario:
+    return scenario_from_dict(_parsed(content))
 
 
 def scenario_from_dict(content: Mapping[str, Any]) -> Scenario:
@@ -157,7 +138,7 @@ def scenario_to_dict(scenario: Scenario) -> dict[str, Any]:
     for key in SECTIONS:
         part = getattr(scenario, key)
         values = {} if part is None else _non_default(part)
-        if values or (key in ("volume", "participation") and part is not None):
+        if values or (key in OPTIONAL and part is not None):
             content[key] = values
     content["algos"] = [_non_default(algo) for algo in scenario.algos]
     return content

@@ -270,7 +270,8 @@ def _settle(
         outcome.residual[e] = residual
         outcome.envelope_penalty[e] = envelope_penalty
         outcome.residual_penalty[e] = residual_penalty
-        outcome.reward[e] = -(outcome.posting_cost[e] + envelope_penalty + residual_penalty)
+        # 0 - sum, because -(0.0) would be a reward of -0.0
+        outcome.reward[e] = 0.0 - (outcome.posting_cost[e] + envelope_penalty + residual_penalty)
         orders.violation[e] += outside + residual
         orders.remaining[e] = remaining
         orders.market_volume[e] += market.volume[bucket, e]

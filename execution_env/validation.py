@@ -138,3 +138,16 @@ def text(key: str, value: Any) -> str:
     if not isinstance(value, str):
         raise fail(key, value, "must be a text in quotes.")
     return value
+
+
+def natural(key: str, seed: Any) -> int | None:
+    """``seed``, a non-negative integer or None.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if seed is None:
+        return None
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or int(seed) < 0:
+        raise ValueError(f"{key} = {seed!r}: must be a non-negative integer, or left out.")
+    return int(seed)

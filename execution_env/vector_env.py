@@ -14,12 +14,12 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from execution_env.batch import Batch, Report
-from execution_env.env import INFO, natural, training_seed_of
+from execution_env.env import INFO, check_options, training_seed_of
 from execution_env.market import DayStream, numbered_days
 from execution_env.rendering import Recorder
 from execution_env.scenario import Scenario
 from execution_env.scenario_file import load_scenario
-from execution_env.validation import choice, integer
+from execution_env.validation import choice, integer, natural
 
 Flags = NDArray[np.bool_]
 Info = dict[str, Any]
@@ -53,11 +53,12 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
     ``NEXT_STEP``: the next step ignores the environment's action, starts its next order and gives
     reward 0. ``SAME_STEP``: the next order starts at once; its first observation is returned, and
     ``info`` has ``final_obs`` (n, D) and ``final_info`` of the order that ended. ``DISABLED``:
-    stepping before ``reset(options={"reset_mask": ...})`` is an error.
+    stepping before ``reset(options={"reset_mask": ...})`` is an error. Orders in the same bucket are
+    played together: resets by mask that put neighbours out of step make stepping several times slower.
 
     ## Information
     That of ``OrderAllocationEnv`` as arrays with n as the first axis. For every key ``_key`` (n,)
-    tells for which environments it holds.
+    tells for which environments it holds. With ``info="none"`` there is no ``final_obs`` either.
 
     ## Arguments
     ``num_envs``: n. ``autoreset_mode``: an ``AutoresetMode`` or its value, such as "SameStep". The
@@ -117,15 +118,17 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         Args:
             seed: day of the first environment, or a list with a day or None for each.
             options: "reset_mask", (n,) bool; "training_seed", where to start the training stream.
+                Others are ignored with a warning.
 
         Raises:
             ValueError: a seed is not a non-negative integer, or a length is not n.
-            TypeError: the reset mask is not an array of bools.
+            TypeError: the reset mask is not an array of bools, or options are not a dictionary.
         """
+        check_options(options, ("training_seed", "reset_mask"))
         seeds = self._seeds(seed)
         mask = self._reset_mask(options)
-        if isinstance(seed, int):
-            super().reset(seed=seed)
+        if isinstance(seed, int | np.integer):
+            super().reset(seed=int(seed))
         training_seed = training_seed_of(options)
         if training_seed is None and mask is None:
             training_seed = next((s for s in seeds if s is not None), None)
@@ -234,6 +237,8 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
                 f"actions have shape {array.shape} and dtype {array.dtype}: they must be whole "
                 f"numbers of shape {self.action_space.shape}."
             )
+        if not array.flags.writeable:  # to compiled code a read-only array is another type
+            array = array.copy()
         return np.ascontiguousarray(array, np.int64).reshape(self.num_envs, -1)
 
     def _advance(self, actions: NDArray[np.int64], starting: Flags, playing: Flags) -> Report:

@@ -150,7 +150,7 @@ WRONG = [
     *wrong("estimator.icc", FRACTION, *NOT_A_FRACTION),
     *wrong("estimator.memory", FRACTION, *NOT_A_FRACTION, [0.9]),
     *wrong("actions.resolution", "whole number of parts", "4", 4.0, True, nan, [4]),
-    *wrong("actions.resolution", "from 1 to 10,000", 0, -1, 10_001),
+    *wrong("actions.resolution", "from 1 to 1,000", 0, -1, 1_001),
 ]
 
 

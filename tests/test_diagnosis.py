@@ -157,7 +157,7 @@ def test_an_envelope_that_no_policy_can_reach() -> None:
     reachable = {"lower": [0.25, 0.5, 0.75, 1], "upper": [1, 1, 1, 1]}
     assert odd([(2.0, 1.0)], envelope=reachable, **cap) == []
     (warning,) = odd([(2.0, 1.0)], envelope=reachable | {"lower": [0.26, 0.5, 0.76, 1]}, **cap)
-    assert warning.startswith("no policy can reach the envelope's lower edge in buckets 1, 3,")
+    assert warning.startswith("no policy can reach the envelope's lower edge in buckets 1, 3 on")
 
 
 def test_an_envelope_that_is_out_of_reach_on_average() -> None:

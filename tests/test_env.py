@@ -14,7 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import execution_env
-from execution_env import OrderAllocationEnv, Scenario, numbered_days
+from execution_env import (
+    OrderAllocationEnv,
+    OrderAllocationVectorEnv,
+    Scenario,
+    numbered_days,
+)
 from execution_env.transition import LOT_TOLERANCE
 from tests.reference import ReferenceOrder
 from tests.strategies import scenarios_drawn
@@ -319,3 +324,18 @@ def test_full_observation_shows_envelope_and_postable_lots() -> None:
     env = env_of("baseline", observation="full")
     observation, _ = env.reset(seed=0)
     assert observation[8:].tolist() == np.float32([0.0, 0.25, 0.3]).tolist()
+
+
+def test_a_free_bucket_has_a_reward_of_plain_zero() -> None:
+    env = env_of("baseline")
+    env.reset(seed=0)
+    assert str(env.step(0)[1]) == "0.0"
+
+
+@pytest.mark.parametrize("make", [OrderAllocationEnv, OrderAllocationVectorEnv])
+def test_unknown_reset_options_are_ignored_with_a_warning(make: Any) -> None:
+    env = make(scenario="baseline")
+    with pytest.warns(UserWarning, match='trainig_seed.*Did you mean "training_seed"'):
+        env.reset(options={"trainig_seed": 1})
+    with pytest.raises(TypeError, match="options = 5: must be a dictionary"):
+        env.reset(options=5)

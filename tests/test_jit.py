@@ -97,9 +97,9 @@ def test_a_folder_of_somebody_else_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert jit.cache_folder([PACKAGE]).is_relative_to(tmp_path)
+    assert jit.cache_folder.__wrapped__(PACKAGE).is_relative_to(tmp_path)
     monkeypatch.setattr(os, "getuid", lambda: 12345)
-    assert not jit.cache_folder([PACKAGE]).is_relative_to(tmp_path)
+    assert not jit.cache_folder.__wrapped__(PACKAGE).is_relative_to(tmp_path)
 
 
 def test_the_hash_covers_every_module(tmp_path: Path) -> None:
@@ -128,12 +128,12 @@ print(sum(_advance.stats.cache_hits.values()))
 def test_a_person_is_told_of_the_first_compilation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(jit, "cache_folder", lambda _: tmp_path)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     for _ in range(2):
         jit.announce.__wrapped__()
         assert "compiling" in capsys.readouterr().err
-    (jit.cache_folder([PACKAGE]) / "batch.nbi").touch()
+    (tmp_path / "batch.nbi").touch()
     jit.announce.__wrapped__()
     assert not capsys.readouterr().err
 

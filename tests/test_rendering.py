@@ -85,3 +85,17 @@ def test_pictures_need_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r'pip install "execution_env\[plot\]"'):
         env.render()
+
+
+def test_on_the_edge_of_the_envelope_is_inside() -> None:
+    # The lower edge of bucket 2 is 5.000000000000002 lots in floating point.
+    env = OrderAllocationEnv(
+        "baseline",
+        overrides={"algos.Aggressive.fill_rate": 1.0},
+        action="lots",
+        render_mode="ansi",
+    )
+    env.reset(seed=0)
+    env.step([5, 0, 0])
+    env.step([0, 0, 0])
+    assert ", inside [5, 35]" in env.render()

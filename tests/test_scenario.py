@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from execution_env import Scenario, load_scenario, scenario_to_toml, scenarios
-from execution_env.scenario import Algo, Envelope, Order, Penalties
+from execution_env import Scenario, ScenarioError, load_scenario, scenario_to_toml, scenarios
 from execution_env.scenario_file import scenario_from_dict, scenario_to_dict, with_overrides
+from execution_env.sections import Algo, Envelope, Order, Penalties
 from tests.strategies import scenario_dicts
 
 SHIPPED = [
@@ -118,7 +119,7 @@ def test_defaults_are_those_of_the_schema() -> None:
     assert scenario.actions.resolution == 4
 
 
-def test_the_shipped_scenarios_are_those_of_the_issue() -> None:
+def test_the_shipped_scenarios_are_those_as_specified() -> None:
     assert scenarios() == SHIPPED
 
 
@@ -149,7 +150,7 @@ def assert_baseline_market(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize(("name", "basis"), [("baseline", "posted"), ("baseline-filled", "filled")])
-def test_baselines_have_the_numbers_of_the_issue(name: str, basis: str) -> None:
+def test_baselines_have_the_numbers_as_specified(name: str, basis: str) -> None:
     scenario = load_scenario(name)
     assert_baseline_market(scenario)
     assert scenario.costs.basis == basis
@@ -173,7 +174,7 @@ def test_known_rates_hides_nothing() -> None:
     assert scenario.liquidity.sd == 0
 
 
-def test_textbook_has_the_numbers_of_the_issue() -> None:
+def test_textbook_has_the_numbers_as_specified() -> None:
     scenario = load_scenario("textbook")
     assert (scenario.order.size, scenario.order.lot_size, scenario.buckets) == (10_000, 100, 5)
     rates = [[0.99, 0.5, 0.25]] * 5
@@ -441,3 +442,25 @@ def test_writing_to_a_derived_array_does_not_change_the_scenario(name: str) -> N
     before = getattr(scenario, name).copy()
     getattr(scenario, name)[:] = 0.125
     np.testing.assert_array_equal(getattr(scenario, name), before)
+
+
+@pytest.mark.parametrize("key", ["order", "penalties", "volume", "envelope", "algos"])
+def test_a_scenario_built_in_python_checks_the_types_of_its_sections(key: str) -> None:
+    with pytest.raises(ScenarioError, match=rf"^{key} = 5: must be "):
+        dataclasses.replace(load_scenario("baseline"), **{key: 5})
+    if key in ("order", "penalties", "envelope"):
+        with pytest.raises(ScenarioError, match=rf"^{key} = None: must be of type"):
+            dataclasses.replace(load_scenario("baseline"), **{key: None})
+
+
+def test_files_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = []
+    for folder, cost in (("a", 1.0), ("b", 3.0)):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        scenario = load_scenario("baseline", {"algos.Neutral.cost": cost})
+        file = Path("same.toml")
+        file.write_text(scenario_to_toml(scenario))
+        os.utime(file, (0, 0))
+        costs.append(load_scenario("same.toml").algos[1].cost)
+    assert costs == [1.0, 3.0]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import execution_env
 from execution_env import OrderAllocationEnv, OrderAllocationVectorEnv, Scenario
+from execution_env.batch import _advance
 from tests.strategies import scenarios_drawn
 from tests.test_env import ID, modes, random_action, same
 
@@ -245,3 +246,14 @@ def test_a_copy_goes_its_own_way(scenario: str) -> None:
     twin = copy.deepcopy(envs)
     for _ in range(20):
         same_steps(envs.step(np.array([5, 6, 7])), twin.step(np.array([5, 6, 7])))
+
+
+def test_read_only_actions_compile_nothing_new() -> None:
+    envs = OrderAllocationVectorEnv(2, "baseline")
+    envs.reset(seed=0)
+    envs.step(np.array([3, 4]))
+    before = list(_advance.signatures)
+    actions = np.array([3, 4])
+    actions.setflags(write=False)
+    envs.step(actions)
+    assert list(_advance.signatures) == before

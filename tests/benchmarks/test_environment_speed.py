@@ -68,6 +68,28 @@ class TestVector:
         benchmark.group = f"vector environment, n = {n}"
         measure(benchmark, stepping(n, info, mode), n * BUCKETS)
 
+    def test_vector_env_with_orders_in_different_buckets(
+        self, benchmark: Benchmark, n: int
+    ) -> None:
+        benchmark.group = f"vector environment, n = {n}"
+        measure(benchmark, stepping_out_of_step(n), n * BUCKETS)
+
+
+def stepping_out_of_step(n: int) -> Callable[[], None]:
+    envs = OrderAllocationVectorEnv(n, "baseline", autoreset_mode="SameStep")
+    generator = np.random.default_rng(0)
+    envs.reset(options={"training_seed": 0})
+    for _ in range(BUCKETS):
+        envs.step(np.zeros(n, np.int64))
+        envs.reset(options={"reset_mask": generator.random(n) < 1 / BUCKETS})
+    actions = generator.integers(0, 35, (BUCKETS, n))
+
+    def step() -> None:
+        for action in actions:
+            envs.step(action)
+
+    return step
+
 
 def playing(env: gym.Env[Any, Any], actions: list[int]) -> Callable[[], None]:
     env.reset(seed=0)
