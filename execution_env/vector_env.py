@@ -205,7 +205,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
             over = played.terminations
             if over.any():
                 if batch.informs:
-                    final["final_obs"] = _masked(played.observations, over)
+                    final = _only({"final_obs": played.observations}, over)
                     final["final_info"] = _with_keys(_only(self._infos(played), over), over)
                     final = _with_keys(final, over)
                 self._draw_days(over)
@@ -280,15 +280,13 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         return tuple(recorder.picture() for recorder in self._recorders)
 
 
-def _masked(array: NDArray[Any], which: Flags) -> NDArray[Any]:
-    """``array`` (n, ...) with zeros where ``which`` is False, as Gymnasium leaves what is absent."""
-    if which.all():
-        return array
-    return np.where(which.reshape(-1, *[1] * (array.ndim - 1)), array, array.dtype.type(0))
-
-
 def _only(infos: Info, which: Flags) -> Info:
-    return {key: _masked(array, which) for key, array in infos.items()}
+    """``infos`` with zeros, in place, where ``which`` is False, as Gymnasium leaves what is absent."""
+    absent = np.flatnonzero(~which)
+    if absent.size:
+        for array in infos.values():
+            array[absent] = 0
+    return infos
 
 
 def _with_keys(infos: Info, which: Flags) -> Info:
