@@ -76,7 +76,11 @@ class Report(NamedTuple):
         return self.floats[: self.terminations.size]
 
     def infos(self) -> dict[str, Array]:
-        """What ``info`` holds, with n as the first axis of every array."""
+        """What ``info`` holds, with n as the first axis of every array; nothing in a batch that does
+        not inform.
+        """
+        if not self.ints.size:
+            return {}
         n = self.terminations.size
         k = self.ints.size // n // 2
         posted, filled = self.ints[: 2 * n * k].reshape(2, n, k)
@@ -101,6 +105,8 @@ class Report(NamedTuple):
         because it is a fifth of the time of a step.
         """
         ints, floats = self.ints, self.floats
+        if not ints.size:
+            return {}
         k = ints.size // 2
         return {
             "lots_posted": ints[:k],
@@ -231,8 +237,8 @@ class Batch:
             lots = np.arange(self.scenario.lots + 1)
             allowed = (lots <= self.orders.postable[:, None]).astype(np.int8)
             return np.tile(allowed, (1, len(self.posted)))
-        rows = np.minimum(self.orders.postable, len(self.grid.mask) - 1)
-        masks: NDArray[np.int8] = self.grid.mask[rows]
+        masks = np.empty((self.count, self.grid.mask.shape[1]), np.int8)
+        _write_masks(self.grid.mask, self.orders.postable, masks, 0, self.count)
         return masks
 
 

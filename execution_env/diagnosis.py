@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from execution_env.batch import Batch
-from execution_env.market import Days
 from execution_env.scenario import Scenario
 
 SLACK = 1e-9
@@ -16,10 +15,11 @@ SLACK = 1e-9
 
 def oddities(scenario: Scenario) -> list[str]:
     """Warnings about ``scenario``, each a sentence; an empty list where there is nothing to say."""
+    bound = _fastest(scenario, everything_fills=True)
     return [
         *_dominated_algos(scenario),
-        *_cap_below_order(scenario),
-        *_unreachable_envelope(scenario),
+        *_cap_below_order(scenario, int(bound[-1])),
+        *_unreachable_envelope(scenario, bound),
         *_cheap_residual(scenario),
     ]
 
@@ -85,14 +85,9 @@ def _fastest(scenario: Scenario, everything_fills: bool) -> NDArray[np.float64]:
     With ``everything_fills`` as if every posted lot filled: then no policy can be faster.
     """
     batch = Batch(scenario, 1, "lots", "minimal", informs=False)
-    fill_rate = np.repeat(scenario.predictions[:, :, None], 1, axis=2).astype(np.float32)
-    if everything_fills:
-        fill_rate[:] = 1.0
-    day = Days.empty(scenario.buckets, len(scenario.algos), 1)
-    day.fill_rate[:] = fill_rate
-    day.rounding[:] = 0.5
-    day.volume[:] = scenario.expected_volume[:, None]
-    batch.days.put(slice(None), day)
+    batch.days.fill_rate[:] = 1.0 if everything_fills else scenario.predictions[:, :, None]
+    batch.days.rounding[:] = 0.5
+    batch.days.volume[:] = scenario.expected_volume[:, None]
     batch.advance(batch.no_actions, batch.everyone, batch.nobody)
     filled = np.empty(scenario.buckets)
     for b in range(scenario.buckets):
@@ -103,8 +98,7 @@ def _fastest(scenario: Scenario, everything_fills: bool) -> NDArray[np.float64]:
     return filled
 
 
-def _cap_below_order(scenario: Scenario) -> list[str]:
-    most = int(_fastest(scenario, everything_fills=True)[-1])
+def _cap_below_order(scenario: Scenario, most: int) -> list[str]:
     if most >= scenario.lots:
         return []
     return [
@@ -114,12 +108,12 @@ def _cap_below_order(scenario: Scenario) -> list[str]:
     ]
 
 
-def _unreachable_envelope(scenario: Scenario) -> list[str]:
+def _unreachable_envelope(scenario: Scenario, bound: NDArray[np.float64]) -> list[str]:
     lower, upper = (edge * scenario.lots for edge in scenario.envelope_bounds)
     warnings = []
     # The last bucket's envelope is not penalised: what is left there is the residual.
     penalised = np.arange(scenario.buckets) < scenario.buckets - 1
-    never = penalised & (_fastest(scenario, everything_fills=True) < lower - SLACK)
+    never = penalised & (bound < lower - SLACK)
     seldom = penalised & ~never & (_fastest(scenario, everything_fills=False) < lower - 1.0)
     empty = penalised & (np.floor(upper + SLACK) < np.ceil(lower - SLACK))
     for which, text in (

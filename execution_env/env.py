@@ -12,12 +12,12 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
-from execution_env.batch import Batch, Report, invalid_action
+from execution_env.batch import Batch, invalid_action
 from execution_env.market import DayStream, numbered_days
 from execution_env.rendering import Recorder
 from execution_env.scenario import Scenario
 from execution_env.scenario_file import load_scenario
-from execution_env.validation import choice, natural, suggestion
+from execution_env.validation import choice, optional_natural, suggestion
 
 INFO = ("full", "none")
 
@@ -134,10 +134,9 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
             ValueError: a seed is not a non-negative integer.
             TypeError: options are not a dictionary.
         """
-        check_options(options, ("training_seed",))
-        seed = natural("seed", seed)
+        training_seed = read_options(options)
+        seed = optional_natural("seed", seed)
         super().reset(seed=seed)
-        training_seed = training_seed_of(options)
         if training_seed is None:
             training_seed = seed
         if training_seed is not None:
@@ -151,7 +150,7 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
         self._bucket = 0
         if self._recorder is not None:
             self._recorder.start()
-        return report.observations[0], self._info(report)
+        return report.observations[0], report.info()
 
     def _next_training_day(self) -> None:
         if self._stream is None:
@@ -191,7 +190,7 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
             report.floats.item(0),
             self._bucket == self.scenario.buckets,
             False,
-            self._info(report),
+            report.info(),
         )
 
     def _read(self, action: Any) -> None:
@@ -206,9 +205,6 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
                 self._action[0, 0] = index(action)
         except (TypeError, ValueError, OverflowError):
             raise invalid_action(repr(action), self.action_space) from None
-
-    def _info(self, report: Report) -> dict[str, Any]:
-        return report.info() if self._batch.informs else {}
 
     def action_masks(self) -> NDArray[np.bool_]:
         """(A,) True for actions that differ from all earlier ones, as sb3-contrib asks for them.
@@ -239,10 +235,12 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
         return self._recorder.line() if self.render_mode == "ansi" else self._recorder.picture()
 
 
-def check_options(options: Any, known: tuple[str, ...]) -> None:
-    """Raise for reset options that are no dictionary, warn about unknown ones."""
+def read_options(options: Any, known: tuple[str, ...] = ("training_seed",)) -> int | None:
+    """The "training_seed" of reset options; raises where it or the options are none, and warns about
+    options that are not ``known``.
+    """
     if options is None:
-        return
+        return None
     if not isinstance(options, Mapping):
         raise TypeError(f"options = {options!r}: must be a dictionary or None.")
     for key in options:
@@ -251,8 +249,4 @@ def check_options(options: Any, known: tuple[str, ...]) -> None:
                 f"reset option {key!r} is unknown and ignored.{suggestion(key, known)} Known here: "
                 f"{', '.join(known)}."
             )
-
-
-def training_seed_of(options: Mapping[str, Any] | None) -> int | None:
-    """The "training_seed" of reset options, checked."""
-    return natural("training_seed", (options or {}).get("training_seed"))
+    return optional_natural("training_seed", options.get("training_seed"))

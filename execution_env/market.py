@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from execution_env.jit import jit
 from execution_env.logistic_normal import intercept
 from execution_env.scenario import Scenario
+from execution_env.validation import natural
 
 NUMBERED, TRAINING, VALIDATION, POLICY = 0, 1, 2, 3
 """Purposes of a stream, as spawn keys: numbered days, training, validation and tuning, and a
@@ -72,7 +73,7 @@ class Days(NamedTuple):
 
     @property
     def size(self) -> int:
-        """N."""
+        """Number of days, n."""
         return int(self.volume.shape[1])
 
     def part(self, which: slice) -> Days:
@@ -328,13 +329,11 @@ def numbered_days(scenario: Scenario, seeds: Iterable[int]) -> Days:
     """The days that ``env.reset(seed=seed)`` plays, for every seed in order.
 
     Raises:
-        ValueError: a seed is negative.
+        ValueError: a seed is not a non-negative integer.
     """
-    seeds = [int(seed) for seed in seeds]
+    seeds = [natural("seed", seed) for seed in seeds]
     model = _model(scenario)
     days = _room(model, len(seeds))
     for j, seed in enumerate(seeds):
-        if seed < 0:
-            raise ValueError(f"seed = {seed}: a day's number must be a non-negative integer.")
         _draw_into(model, stream_generator(seed, NUMBERED), days, j, j + 1)
     return days

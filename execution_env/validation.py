@@ -140,14 +140,17 @@ def text(key: str, value: Any) -> str:
     return value
 
 
-def natural(key: str, seed: Any) -> int | None:
-    """``seed``, a non-negative integer or None.
+def natural(key: str, seed: Any) -> int:
+    """``seed``, a non-negative integer.
 
     Raises:
         ValueError: it is something else.
     """
-    if seed is None:
-        return None
     if isinstance(seed, bool) or not isinstance(seed, Integral) or int(seed) < 0:
         raise ValueError(f"{key} = {seed!r}: must be a non-negative integer, or left out.")
     return int(seed)
+
+
+def optional_natural(key: str, seed: Any) -> int | None:
+    """``seed``, a non-negative integer or None, as ``natural``."""
+    return None if seed is None else natural(key, seed)

@@ -14,12 +14,12 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from execution_env.batch import Batch, Report
-from execution_env.env import INFO, check_options, training_seed_of
+from execution_env.env import INFO, read_options
 from execution_env.market import DayStream, numbered_days
 from execution_env.rendering import Recorder
 from execution_env.scenario import Scenario
 from execution_env.scenario_file import load_scenario
-from execution_env.validation import choice, integer, natural
+from execution_env.validation import choice, integer, optional_natural
 
 Flags = NDArray[np.bool_]
 Info = dict[str, Any]
@@ -124,12 +124,11 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
             ValueError: a seed is not a non-negative integer, or a length is not n.
             TypeError: the reset mask is not an array of bools, or options are not a dictionary.
         """
-        check_options(options, ("training_seed", "reset_mask"))
+        training_seed = read_options(options, ("training_seed", "reset_mask"))
         seeds = self._seeds(seed)
         mask = self._reset_mask(options)
         if isinstance(seed, int | np.integer):
             super().reset(seed=int(seed))
-        training_seed = training_seed_of(options)
         if training_seed is None and mask is None:
             training_seed = next((s for s in seeds if s is not None), None)
         if training_seed is not None:
@@ -143,7 +142,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         self._started |= starting
         self._all_started = bool(self._started.all())
         report = self._advance(self._batch.no_actions, starting, self._batch.nobody)
-        infos = self._infos(report)
+        infos = report.infos()
         if mask is not None:
             infos = _only(infos, mask)
         return report.observations, _with_keys(infos, starting)
@@ -151,7 +150,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
     def _seeds(self, seed: Any) -> list[int | None]:
         is_list = isinstance(seed, Sequence) and not isinstance(seed, str)
         if not is_list and np.ndim(seed) == 0:
-            first = natural("seed", seed)
+            first = optional_natural("seed", seed)
             return [None if first is None else first + e for e in range(self.num_envs)]
         seeds = list(seed)
         if len(seeds) != self.num_envs:
@@ -159,7 +158,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
                 f"seed has {len(seeds)} entries, but there are {self.num_envs} environments: give "
                 "one for each, or a single integer."
             )
-        return [natural(f"seed[{e}]", value) for e, value in enumerate(seeds)]
+        return [optional_natural(f"seed[{e}]", value) for e, value in enumerate(seeds)]
 
     def _reset_mask(self, options: Mapping[str, Any] | None) -> Flags | None:
         mask = (options or {}).get("reset_mask")
@@ -206,7 +205,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
             if over.any():
                 if batch.informs:
                     final = _only({"final_obs": played.observations}, over)
-                    final["final_info"] = _with_keys(_only(self._infos(played), over), over)
+                    final["final_info"] = _with_keys(_only(played.infos(), over), over)
                     final = _with_keys(final, over)
                 self._draw_days(over)
                 report = self._advance(batch.no_actions, over, batch.nobody)
@@ -219,7 +218,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
                     'reset(options={"reset_mask": mask}) for them first.'
                 )
             report = played = self._advance(actions, batch.nobody, batch.everyone)
-        infos = final | _with_keys(self._infos(report), batch.everyone)
+        infos = final | _with_keys(report.infos(), batch.everyone)
         truncations = np.zeros(self.num_envs, np.bool_)
         return report.observations, played.rewards, played.terminations, truncations, infos
 
@@ -249,9 +248,6 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
             elif plays:
                 recorder.record()
         return report
-
-    def _infos(self, report: Report) -> Info:
-        return report.infos() if self._batch.informs else {}
 
     def action_masks(self) -> Flags:
         """(n, A) True for actions that differ from all earlier ones.
