@@ -1,0 +1,1 @@
+"""Policies on held-out days: rollouts, statistics, comparison."""

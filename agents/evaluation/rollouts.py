@@ -1,0 +1,105 @@
+"""Policies played on many days at once, through the environment's own batch of orders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.policy import Policy
+from execution_env import Days, Scenario
+from execution_env.batch import Batch
+
+CHUNK = 4096
+"""Days played side by side: enough for full speed, few enough to show progress."""
+
+Floats = NDArray[np.float64]
+Progress = Callable[[int], object]
+
+
+class Rollout(NamedTuple):
+    """What a policy achieved on n days. Costs are per share of the parent order, in half-spreads.
+
+    Attributes:
+        objective: (n,) posting cost plus penalties.
+        posting_cost, envelope_penalty, residual_penalty: (n,) its parts.
+        residual: (n,) lots left over, as a fraction of the order.
+        behind, ahead: (n,) bucket ends below and above the envelope, the last one not counted (the
+            residual speaks of it), as a fraction of them.
+        posted, filled: (B, K, n) lots.
+        participation: (n,) our fills as a share of market volume, mean over buckets; nan without a
+            volume model.
+    """
+
+    objective: Floats
+    posting_cost: Floats
+    envelope_penalty: Floats
+    residual_penalty: Floats
+    residual: Floats
+    behind: Floats
+    ahead: Floats
+    posted: NDArray[np.int32]
+    filled: NDArray[np.int32]
+    participation: Floats
+
+
+def play(
+    policy: Policy, scenario: Scenario, days: Days, progress: Progress | None = None
+) -> Rollout:
+    """Play ``policy`` on every one of ``days``.
+
+    Args:
+        policy: of any scenario with the same numbers of algos, buckets and lots.
+        scenario: what the days are of.
+        days: n of them.
+        progress: called with the number of orders decided for, after every bucket.
+    """
+    shape = (scenario.buckets, len(scenario.algos), days.size)
+    result = Rollout(
+        *(np.zeros(days.size) for _ in range(7)),
+        np.zeros(shape, np.int32),
+        np.zeros(shape, np.int32),
+        np.full(days.size, np.nan),
+    )
+    for first in range(0, days.size, CHUNK):
+        which = slice(first, min(first + CHUNK, days.size))
+        _play_chunk(policy, scenario, days.part(which), _part(result, which), progress)
+    return result
+
+
+def _part(result: Rollout, which: slice) -> Rollout:
+    return Rollout._make(array[..., which] for array in result)
+
+
+def _play_chunk(
+    policy: Policy, scenario: Scenario, days: Days, out: Rollout, progress: Progress | None
+) -> None:
+    batch = Batch(scenario, days.size, "lots", "full", informs=False)
+    batch.days.put(slice(None), days)
+    report = batch.advance(batch.no_actions, batch.everyone, batch.nobody)
+    taken = np.zeros(days.size)
+    ends = scenario.buckets - 1
+    for bucket in range(scenario.buckets):
+        lower = batch.orders.lower.copy()
+        lots = policy.decide(report.observations)
+        report = batch.advance(lots, batch.nobody, batch.everyone)
+        outcome = batch.outcome
+        out.posting_cost[:] += outcome.posting_cost
+        out.envelope_penalty[:] += outcome.envelope_penalty
+        out.residual_penalty[:] += outcome.residual_penalty
+        out.objective[:] -= report.rewards
+        out.posted[bucket], out.filled[bucket] = batch.posted, outcome.filled
+        if bucket < ends:
+            below = scenario.lots - batch.orders.remaining < lower
+            out.behind[:] += (below & (outcome.outside > 0)) / ends
+            out.ahead[:] += (~below & (outcome.outside > 0)) / ends
+        if scenario.volume is not None:
+            shares = scenario.order.lot_size * outcome.filled.sum(axis=0)
+            taken += shares / days.volume[bucket] / scenario.buckets
+        if progress is not None:
+            progress(days.size)
+    out.residual[:] = batch.outcome.residual
+    if scenario.volume is not None:
+        out.participation[:] = taken
