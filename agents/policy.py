@@ -10,7 +10,6 @@ A policy decides from observations alone, one order or a batch of them. It has
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -19,7 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from execution_env import Scenario
 from execution_env.actions import action_grid, allocate_grid
-from execution_env.parameters import parameters
 
 Observations = NDArray[np.float32]
 Lots = NDArray[np.int64]
@@ -55,7 +53,7 @@ def read_state(scenario: Scenario, observations: Observations) -> tuple[Lots, Lo
 
 
 def read_observations(scenario: Scenario, observations: Observations) -> Observed:
-    """ "Full" observations (n, 5 + 2 K) in lots."""
+    """Observations (n, 5 + 2 K) of kind "full" in lots."""
     k, n = len(scenario.algos), np.float64(scenario.lots)
     bucket, remaining = read_state(scenario, observations)
     numbers = observations.astype(np.float64)
@@ -135,7 +133,7 @@ class Policy(ABC):
                 f'environment with observation="{self.observation}".'
             )
         if not np.isfinite(observations).all():
-            raise ValueError(f"observation = {observation}: must be finite numbers.")
+            raise ValueError(f"observation = {observation!r}: must be finite numbers.")
         return observations, alone
 
     def environment(self, **arguments: Any) -> gym.Env[Any, Any]:
@@ -158,10 +156,6 @@ class GridPolicy(Policy):
     @abstractmethod
     def actions(self, observations: Observations) -> NDArray[np.int64]:
         """(n,) indices into the grid, for observations that have at least the policy's columns."""
-
-    @cached_property
-    def _n(self) -> int:
-        return int(parameters(self.scenario).order[0]["lots"])
 
     def decide(self, observations: Observations) -> Lots:
         """(n, K) lots that ``actions`` post."""

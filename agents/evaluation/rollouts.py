@@ -57,11 +57,11 @@ def play(
         progress: called with the number of orders decided for, after every bucket.
     """
     shape = (scenario.buckets, len(scenario.algos), days.size)
+    objective, posting, envelope, residual, left, behind, ahead = np.zeros((7, days.size))
+    posted, filled = np.zeros((2, *shape), np.int32)
+    taken = np.full(days.size, np.nan)
     result = Rollout(
-        *(np.zeros(days.size) for _ in range(7)),
-        np.zeros(shape, np.int32),
-        np.zeros(shape, np.int32),
-        np.full(days.size, np.nan),
+        objective, posting, envelope, residual, left, behind, ahead, posted, filled, taken
     )
     for first in range(0, days.size, CHUNK):
         which = slice(first, min(first + CHUNK, days.size))
