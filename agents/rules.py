@@ -1,0 +1,272 @@
+"""Fixed rules: what a desk could do without optimising anything. They can embarrass a learner.
+
+- ``all-aggressive``, ``all-passive``, ...: everything postable through one algo, every bucket.
+- ``passive-then-sweep``: through the cheapest algo while there is time, then the best-filling one.
+- ``twap``: as much as the schedule asks for, through the cheapest algo that can keep up.
+- ``random``: a uniformly random action of the scenario's grid.
+
+Cheap means a low price of an expected filled share, with estimate e and cost c in the bucket: c / e
+where posting is charged, c where filling is; an algo that is not expected to fill is cheap at no
+price. Ties go to the higher estimate, then to the lower index.
+
+All but ``random`` are pure functions of "full" observations, of orders in any mix of buckets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.policy import (
+    Floats,
+    GridPolicy,
+    Lots,
+    Observations,
+    Observed,
+    Policy,
+    read_observations,
+    read_state,
+)
+from execution_env import Scenario
+from execution_env.market import POLICY, stream_generator
+from execution_env.parameters import parameters
+from execution_env.validation import integer, natural
+
+Factory = Callable[[Scenario], Policy]
+
+HALF_A_LOT = 0.5
+"""An order whose expected rest is below this is expected to complete."""
+
+ROUNDING = 1e-6
+"""Relative error of what is computed from float32 observations, rounded up."""
+
+
+def rules(scenario: Scenario) -> dict[str, Factory]:
+    """The rules there are for ``scenario``, each as what makes it, by name."""
+    found: dict[str, Factory] = {
+        name: partial(OneAlgo, algo=j, name=name)
+        for j, name in enumerate(one_algo_names(scenario), 1)
+    }
+    return found | {"passive-then-sweep": PassiveThenSweep, "twap": Twap, "random": Random}
+
+
+def one_algo_names(scenario: Scenario) -> list[str]:
+    """(K,) names of the rules that use one algo: "all-" and its name, lower-case, dashes for spaces.
+
+    Where two algos would share one, the later gets its number, from 1, as an ending.
+    """
+    names: list[str] = []
+    for j, algo in enumerate(scenario.algo_names, 1):
+        name = "all-" + "-".join(algo.lower().split())
+        while name in names:
+            name += f"-{j}"
+        names.append(name)
+    return names
+
+
+class OneAlgo(Policy):
+    """Post everything postable through one algo.
+
+    Args:
+        scenario: that the policy is for.
+        algo: its number, 1 to K.
+        name: that tables call it by; by default as ``one_algo_names`` has it.
+
+    Raises:
+        ScenarioError: there is no such algo.
+    """
+
+    def __init__(self, scenario: Scenario, algo: int = 1, name: str | None = None) -> None:
+        number = integer("algo", algo, 1, len(scenario.algos), "algos")
+        super().__init__(scenario, name or one_algo_names(scenario)[number - 1])
+        self._algo = number - 1
+
+    def decide(self, observations: Observations) -> Lots:
+        """(n, K) lots."""
+        seen = read_observations(self.scenario, observations)
+        return _through(np.full(seen.bucket.shape, self._algo), seen.postable, seen.estimates)
+
+
+class PassiveThenSweep(Policy):
+    """Post everything through the cheapest algo while there is time, then sweep with the best-filling.
+
+    The sweep starts at the last moment: where, after this bucket through the cheapest algo, sweeping
+    all later buckets would leave half a lot or more. That is reckoned in expected fills: the estimates
+    carry over to later buckets as the multiples of their predictions that they are of this bucket's;
+    a later bucket may post what is left, within max_posted, the participation rate of its own expected
+    volume (room that earlier buckets leave unused is not counted on) and a hard upper edge. The
+    envelope's lower edge is ignored.
+    """
+
+    def __init__(self, scenario: Scenario, name: str = "passive-then-sweep") -> None:
+        super().__init__(scenario, name)
+        self._predictions, self._costs = scenario.predictions, scenario.posting_costs
+        self._capacity = _expected_capacity(scenario)
+        hard = scenario.envelope.upper_mode == "hard"
+        upper = scenario.envelope_bounds[1] if hard else np.full(scenario.buckets, np.inf)
+        self._upper = upper * scenario.lots
+
+    def decide(self, observations: Observations) -> Lots:
+        """(n, K) lots."""
+        seen = read_observations(self.scenario, observations)
+        cheapest = _cheapest(_price(self.scenario, self._costs, seen), seen.estimates)
+        sweeping = self._rest_after_a_late_sweep(seen, cheapest) >= HALF_A_LOT
+        return _through(
+            np.where(sweeping, _best_filling(self._costs, seen), cheapest),
+            seen.postable,
+            seen.estimates,
+        )
+
+    def _rest_after_a_late_sweep(self, seen: Observed, cheapest: Lots) -> Floats:
+        """(n,) lots expected to be left over if the sweep starts in the next bucket."""
+        now = self._predictions[seen.bucket]
+        multiples = np.divide(seen.estimates, now, out=np.ones(now.shape), where=now > 0)
+        filling = np.take_along_axis(seen.estimates, cheapest[:, None], axis=1)[:, 0]
+        rest = seen.remaining - filling * seen.postable
+        bucket = seen.bucket + 1
+        last = self.scenario.buckets - 1
+        open_ = np.flatnonzero((rest >= HALF_A_LOT) & (bucket <= last))
+        while open_.size:
+            b, r = bucket[open_], rest[open_]
+            best = np.clip(multiples[open_] * self._predictions[b], 0.0, 1.0).max(axis=1)
+            room = np.maximum(self._upper[b] - (self.scenario.lots - r), 0.0)
+            rest[open_] -= best * np.minimum(np.minimum(r, self._capacity[b]), room)
+            bucket[open_] += 1
+            open_ = open_[(rest[open_] >= HALF_A_LOT) & (bucket[open_] <= last)]
+        return rest
+
+
+class Twap(Policy):
+    """Follow the schedule with the cheapest algo that is expected to keep up.
+
+    The schedule says how much should be filled by the bucket's end: the line that a TWAP or VWAP
+    envelope is a band around, the middle between explicit edges, TWAP without an envelope; everything
+    in the last bucket. With g lots missing, algos with ``estimate * postable >= g`` can keep up; the
+    cheapest of them posts ``g / estimate`` lots, rounded up. Where none can, the one with the highest
+    estimate posts everything postable.
+    """
+
+    def __init__(self, scenario: Scenario, name: str = "twap") -> None:
+        super().__init__(scenario, name)
+        self._costs = scenario.posting_costs
+        follows = scenario.envelope.kind == "vwap"
+        weights = scenario.expected_volume if follows else np.ones(scenario.buckets)
+        self._line = scenario.lots * np.cumsum(weights) / weights.sum()
+
+    def decide(self, observations: Observations) -> Lots:
+        """(n, K) lots."""
+        seen = read_observations(self.scenario, observations)
+        filled = self.scenario.lots - seen.remaining
+        # Rounding of the schedule may not cost a lot.
+        rounding = min(ROUNDING * self.scenario.lots, 0.01)
+        needed = np.maximum(self.schedule(seen) - rounding - filled, 0.0)
+        able = (seen.estimates * seen.postable[:, None] >= needed[:, None]) & (seen.estimates > 0)
+        keeps_up = able.any(axis=1)
+        price = np.where(able, _price(self.scenario, self._costs, seen), np.inf)
+        cheapest, best = _cheapest(price, seen.estimates), _best_filling(self._costs, seen)
+        algo = np.where(keeps_up, cheapest, best)
+        filling = np.take_along_axis(seen.estimates, algo[:, None], axis=1)[:, 0]
+        wanted = np.divide(needed, filling, out=np.zeros(needed.shape), where=keeps_up)
+        lots = np.where(keeps_up, np.ceil(wanted).astype(np.int64), seen.postable)
+        lots[needed == 0] = 0
+        return _through(algo, np.minimum(lots, seen.postable), seen.estimates)
+
+    def schedule(self, seen: Observed) -> Floats:
+        """(n,) lots to have been filled by the end of the bucket."""
+        envelope = self.scenario.envelope
+        target: Floats
+        if envelope.lower is not None:
+            target = (seen.lower + seen.upper) / 2.0
+        elif envelope.track_volume:
+            # An edge at 0 or at the whole order may have been cut there; the other tells.
+            band = (envelope.band or 0.0) * self.scenario.lots
+            target = np.where(
+                seen.lower > 0,
+                seen.lower + band,
+                np.where(
+                    seen.upper < self.scenario.lots, seen.upper - band, self._line[seen.bucket]
+                ),
+            )
+        else:
+            target = self._line[seen.bucket]
+        return np.where(seen.bucket == self.scenario.buckets - 1, self.scenario.lots, target)
+
+
+class Random(GridPolicy):
+    """Post a uniformly random action of the grid in every bucket.
+
+    An order gets its B random numbers in its first bucket, orders of a batch one after the other. So
+    a fresh policy decides alike in a loop over days and in a batch of the same days in the same
+    order. The numbers belong to places in the batch; a batch of another size than the one before is
+    of new orders, in whatever bucket they are.
+
+    Args:
+        scenario: that the policy is for.
+        seed: of the policy's own randomness.
+        name: that tables call it by.
+
+    Raises:
+        ValueError: ``seed`` is not a non-negative integer.
+    """
+
+    observation = "minimal"
+
+    def __init__(self, scenario: Scenario, seed: int = 0, name: str = "random") -> None:
+        super().__init__(scenario, name)
+        self._generator = stream_generator(natural("seed", seed), POLICY)
+        self._uniforms = np.empty((0, scenario.buckets))
+
+    def actions(self, observations: Observations) -> NDArray[np.int64]:
+        """(n,) indices into the grid; moves the policy's randomness on."""
+        bucket, _ = read_state(self.scenario, observations)
+        starting = bucket == 0
+        if len(self._uniforms) != bucket.size:
+            self._uniforms = np.empty((bucket.size, self.scenario.buckets))
+            starting = np.ones(bucket.shape, np.bool_)
+        shape = (int(np.count_nonzero(starting)), self.scenario.buckets)
+        self._uniforms[starting] = self._generator.random(shape)
+        drawn = self._uniforms[np.arange(bucket.size), bucket]
+        return (drawn * self.scenario.grid_size).astype(np.int64)
+
+
+def _through(algo: Lots, lots: Lots, like: Floats) -> Lots:
+    """(n, K) with ``lots`` (n,) through one ``algo`` (n,) of each order."""
+    posted = np.zeros(like.shape, np.int64)
+    np.put_along_axis(posted, algo[:, None], lots[:, None], axis=1)
+    return posted
+
+
+def _price(scenario: Scenario, costs: Floats, seen: Observed) -> Floats:
+    """(n, K) price of an expected filled share; inf where none is expected."""
+    now = costs[seen.bucket]
+    price = np.full(now.shape, np.inf)
+    if scenario.costs.basis == "filled":
+        return np.where(seen.estimates > 0, now, price)
+    return np.asarray(np.divide(now, seen.estimates, out=price, where=seen.estimates > 0))
+
+
+def _cheapest(price: Floats, estimates: Floats) -> Lots:
+    """(n,) indices of the lowest price; ties go to the higher estimate, then the lower index."""
+    lowest = price == price.min(axis=1, keepdims=True)
+    return np.asarray(np.where(lowest, estimates, -1.0).argmax(axis=1), np.int64)
+
+
+def _best_filling(costs: Floats, seen: Observed) -> Lots:
+    """(n,) indices of the highest estimate; ties go to the lower cost, then the lower index."""
+    highest = seen.estimates == seen.estimates.max(axis=1, keepdims=True)
+    return np.asarray(np.where(highest, costs[seen.bucket], np.inf).argmin(axis=1), np.int64)
+
+
+def _expected_capacity(scenario: Scenario) -> Floats:
+    """(B,) lots that may be posted in a bucket whose volume is as expected, not counting room that
+    earlier buckets left.
+    """
+    model = parameters(scenario)
+    capacity = np.full(scenario.buckets, float(model.order["max_posted"][0]))
+    if model.order["capped"][0]:
+        rate = float(model.order["max_rate"][0])
+        capacity = np.minimum(capacity, rate * model.buckets["expected_volume"])
+    return np.asarray(np.floor(capacity * (1.0 + ROUNDING)))
