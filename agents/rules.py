@@ -20,6 +20,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.jit import jit
 from agents.policy import (
     Floats,
     GridPolicy,
@@ -122,21 +123,51 @@ class PassiveThenSweep(Policy):
 
     def _rest_after_a_late_sweep(self, seen: Observed, cheapest: Lots) -> Floats:
         """(n,) lots expected to be left over if the sweep starts in the next bucket."""
-        now = self._predictions[seen.bucket]
-        multiples = np.divide(seen.estimates, now, out=np.ones(now.shape), where=now > 0)
         filling = np.take_along_axis(seen.estimates, cheapest[:, None], axis=1)[:, 0]
         rest = seen.remaining - filling * seen.postable
-        bucket = seen.bucket + 1
-        last = self.scenario.buckets - 1
-        open_ = np.flatnonzero((rest >= HALF_A_LOT) & (bucket <= last))
-        while open_.size:
-            b, r = bucket[open_], rest[open_]
-            best = np.clip(multiples[open_] * self._predictions[b], 0.0, 1.0).max(axis=1)
-            room = np.maximum(self._upper[b] - (self.scenario.lots - r), 0.0)
-            rest[open_] -= best * np.minimum(np.minimum(r, self._capacity[b]), room)
-            bucket[open_] += 1
-            open_ = open_[(rest[open_] >= HALF_A_LOT) & (bucket[open_] <= last)]
+        _sweep(
+            seen.bucket,
+            np.ascontiguousarray(seen.estimates),
+            self._predictions,
+            self._capacity,
+            self._upper - self.scenario.lots,
+            rest,
+        )
         return rest
+
+
+@jit
+def _sweep(
+    bucket: Lots,
+    estimates: Floats,
+    predictions: Floats,
+    capacity: Floats,
+    room: Floats,
+    rest: Floats,
+) -> None:
+    """Take from ``rest`` (n,) what sweeping the buckets after ``bucket`` (n,) is expected to fill.
+
+    Args:
+        bucket: (n,) now.
+        estimates: (n, K) of that bucket.
+        predictions: (B, K).
+        capacity: (B,) lots that may be posted.
+        room: (B,) lots that may be filled once all is filled, 0 or less; inf where there is no hard
+            edge. Each lot left makes room for one more.
+        rest: (n,) lots left after the bucket; changed in place, until it is below half a lot.
+    """
+    buckets, algos = predictions.shape
+    for e in range(rest.size):
+        for k in range(bucket[e] + 1, buckets):
+            if rest[e] < HALF_A_LOT:
+                break
+            best = 0.0
+            for i in range(algos):
+                before = predictions[bucket[e], i]
+                multiple = estimates[e, i] / before if before > 0.0 else 1.0
+                best = max(best, min(multiple * predictions[k, i], 1.0))
+            posted = min(rest[e], capacity[k], max(room[k] + rest[e], 0.0))
+            rest[e] -= best * posted
 
 
 class Twap(Policy):
