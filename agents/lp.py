@@ -5,14 +5,6 @@ fill-rate estimates of now are taken for the truth, the programme of ``lp_model`
 buckets is solved, its first bucket is posted, and at the next bucket everything is done anew. What it
 does not see is that fills are uncertain: ``lp-buffered`` keeps a margin from the envelope's edges, and
 ``lp-scenario`` (in ``lp_scenario``) plans for several outcomes at once.
-
-What is taken for granted about later buckets:
-
-- estimates: an algo that fills m times its prediction now does so until the end;
-- envelope: as expected at the start, also where it tracks the day's volume;
-- volume: as expected. Past volume is not observed; where it matters (participation since the start),
-  it is what makes the postable lots of now right. Past fills in a participation window of several
-  buckets are not observed either, and taken to have followed expected volume.
 """
 
 from __future__ import annotations
@@ -24,13 +16,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agents.jit import jit
-from agents.lp_model import WHOLE, Data, Programme
-from agents.policy import Lots, Observations, Observed, Policy, read_observations
+from agents.lp_data import Horizon, horizon_of, put, put_estimates, whole
+from agents.lp_model import WHOLE, Programme
+from agents.policy import Lots, Observations, Policy, read_observations, read_state
 from execution_env import Scenario
 from execution_env.actions import split_lots
 from execution_env.market import POLICY, stream_generator
-from execution_env.parameters import parameters
-from execution_env.transition import LOT_TOLERANCE
 
 ROUNDING = 1e-4
 """Lots. What observations in float32 and the solver's tolerance may take from a whole number."""
@@ -76,81 +67,16 @@ class Plan(NamedTuple):
     completion_price: float
 
 
-class _Horizon(NamedTuple):
-    """What the scenario says about the r buckets from one on, in lots.
-
-    Attributes:
-        predictions, costs: (r, K).
-        lower, upper: (r - 1,) edges after all buckets but the last.
-        total: (r - 1,) most that may have been filled and be posted, for every later bucket,
-            participation aside.
-        cap_now: lots that may have filled by the end of the first bucket for the participation
-            since the start; inf where that does not matter.
-        cap_more: (r - 1,) what later buckets add to it.
-        window: (r - 1,) lots that participation allows in the window of a later bucket.
-        window_past: (r - 1,) share of the lots filled so far that falls into that window.
-        bucket: (r - 1,) most that may be posted in a later bucket.
-        at_most: most that may be posted in the first bucket, remaining and participation aside.
-    """
-
-    predictions: Floats
-    costs: Floats
-    lower: Floats
-    upper: Floats
-    total: Floats
-    cap_now: float
-    cap_more: Floats
-    window: Floats
-    window_past: Floats
-    bucket: Floats
-    at_most: float
-
-
-def _horizon(scenario: Scenario, bucket: int, at_most_remaining: bool) -> _Horizon:
-    order, buckets = parameters(scenario).order[0], parameters(scenario).buckets
-    n, later = float(order["lots"]), np.arange(bucket + 1, scenario.buckets)
-    upper = buckets["upper"]
-    total = np.full(later.size, n if at_most_remaining else np.inf)
-    if order["hard_upper"]:
-        total = np.minimum(total, np.floor(upper[later] + LOT_TOLERANCE))
-    traded = np.concatenate([[0.0], np.cumsum(buckets["expected_volume"])])
-    cap_now, cap_more = np.inf, np.zeros(later.size)
-    window, window_past = np.full(later.size, np.inf), np.zeros(later.size)
-    most = np.full(scenario.buckets, float(order["max_posted"]))
-    if order["capped"]:
-        rate, span = float(order["max_rate"]), int(order["window"])
-        first = np.maximum(later + 1 - span, 0)
-        window = np.floor(rate * (traded[later + 1] - traded[first]) + LOT_TOLERANCE)
-        if traded[bucket] > 0:
-            window_past = np.maximum(traded[bucket] - traded[first], 0.0) / traded[bucket]
-        if span >= scenario.buckets:
-            cap_now = rate * traded[bucket + 1]
-            cap_more = rate * (traded[later + 1] - traded[bucket + 1])
-        elif span == 1:
-            cap = np.floor(rate * buckets["expected_volume"] + LOT_TOLERANCE)
-            most = np.minimum(most, cap)
-    return _Horizon(
-        scenario.predictions[bucket:],
-        scenario.posting_costs[bucket:],
-        buckets["lower"][bucket:-1],
-        upper[bucket:-1],
-        total,
-        cap_now,
-        cap_more,
-        window,
-        window_past,
-        most[later],
-        float(most[bucket]),
-    )
-
-
 @jit
-def round_lots(wanted: Floats, postable: Lots, fine: float, out: Any) -> None:
+def round_lots(
+    wanted: Floats, observations: Observations, size: float, fine: float, out: Any
+) -> None:
     """Whole lots: the largest remainder of the total rounded down, ties to the lower index.
 
     Args:
         wanted: (n, K) lots.
-        postable: (n,) most lots in total.
+        observations: (n, 5 + 2 K), whose postable lots are not exceeded.
+        size: of the order, in lots.
         fine: what ``wanted`` is multiplied by to become the whole weights of ``split_lots``.
         out: (n, K), written.
     """
@@ -158,8 +84,9 @@ def round_lots(wanted: Floats, postable: Lots, fine: float, out: Any) -> None:
     for e in range(wanted.shape[0]):
         for i in range(weights.size):
             weights[i] = np.int64(np.rint(max(wanted[e, i], 0.0) * fine))
-        total = np.int64(np.floor(weights.sum() / fine + ROUNDING))
-        split_lots(max(min(total, postable[e]), 0), weights, out[e])
+        postable = np.int64(np.rint(size * np.float64(observations[e, -1])))
+        total: Any = np.int64(np.floor(weights.sum() / fine + ROUNDING))
+        split_lots(max(min(total, postable), 0), weights, out[e])
 
 
 class LinearProgramme(Policy):
@@ -206,7 +133,7 @@ class LinearProgramme(Policy):
         self._unit = WHOLE / scenario.lots
         bits = 62 - 2 * int(scenario.lots).bit_length()
         self._fine = 2.0 ** min(20, bits)  # lots times weights stay below 2^63
-        self._horizons: dict[int, tuple[_Horizon, Programme]] = {}
+        self._horizons: dict[int, tuple[Horizon, Programme]] = {}
         self._bases: dict[tuple[int, int], highspy.HighsBasis] = {}
 
     scenarios = 1
@@ -222,12 +149,11 @@ class LinearProgramme(Policy):
         else:
             different, where = np.unique(observations, axis=0, return_inverse=True)
             wanted = self._wanted(different)[where.reshape(-1)]
-        seen = read_observations(self.scenario, observations)
         if self.explore or not deterministic:
-            share = self.exploration[seen.bucket, None]
+            share = self.exploration[read_state(self.scenario, observations)[0], None]
             wanted = (1.0 - share) * wanted + share * self._random(wanted)
         lots = np.empty(wanted.shape, np.int64)
-        round_lots(wanted, seen.postable, self._fine, lots)
+        round_lots(wanted, observations, float(self.scenario.lots), self._fine, lots)
         return lots
 
     def _random(self, wanted: Floats) -> Floats:
@@ -238,136 +164,85 @@ class LinearProgramme(Policy):
 
     def _wanted(self, observations: Observations) -> Floats:
         """(n, K) lots of the plans' first buckets, not rounded."""
-        seen = read_observations(self.scenario, observations)
-        wanted = np.empty(seen.estimates.shape)
-        for e in range(len(wanted)):
-            wanted[e] = self._first(Observed._make(column[e] for column in seen))
+        wanted = np.empty((len(observations), len(self.scenario.algos)))
+        for e, observation in enumerate(observations):
+            programme = self._ready(observation)
+            if programme.run(self._basis(observation)) or programme.run():
+                wanted[e] = programme.first
+                wanted[e] /= self._unit
+            else:
+                wanted[e] = self._safe(observation)
         return wanted
 
-    def _first(self, seen: Observed) -> Floats:
-        horizon, programme = self._built(int(seen.bucket))
-        data = self._data(horizon, seen)
-        if programme.run(data, self._basis(seen)) or programme.run(data):
-            first: Floats = np.array(programme.first) / self._unit
-            return first
-        return self._safe(seen)
-
-    def _safe(self, seen: Observed) -> Floats:
+    def _safe(self, observation: Observations) -> Floats:
         """What to post when there is no plan, which numerical trouble alone can bring about: towards
         the middle of the envelope, through the algo that fills most.
         """
+        seen = read_observations(self.scenario, observation[None])
         middle = 0.5 * (seen.lower + seen.upper) - (self.scenario.lots - seen.remaining)
+        wanted = np.zeros(seen.estimates.shape[1])
         best = int(np.argmax(seen.estimates))
-        wanted = np.zeros(seen.estimates.size)
-        wanted[best] = np.clip(middle / max(seen.estimates[best], 1e-3), 0.0, seen.postable)
+        posted = np.clip(middle / max(seen.estimates[0, best], 1e-3), 0.0, seen.postable)
+        wanted[best] = posted[0]
         return wanted
 
-    def _built(self, bucket: int) -> tuple[_Horizon, Programme]:
+    def _ready(self, observation: Observations) -> Programme:
+        """The programme for an observation (5 + 2 K,), ready to run."""
+        horizon, programme = self._built(self._bucket(observation))
+        self._put_fills(horizon, observation, programme.arrays.fills)
+        put(horizon, observation, True, programme.arrays)
+        return programme
+
+    def _put_fills(self, horizon: Horizon, observation: Observations, fills: Floats) -> None:
+        """Write the fill rates that are planned with, (S, r, K)."""
+        put_estimates(horizon, observation, fills)
+
+    def _bucket(self, observation: Observations) -> int:
+        return self.scenario.buckets - round(float(observation[1]) * self.scenario.buckets)
+
+    def _built(self, bucket: int) -> tuple[Horizon, Programme]:
         found = self._horizons.get(bucket)
         if found is None:
-            horizon = _horizon(self.scenario, bucket, self.at_most_remaining)
+            horizon = horizon_of(self.scenario, bucket, self.at_most_remaining, self.margins)
             programme = Programme(self.scenario, bucket, self.scenarios, self.at_most_remaining)
             found = self._horizons[bucket] = horizon, programme
         return found
 
-    def _basis(self, seen: Observed) -> highspy.HighsBasis | None:
+    def _basis(self, observation: Observations) -> highspy.HighsBasis:
         """Where the search for a plan starts: the best basis at predicted fill rates and expected
         volume, with the remaining lots in the middle of their bin.
+
+        Building it overwrites the programme's arrays, which are then put back.
         """
-        bucket, lots = int(seen.bucket), self.scenario.lots
-        key = bucket, min(int(seen.remaining) * BINS // lots, BINS - 1)
+        bucket = self._bucket(observation)
+        key = bucket, min(int(observation[0] * BINS), BINS - 1)
         basis = self._bases.get(key)
         if basis is None:
-            horizon, programme = self._built(bucket)
-            remaining: Any = np.float64((key[1] + 0.5) / BINS * lots if bucket else lots)
-            edges = parameters(self.scenario).buckets[bucket]
-            typical = Observed(
-                seen.bucket,
-                remaining,
-                horizon.predictions[0],
-                np.zeros(horizon.predictions.shape[1]),
-                edges["lower"],
-                edges["upper"],
-                np.minimum(remaining, horizon.at_most),
-            )
-            programme.run(self._data(horizon, typical))
+            programme = self._ready(self._typical(*key))
+            programme.run()
             basis = self._bases[key] = programme.basis
+            self._ready(observation)
         return basis
 
-    def _fills(self, horizon: _Horizon, seen: Observed) -> Floats:
-        """(S, r, K) fill rates that are planned with."""
-        now = horizon.predictions[0]
-        multiplier = np.divide(seen.estimates, now, out=np.ones(now.size), where=now > 0)
-        fills = np.minimum(multiplier * horizon.predictions, 1.0)
-        fills[0] = seen.estimates
-        one: Floats = fills[None]
-        return one
-
-    def _data(
-        self,
-        horizon: _Horizon,
-        seen: Observed,
-        costs: Floats | None = None,
-        lower: Floats | None = None,
-        upper: Floats | None = None,
-    ) -> Data:
-        """The programme's numbers for one observation; ``lower`` and ``upper`` in lots."""
-        n, unit = self.scenario.lots, self._unit
-        filled, postable = n - float(seen.remaining), float(seen.postable)
-        fills = self._fills(horizon, seen)
-        if costs is None:
-            costs = horizon.costs
-        if self.scenario.costs.basis == "filled":
-            costs = costs * fills
-        else:
-            costs = np.broadcast_to(costs, fills.shape)
-        total = horizon.total
-        if upper is not None and self.scenario.envelope.upper_mode == "hard":
-            total = np.full(total.size, float(n) if self.at_most_remaining else np.inf)
-            total = np.minimum(total, np.floor(upper[1:] + LOT_TOLERANCE))
-            postable = min(postable, max(np.floor(upper[0] + LOT_TOLERANCE) - filled, 0.0))
-        if np.isfinite(horizon.cap_now):
-            # Where the cap is what limits us now, postable lots tell what volume was.
-            cap = filled + postable
-            if postable >= min(n - filled, horizon.at_most):
-                cap = max(cap, horizon.cap_now)
-            total = np.minimum(total, np.floor(cap + horizon.cap_more + LOT_TOLERANCE))
-        if total.size:
-            # Room that is there now does not vanish: else no posting at all could be a plan.
-            total = np.maximum.accumulate(np.maximum(total, filled + postable))
-        edges = []
-        for edge, given, now in (
-            (horizon.lower, lower, seen.lower),
-            (horizon.upper, upper, seen.upper),
-        ):
-            if given is None:
-                edges.append(np.concatenate([[now], edge[1:]])[: edge.size])
-            else:
-                edges.append(given[: edge.size])
-        low, high = self._inside(*edges)
-        window = np.maximum(horizon.window - horizon.window_past * filled, 0.0) + filled
-        return Data(
-            unit * filled,
-            unit * postable,
-            fills,
-            costs,
-            unit * low,
-            unit * high,
-            unit * total,
-            unit * window,
-            unit * horizon.bucket,
+    def _typical(self, bucket: int, bin_: int) -> Observations:
+        """The "full" observation in the middle of a bin of remaining lots."""
+        horizon, _ = self._built(bucket)
+        n, first = self.scenario.lots, horizon.first[0]
+        remaining = (bin_ + 0.5) / BINS if bucket else 1.0
+        lower, upper = (edge[bucket] for edge in self.scenario.envelope_bounds)
+        rates = horizon.cells["prediction"][0]
+        return np.array(
+            [
+                remaining,
+                (self.scenario.buckets - bucket) / self.scenario.buckets,
+                *rates,
+                *np.zeros(rates.size),
+                lower,
+                upper,
+                min(remaining, first["at_most"] / n),
+            ],
+            np.float32,
         )
-
-    def _inside(self, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
-        """The envelope with its margins; where they would cross, both edges meet in between."""
-        below, above = self.margins
-        if below == above == 0:
-            return lower, upper
-        low = np.where(lower > 0, lower + below, lower)
-        high = np.where(upper < self.scenario.lots, upper - above, upper)
-        crossed = low > high
-        middle = np.clip(0.5 * (low + high), lower, upper)
-        return np.where(crossed, middle, low), np.where(crossed, middle, high)
 
     def plan(
         self,
@@ -395,45 +270,65 @@ class LinearProgramme(Policy):
                 f"observation of shape {observations.shape}: a plan is for one observation, "
                 f"give ({observations.shape[1]},)."
             )
-        batch = read_observations(self.scenario, observations)
-        seen = Observed._make(column[0] for column in batch)
-        if not 0 <= seen.bucket < self.scenario.buckets:
+        bucket = self._bucket(observations[0])
+        if not 0 <= bucket < self.scenario.buckets:
             raise ValueError(
                 f"observation[1] = {observations[0, 1]}: buckets left / B must be above 0 and at "
                 "most 1; there is nothing to plan once the order is over."
             )
-        horizon, programme = self._built(int(seen.bucket))
-        shape = horizon.predictions.shape
-        if costs is not None:
-            costs = _numbers("costs", costs, shape, 0.0, np.inf, "half-spreads per share")
-        edges = [
-            None
-            if edge is None
-            else self.scenario.lots
-            * _numbers(
-                name, edge, shape[:1], 0.0, 1.0, "a fraction of the order per remaining bucket"
-            )
-            for name, edge in (("lower", lower), ("upper", upper))
-        ]
-        data = self._data(horizon, seen, costs, *edges)
-        if not programme.run(data, self._basis(seen)):
-            programme.run(data)
-        return self._read(programme, data)
+        horizon, programme = self._built(bucket)
+        seen = observations[0].copy()
+        basis = self._basis(seen)
+        changed = self._changed(horizon, seen, costs, lower, upper)
+        self._put_fills(changed, seen, programme.arrays.fills)
+        put(changed, seen, lower is None and upper is None, programme.arrays)
+        if not programme.run(basis):
+            programme.run()
+        return self._read(programme)
 
-    def _read(self, programme: Programme, data: Data) -> Plan:
-        found, scenarios = programme.solution, self.scenarios
-        posted = found.posted.mean(axis=0)
-        last = np.zeros(1)
-        edges = np.concatenate([found.edge_prices.sum(axis=0), last])
+    def _changed(
+        self,
+        horizon: Horizon,
+        seen: Observations,
+        costs: ArrayLike | None,
+        lower: ArrayLike | None,
+        upper: ArrayLike | None,
+    ) -> Horizon:
+        """``horizon`` with new costs and edges; what a hard edge makes of the postable lots in
+        ``seen`` is written there.
+        """
+        cells, later, n = horizon.cells.copy(), horizon.later.copy(), self.scenario.lots
+        if costs is not None:
+            cells["cost"] = _numbers(
+                "costs", costs, cells.shape, 0.0, np.inf, "half-spreads per share"
+            )
+        for name, edge, column in (("lower", lower, -3), ("upper", upper, -2)):
+            if edge is None:
+                later[name][:1] = n * np.float64(seen[column])
+                continue
+            what = "fractions of the order, one per remaining bucket"
+            lots = n * _numbers(name, edge, cells.shape[:1], 0.0, 1.0, what)
+            later[name] = lots[:-1]
+            if name == "upper" and self.scenario.envelope.upper_mode == "hard":
+                later["total"] = np.minimum(
+                    n if self.at_most_remaining else np.inf, whole(lots[1:])
+                )
+                room = max(0.0, float(whole(lots[:1])[0]) - n * (1.0 - float(seen[0])))
+                seen[-1] = min(float(seen[-1]), room / n)
+        return horizon._replace(later=later, cells=cells)
+
+    def _read(self, programme: Programme) -> Plan:
+        found, arrays, per = programme.solution, programme.arrays, self.scenarios * WHOLE
+        edges = np.append(found.edge_prices.sum(axis=0), 0.0)
         penalty = self.scenario.penalties.envelope
         return Plan(
             found.status,
-            posted / self._unit,
-            (found.posted * data.fills).sum(axis=2).mean(axis=0) / self._unit,
+            found.posted.mean(axis=0) / self._unit,
+            (found.posted * arrays.fills).sum(axis=2).mean(axis=0) / self._unit,
             found.objective,
-            float((found.posted * data.costs).sum()) / scenarios / WHOLE,
-            penalty * float((found.below + found.above).sum()) / scenarios / WHOLE,
-            float((found.residual * programme.slopes).sum()) / scenarios / WHOLE,
+            float((found.posted * arrays.costs).sum()) / per,
+            penalty * float((found.below + found.above).sum()) / per,
+            float((found.residual * programme.slopes).sum()) / per,
             np.maximum(edges, 0.0),
             np.maximum(-edges, 0.0),
             np.maximum(-found.limit_prices.sum(axis=0), 0.0),

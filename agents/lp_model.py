@@ -55,6 +55,11 @@ OPTIONS: dict[str, Any] = {
 }
 
 Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+
+COLUMNWISE, MINIMISE = int(highspy.MatrixFormat.kColwise), int(highspy.ObjSense.kMinimize)
+OPTIMAL = highspy.HighsModelStatus.kOptimal
 
 
 class Limits(NamedTuple):
@@ -82,27 +87,39 @@ def limits(scenario: Scenario, at_most_remaining: bool) -> Limits:
     )
 
 
-class Data(NamedTuple):
-    """The numbers of one programme; quantities in percent of the order, r buckets.
+ROWS = np.dtype(
+    [("width", np.int64), ("total", np.int64), ("window", np.int64), ("bucket", np.int64)],
+    align=True,
+)
+"""Where rows are. Row 0 limits posting in the first bucket. Scenario s has the rows from
+1 + s width on: the balances of the r buckets, then, from the offsets named here, the limits of the
+r - 1 buckets after the first; an offset is 0 where there is no such limit."""
+
+
+class Arrays(NamedTuple):
+    """A model's arrays, to be written before it is run; quantities in percent of the order.
 
     Attributes:
-        filled: C, so far.
-        postable: most that may be posted in the first bucket.
         fills: (S, r, K) e, in [0, 1].
-        costs: (S, r, K) c, per posted share.
-        lower, upper: (r - 1,) L and U, at the ends of all buckets but the last.
-        total, window, bucket: (r - 1,) T, W and A of the buckets after the first.
+        costs: (S, r, K) c per posted share.
+        values: coefficients of the matrix.
+        columns: (3, columns) costs, least and most values.
+        rows: (2, rows) least and most values.
+        places: (S, r, K) of the fills among ``values``.
+        posted: (S, r, K) columns of x; the first bucket's are common to all scenarios.
+        inside: (S, r - 1) columns of z.
+        layout: (1,) of ``ROWS``.
     """
 
-    filled: float
-    postable: float
     fills: Floats
     costs: Floats
-    lower: Floats
-    upper: Floats
-    total: Floats
-    window: Floats
-    bucket: Floats
+    values: Floats
+    columns: Floats
+    rows: Floats
+    places: Places
+    posted: Places
+    inside: Places
+    layout: NDArray[Any]
 
 
 class Solution(NamedTuple):
@@ -148,7 +165,7 @@ class Programme:
         at_most_remaining: whether no bucket may post more than remains then.
 
     Attributes:
-        limits: which rows there are.
+        arrays: what a run solves, see ``lp_data.put``.
         slopes: (chords,) of the residual cost.
     """
 
@@ -156,16 +173,15 @@ class Programme:
         self, scenario: Scenario, bucket: int, scenarios: int = 1, at_most_remaining: bool = True
     ) -> None:
         order = parameters(scenario).order[0]
-        self.limits = limits(scenario, at_most_remaining)
         quadratic = float(order["residual_quadratic"])
         chords = CHORDS if quadratic > 0 else 1
         squares = quadratic * (2.0 * np.arange(chords) + 1.0) / chords
         self.slopes = float(order["residual_penalty"]) + squares
         self._shape = (scenarios, scenario.buckets - bucket, len(scenario.algos))
         self._name_columns(chords)
-        self._name_rows()
+        self._name_rows(limits(scenario, at_most_remaining))
         self._build_matrix()
-        self._build_vectors(float(order["envelope_penalty"]))
+        self._build_arrays(float(order["envelope_penalty"]))
         self._solver = highspy.Highs()  # type: ignore[no-untyped-call]
         for key, value in OPTIONS.items():
             self._solver.setOptionValue(key, value)
@@ -175,7 +191,7 @@ class Programme:
         later = buckets - 1
         width = later * (algos + 3) + chords
         own = algos + np.arange(scenarios * width).reshape(scenarios, width)
-        self._posted = np.empty(self._shape, np.intp)
+        self._posted = np.empty(self._shape, np.int64)
         self._posted[:, 0] = np.arange(algos)
         self._posted[:, 1:] = own[:, : later * algos].reshape(scenarios, later, algos)
         rest = own[:, later * algos :]
@@ -185,30 +201,34 @@ class Programme:
         self._residual = rest[:, 3 * later :]
         self._columns = algos + own.size
 
-    def _name_rows(self) -> None:
+    def _name_rows(self, limits: Limits) -> None:
         scenarios, buckets, _ = self._shape
         later = buckets - 1
-        total, window, bucket = self.limits
-        counts = np.cumsum([0, buckets, *(later * bool(used) for used in (total, window, bucket))])
-        own = 1 + np.arange(scenarios * counts[-1]).reshape(scenarios, counts[-1])
+        used = (limits.total, limits.window > 0, limits.bucket)
+        ends = np.cumsum([0, buckets, *(later * is_used for is_used in used)])
+        own = 1 + np.arange(scenarios * ends[-1]).reshape(scenarios, ends[-1])
         self._balance, self._total, self._window, self._bucket = (
-            own[:, counts[j] : counts[j + 1]] for j in range(4)
+            own[:, ends[j] : ends[j + 1]] for j in range(4)
         )
+        self._span = limits.window
         self._rows = 1 + own.size
+        self._layout = np.zeros(1, ROWS)
+        starts = [start if is_used else 0 for start, is_used in zip(ends[1:4], used, strict=True)]
+        self._layout[0] = (ends[-1], *starts)
 
     def _build_matrix(self) -> None:
         """The matrix in compressed columns, and where in it the fill rates go."""
-        rows: list[NDArray[np.intp]] = []
-        columns: list[NDArray[np.intp]] = []
+        rows: list[Places] = []
+        columns: list[Places] = []
         values: list[Floats] = []
 
-        def add(row: NDArray[np.intp], column: NDArray[np.intp], value: float) -> None:
+        def add(row: Places, column: Places, value: float) -> None:
             row, column = np.broadcast_arrays(row, column)
             rows.append(row.ravel())
             columns.append(column.ravel())
             values.append(np.full(row.size, value))
 
-        def add_filled(row: NDArray[np.intp], after: NDArray[np.intp], sign: float) -> None:
+        def add_filled(row: Places, after: Places, sign: float) -> None:
             """C at the ends of the buckets ``after``."""
             add(row, self._inside[:, after], sign)
             add(row, self._below[:, after], -sign)
@@ -219,71 +239,62 @@ class Programme:
         add_filled(self._balance[:, :-1], later, -1.0)
         add_filled(self._balance[:, 1:], later, 1.0)
         add(self._balance[:, -1:], self._residual, 1.0)
-        add(np.zeros(1, np.intp), self._posted[0, 0], 1.0)
+        add(np.zeros(1, np.int64), self._posted[0, 0], 1.0)
         for limit in (self._total, self._window, self._bucket):
             if limit.size:
                 add(limit[..., None], self._posted[:, 1:], 1.0)
-        if self.limits.total:
+        if self._total.size:
             add_filled(self._total, later, 1.0)
-        if self.limits.window:
+        if self._window.size:
             add_filled(self._window, later, 1.0)
-            before = later[: max(0, later.size + 1 - self.limits.window)]
+            before = later[: max(0, later.size + 1 - self._span)]
             add_filled(self._window[:, later.size - before.size :], before, -1.0)
         row, column = np.concatenate(rows), np.concatenate(columns)
         order = np.lexsort((row, column))
         place = np.empty_like(order)
         place[order] = np.arange(order.size)
-        self._fills = place[: self._posted.size].reshape(self._shape)
+        self._places = place[: self._posted.size].reshape(self._shape)
         self._values = np.concatenate(values)[order]
         self._index = row[order].astype(np.int32)
         starts = np.searchsorted(column[order], np.arange(self._columns + 1))
         self._starts = starts.astype(np.int32)
 
-    def _build_vectors(self, envelope_price: float) -> None:
-        """Bounds and costs; what the data do not replace stays as it is here."""
+    def _build_arrays(self, envelope_price: float) -> None:
+        """Bounds and costs; what ``put`` does not replace stays as it is here."""
         scenarios = self._shape[0]
-        self._cost = np.zeros(self._columns)
+        columns, rows = np.zeros((3, self._columns)), np.zeros((2, self._rows))
+        self._cost, self._least, self._most = columns
         self._cost[self._below] = self._cost[self._above] = envelope_price / scenarios
         self._cost[self._residual] = self.slopes / scenarios
-        self._least = np.zeros(self._columns)
-        self._most = np.full(self._columns, highspy.kHighsInf)
+        self._most[:] = highspy.kHighsInf
         if self.slopes.size > 1:
             self._most[self._residual] = WHOLE / self.slopes.size
         self._continuous = np.zeros(self._columns, np.int32)
-        self._row_least = np.full(self._rows, -highspy.kHighsInf)
-        self._row_most = np.zeros(self._rows)
+        self._row_least, self._row_most = rows
+        self._row_least[:] = -highspy.kHighsInf
         self._row_least[self._balance] = 0.0
-        for bound in (self._row_least, self._row_most):
-            bound[self._balance[:, -1]] = WHOLE
+        rows[:, self._balance[:, -1]] = WHOLE
+        self.arrays = Arrays(
+            np.zeros(self._shape),
+            np.zeros(self._shape),
+            self._values,
+            columns,
+            rows,
+            self._places,
+            self._posted,
+            np.ascontiguousarray(self._inside),
+            self._layout,
+        )
 
-    def _put(self, data: Data) -> None:
-        self._values[self._fills] = data.fills
-        costs = data.costs / self._shape[0]
-        self._cost[self._posted[:, 1:]] = costs[:, 1:]
-        self._cost[: self._shape[2]] = costs[:, 0].sum(axis=0)
-        self._least[self._inside] = data.lower
-        self._most[self._inside] = data.upper
-        first = (WHOLE if self._shape[1] == 1 else 0.0) - data.filled
-        for bound in (self._row_least, self._row_most):
-            bound[self._balance[:, 0]] = first
-        self._row_most[0] = data.postable
-        if self.limits.total:
-            self._row_most[self._total] = data.total
-        if self.limits.window:
-            self._row_most[self._window] = data.window
-        if self.limits.bucket:
-            self._row_most[self._bucket] = data.bucket
-
-    def run(self, data: Data, basis: highspy.HighsBasis | None = None) -> bool:
+    def run(self, basis: highspy.HighsBasis | None = None) -> bool:
         """Solve from ``basis``, or from nothing; whether an optimum was found."""
-        self._put(data)
         solver = self._solver
         solver.passModel(
             self._columns,
             self._rows,
             self._values.size,
-            int(highspy.MatrixFormat.kColwise),
-            int(highspy.ObjSense.kMinimize),
+            COLUMNWISE,
+            MINIMISE,
             0.0,
             self._cost,
             self._least,
@@ -298,7 +309,7 @@ class Programme:
         if basis is not None:
             solver.setBasis(basis)
         solver.run()
-        return bool(solver.getModelStatus() == highspy.HighsModelStatus.kOptimal)
+        return bool(solver.getModelStatus() == OPTIMAL)
 
     @property
     def basis(self) -> highspy.HighsBasis:
