@@ -8,37 +8,34 @@ A run directory holds
 - ``progress.csv``: a row per evaluation during training;
 - ``learning_curve.png``: a figure of it.
 
-Every file is replaced at once or not at all. Arrays carry a checksum, and nothing is ever unpickled:
-reading a file from elsewhere runs no code. Whatever a user can cause is a ``RunError``, one line that
-names the path and what to do.
+How files are written and checked is in ``storage``; whatever a user can cause is its ``RunError``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import errno
-import hashlib
 import io
 import json
 import math
-import os
 import re
-import secrets
 import subprocess
 import tempfile
-import warnings
-import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from importlib import metadata
 from numbers import Real
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
-
+from agents.storage import (
+    PathLike,
+    RunError,
+    one_line,
+    remedy,
+    unreadable,
+    unwritable,
+    write_text,
+)
 from execution_env import Scenario, ScenarioError, __version__
 from execution_env.scenario_file import scenario_from_dict, scenario_to_dict
 from execution_env.validation import shown, suggestion
@@ -50,212 +47,7 @@ FILES = (CONFIG, POLICY, CHECKPOINT, PROGRESS, LEARNING_CURVE)
 FORMAT = 1
 """Version of what the files mean; a change that older code would misread makes it 2."""
 
-REMEDIES = {
-    CONFIG: "Restore it from a copy, or train again with another --out.",
-    POLICY: "Restore it from a copy, or train again with another --out.",
-    CHECKPOINT: "Restore it from a copy, or train from the start with another --out.",
-    PROGRESS: "Delete it, or the lines that are wrong.",
-}
-ELSEWHERE = "Restore it from a copy, or make it again."
-
-CHECKSUM = "checksum"
-RESERVED = (CHECKSUM, "file", "args", "allow_pickle")
-"""Names that arrays may not have: ours, and those of arguments of ``numpy.savez``."""
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-PathLike = str | os.PathLike[str]
 Row = Mapping[str, float]
-
-
-class RunError(ValueError):
-    """A run directory that cannot be read or written: one line that names the path and the remedy."""
-
-
-def _remedy(path: Path) -> str:
-    return REMEDIES.get(path.name, ELSEWHERE)
-
-
-def _unwritable(path: Path, error: OSError) -> RunError:
-    if error.errno in FULL:
-        remedy = "Free some space, or choose another --out; what was there before is untouched."
-    elif error.errno in FORBIDDEN:
-        remedy = "Choose another --out, or change its permissions."
-    else:
-        remedy = "Choose another --out."
-    return RunError(f"{path}: cannot be written ({error.strerror or error}). {remedy}")
-
-
-def _unreadable(path: Path, error: OSError) -> RunError:
-    return RunError(
-        f"{path}: cannot be read ({error.strerror or error}). Check its permissions and the disk."
-    )
-
-
-# Writing.
-
-
-def atomic_write(path: PathLike, write: Callable[[BinaryIO], None]) -> None:
-    """Replace the file at ``path`` by what ``write`` writes, at once or not at all.
-
-    The bytes go to a temporary file in the same folder, and reach the disk before it takes the name.
-    After any failure, an interrupt included, there is no temporary file and the old file is intact.
-
-    Args:
-        path: of the file; its folder must exist.
-        write: gets the temporary file, open for writing bytes.
-
-    Raises:
-        RunError: the disk is full, or the file cannot be written.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        try:
-            with open(temporary, "xb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    with contextlib.suppress(OSError):  # not every system lets a folder be flushed
-        _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a rename last through a power failure."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-# Arrays.
-
-
-def save_arrays(path: PathLike, /, **arrays: ArrayLike) -> None:
-    """Write ``arrays`` as an uncompressed .npz file with a checksum, atomically.
-
-    Raises:
-        RunError: the file cannot be written; or an array holds numbers that are not finite, which the
-            reader would refuse: then the good file of before stays.
-        ValueError: an array has objects, which only pickle could hold, or a reserved name.
-    """
-    path = Path(path)
-    named = {name: np.asarray(array) for name, array in arrays.items()}
-    for name, array in named.items():
-        if name in RESERVED:
-            raise ValueError(f"array {name}: the name is reserved; choose another.")
-        if array.dtype.hasobject:
-            raise ValueError(f"array {name} of {array.dtype}: must hold numbers, texts or flags.")
-        if not _all_finite(array):
-            raise RunError(
-                f"{path}: not written, because {name} has numbers that are not finite. Training has "
-                "diverged; try smaller steps."
-            )
-    named[CHECKSUM] = _checksum(named)
-    atomic_write(path, lambda file: np.savez(file, **named))  # type: ignore[arg-type]
-
-
-def load_arrays(
-    path: PathLike, expected: Mapping[str, tuple[DTypeLike, int]]
-) -> dict[str, NDArray[Any]]:
-    """The arrays that ``save_arrays`` wrote. Nothing is unpickled: no code is run.
-
-    Args:
-        path: of the .npz file.
-        expected: dtype and number of axes of every array, by name; the file has these and no others.
-
-    Raises:
-        RunError: the file is missing, damaged, of something else, or not as expected.
-    """
-    path = Path(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # what NumPy warns of, we have not written
-            arrays = _read_archive(path, expected)
-    except FileNotFoundError:
-        raise RunError(
-            f"{path}: there is no such file. Check the path; a run that stopped early has written "
-            "none: train again, or longer."
-        ) from None
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except RunError:
-        raise
-    except Exception as error:  # damaged bytes make the readers raise nearly anything
-        raise RunError(
-            f"{path}: damaged, or no .npz file of numbers ({_one_line(error)}). {_remedy(path)}"
-        ) from error
-    if not np.array_equal(arrays.pop(CHECKSUM), _checksum(arrays)):
-        raise RunError(f"{path}: damaged, its checksum does not fit. {_remedy(path)}")
-    for name, (dtype, axes) in expected.items():
-        array = arrays[name]
-        if array.dtype != np.dtype(dtype) or array.ndim != axes:
-            raise RunError(
-                f"{path}: {name} is {array.dtype} with {array.ndim} axes, not {np.dtype(dtype)} with "
-                f"{axes}. It is of another program or version. {_remedy(path)}"
-            )
-        if not _all_finite(array):
-            raise RunError(f"{path}: {name} has numbers that are not finite. {_remedy(path)}")
-    return arrays
-
-
-def _read_archive(path: Path, expected: Mapping[str, object]) -> dict[str, NDArray[Any]]:
-    arrays: dict[str, NDArray[Any]] = {}
-    with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        names = sorted(member.filename for member in members)
-        right = sorted(f"{name}.npy" for name in (*expected, CHECKSUM))
-        if names != right:
-            raise RunError(
-                f"{path}: holds {_listed(names)} instead of {_listed(right)}. It is of another "
-                f"program or version. {_remedy(path)}"
-            )
-        size = os.fstat(file.fileno()).st_size
-        for member in members:
-            # We do not compress: a few bytes cannot ask for gigabytes.
-            if member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
-                raise RunError(
-                    f"{path}: {member.filename} is compressed; it was written by another program. "
-                    f"{_remedy(path)}"
-                )
-            with archive.open(member) as content:
-                array = np.lib.format.read_array(content, allow_pickle=False)
-                if content.read(1):
-                    raise ValueError(f"{member.filename} is longer than it says")
-            arrays[member.filename.removesuffix(".npy")] = array
-    return arrays
-
-
-def _checksum(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
-    """(32,) SHA-256 of names, types, shapes and numbers."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        described = [name, np.lib.format.dtype_to_descr(array.dtype), arrays[name].shape]
-        digest.update(repr(described).encode())
-        digest.update(array.reshape(-1).view(np.uint8).data)
-    return np.frombuffer(digest.digest(), np.uint8)
-
-
-def _all_finite(array: NDArray[Any]) -> bool:
-    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
-
-
-def _listed(names: Sequence[str]) -> str:
-    return shown(", ".join(names)) if names else "nothing"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 # Configuration.
@@ -353,7 +145,7 @@ def write_config(directory: PathLike, config: RunConfig) -> None:
     content["scenario"] = scenario_to_dict(config.scenario)
     content = {"format": FORMAT} | content
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    atomic_write(Path(directory) / CONFIG, _writing(text))
+    write_text(Path(directory) / CONFIG, text)
 
 
 def read_config(directory: PathLike) -> RunConfig:
@@ -368,9 +160,9 @@ def read_config(directory: PathLike) -> RunConfig:
     try:
         return _config_of(content)
     except RunError as error:
-        raise RunError(f"{path}: {error} {_remedy(path)}") from None
+        raise RunError(f"{path}: {error} {remedy(path)}") from None
     except RecursionError:
-        raise RunError(f"{path}: nested too deeply. {_remedy(path)}") from None
+        raise RunError(f"{path}: nested too deeply. {remedy(path)}") from None
 
 
 def _read_json(directory: Path, path: Path) -> Any:
@@ -387,9 +179,9 @@ def _read_json(directory: Path, path: Path) -> Any:
             f"{directory}: {what}. Give the --out of a training; it holds {', '.join(FILES)}."
         ) from None
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     except (ValueError, RecursionError) as error:
-        raise RunError(f"{path}: not valid JSON ({_one_line(error)}). {_remedy(path)}") from None
+        raise RunError(f"{path}: not valid JSON ({one_line(error)}). {remedy(path)}") from None
 
 
 def _no_number(word: str) -> None:
@@ -461,7 +253,7 @@ def write_progress(directory: PathLike, rows: Iterable[Row]) -> None:
             if not isinstance(value, Real):
                 raise ValueError(f"{column} = {value!r}: must be a number.")
         writer.writerow([row[column] for column in columns])
-    atomic_write(Path(directory) / PROGRESS, _writing(text.getvalue()))
+    write_text(Path(directory) / PROGRESS, text.getvalue())
 
 
 def append_progress(directory: PathLike, *rows: Row) -> None:
@@ -486,34 +278,27 @@ def read_progress(directory: PathLike) -> list[dict[str, float]]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     except (ValueError, csv.Error) as error:
-        raise RunError(f"{path}: no table ({_one_line(error)}). {_remedy(path)}") from None
+        raise RunError(f"{path}: no table ({one_line(error)}). {remedy(path)}") from None
     if not table:
         return []
     columns, *lines = table
     if len(set(columns)) != len(columns):
-        raise RunError(f"{path}, line 1: columns with one name. {_remedy(path)}")
+        raise RunError(f"{path}, line 1: columns with one name. {remedy(path)}")
     rows = []
     for j, line in enumerate(lines, 2):
         try:
             rows.append(dict(zip(columns, map(_number, line), strict=True)))
         except ValueError:
             raise RunError(
-                f"{path}, line {j}: must be {len(columns)} numbers. {_remedy(path)}"
+                f"{path}, line {j}: must be {len(columns)} numbers. {remedy(path)}"
             ) from None
     return rows
 
 
 def _number(text: str) -> float:
     return int(text) if re.fullmatch(r"-?\d{1,18}", text) else float(text)
-
-
-def _writing(text: str) -> Callable[[BinaryIO], None]:
-    def write(file: BinaryIO) -> None:
-        file.write(text.encode())
-
-    return write
 
 
 # Directories.
@@ -547,7 +332,7 @@ def new_run_directory(path: PathLike, resume: bool = False) -> Path:
             f"{folder}: it, or a folder above it, is a file. Choose another --out."
         ) from None
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     except RunError:
         raise
     except ValueError as error:  # a zero byte

@@ -1,0 +1,242 @@
+"""Files that no failure costs: replaced at once or not at all, checked, never unpickled.
+
+Arrays carry a checksum, and reading a file from elsewhere runs no code. Whatever a user can cause is a
+``RunError``, one line that names the path and what to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from execution_env.validation import shown
+
+REMEDIES = {
+    "config.json": "Restore it from a copy, or train again with another --out.",
+    "policy.npz": "Restore it from a copy, or train again with another --out.",
+    "checkpoint.npz": "Restore it from a copy, or train from the start with another --out.",
+    "progress.csv": "Delete it, or the lines that are wrong.",
+}
+ELSEWHERE = "Restore it from a copy, or make it again."
+
+CHECKSUM = "checksum"
+RESERVED = (CHECKSUM, "file", "args", "allow_pickle")
+"""Names that arrays may not have: ours, and those of arguments of ``numpy.savez``."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+PathLike = str | os.PathLike[str]
+
+
+class RunError(ValueError):
+    """A run directory that cannot be read or written: one line that names the path and the remedy."""
+
+
+def remedy(path: Path) -> str:
+    """What to do about a file that is wrong."""
+    return REMEDIES.get(path.name, ELSEWHERE)
+
+
+def unwritable(path: Path, error: OSError) -> RunError:
+    """The error for a file or folder that the system does not let us write."""
+    if error.errno in FULL:
+        advice = "Free some space, or choose another --out; what was there before is untouched."
+    elif error.errno in FORBIDDEN:
+        advice = "Choose another --out, or change its permissions."
+    else:
+        advice = "Choose another --out."
+    return RunError(f"{path}: cannot be written ({error.strerror or error}). {advice}")
+
+
+def unreadable(path: Path, error: OSError) -> RunError:
+    """The error for a file that the system does not let us read."""
+    return RunError(
+        f"{path}: cannot be read ({error.strerror or error}). Check its permissions and the disk."
+    )
+
+
+# Writing.
+
+
+def atomic_write(path: PathLike, write: Callable[[BinaryIO], object]) -> None:
+    """Replace the file at ``path`` by what ``write`` writes, at once or not at all.
+
+    The bytes go to a temporary file in the same folder, and reach the disk before it takes the name.
+    After any failure, an interrupt included, there is no temporary file and the old file is intact.
+
+    Args:
+        path: of the file; its folder must exist.
+        write: gets the temporary file, open for writing bytes.
+
+    Raises:
+        RunError: the disk is full, or the file cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        try:
+            with open(temporary, "xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+    except OSError as error:
+        raise unwritable(path, error) from error
+    with contextlib.suppress(OSError):  # not every system lets a folder be flushed
+        _flush_folder(path.parent)
+
+
+def write_text(path: PathLike, text: str) -> None:
+    """Replace the file at ``path`` by ``text`` in UTF-8, at once or not at all.
+
+    Raises:
+        RunError: as ``atomic_write``.
+    """
+    atomic_write(path, lambda file: file.write(text.encode()))
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename last through a power failure."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# Arrays.
+
+
+def save_arrays(path: PathLike, /, **arrays: ArrayLike) -> None:
+    """Write ``arrays`` as an uncompressed .npz file with a checksum, atomically.
+
+    Raises:
+        RunError: the file cannot be written; or an array holds numbers that are not finite, which the
+            reader would refuse: then the good file of before stays.
+        ValueError: an array has objects, which only pickle could hold, or a reserved name.
+    """
+    path = Path(path)
+    named = {name: np.asarray(array) for name, array in arrays.items()}
+    for name, array in named.items():
+        if name in RESERVED:
+            raise ValueError(f"array {name}: the name is reserved; choose another.")
+        if array.dtype.hasobject:
+            raise ValueError(f"array {name} of {array.dtype}: must hold numbers, texts or flags.")
+        if not _all_finite(array):
+            raise RunError(
+                f"{path}: not written, because {name} has numbers that are not finite. Training has "
+                "diverged; try smaller steps."
+            )
+    named[CHECKSUM] = _checksum(named)
+    atomic_write(path, lambda file: np.savez(file, **named))  # type: ignore[arg-type]
+
+
+def load_arrays(
+    path: PathLike, expected: Mapping[str, tuple[DTypeLike, int]]
+) -> dict[str, NDArray[Any]]:
+    """The arrays that ``save_arrays`` wrote. Nothing is unpickled: no code is run.
+
+    Args:
+        path: of the .npz file.
+        expected: dtype and number of axes of every array, by name; the file has these and no others.
+
+    Raises:
+        RunError: the file is missing, damaged, of something else, or not as expected.
+    """
+    path = Path(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what NumPy warns of, we have not written
+            arrays = _read_archive(path, expected)
+    except FileNotFoundError:
+        raise RunError(
+            f"{path}: there is no such file. Check the path; a run that stopped early has written "
+            "none: train again, or longer."
+        ) from None
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except RunError:
+        raise
+    except Exception as error:  # damaged bytes make the readers raise nearly anything
+        raise RunError(
+            f"{path}: damaged, or no .npz file of numbers ({one_line(error)}). {remedy(path)}"
+        ) from error
+    if not np.array_equal(arrays.pop(CHECKSUM), _checksum(arrays)):
+        raise RunError(f"{path}: damaged, its checksum does not fit. {remedy(path)}")
+    for name, (dtype, axes) in expected.items():
+        array = arrays[name]
+        if array.dtype != np.dtype(dtype) or array.ndim != axes:
+            raise RunError(
+                f"{path}: {name} is {array.dtype} with {array.ndim} axes, not {np.dtype(dtype)} with "
+                f"{axes}. It is of another program or version. {remedy(path)}"
+            )
+        if not _all_finite(array):
+            raise RunError(f"{path}: {name} has numbers that are not finite. {remedy(path)}")
+    return arrays
+
+
+def _read_archive(path: Path, expected: Mapping[str, object]) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        names = sorted(member.filename for member in members)
+        right = sorted(f"{name}.npy" for name in (*expected, CHECKSUM))
+        if names != right:
+            raise RunError(
+                f"{path}: holds {_listed(names)} instead of {_listed(right)}. It is of another "
+                f"program or version. {remedy(path)}"
+            )
+        size = os.fstat(file.fileno()).st_size
+        for member in members:
+            # We do not compress: a few bytes cannot ask for gigabytes.
+            if member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
+                raise RunError(
+                    f"{path}: {member.filename} is compressed; it was written by another program. "
+                    f"{remedy(path)}"
+                )
+            with archive.open(member) as content:
+                array = np.lib.format.read_array(content, allow_pickle=False)
+                if content.read(1):
+                    raise ValueError(f"{member.filename} is longer than it says")
+            arrays[member.filename.removesuffix(".npy")] = array
+    return arrays
+
+
+def _checksum(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    """(32,) SHA-256 of names, types, shapes and numbers."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        described = [name, np.lib.format.dtype_to_descr(array.dtype), arrays[name].shape]
+        digest.update(repr(described).encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return np.frombuffer(digest.digest(), np.uint8)
+
+
+def _all_finite(array: NDArray[Any]) -> bool:
+    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return shown(", ".join(names)) if names else "nothing"
+
+
+def one_line(error: Exception) -> str:
+    """What ``error`` says, on one line and shortened."""
+    return " ".join(str(error).split())[:120] or type(error).__name__
