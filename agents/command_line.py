@@ -1,0 +1,225 @@
+"""What ``train.py`` and ``evaluate.py`` share: commands as dataclasses, ``--set``, errors of one line.
+
+A command is a dataclass; tyro makes its options and help of it. ``parse`` gives an instance, and
+``run_command`` runs what is done with it, so that whatever a user can cause ends with one line on
+stderr and exit code 2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import sys
+import tomllib
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+import tyro
+from gymnasium.error import Error as GymnasiumError
+from tyro.constructors import PrimitiveConstructorSpec
+
+from execution_env.validation import ScenarioError, shown, suggestion
+
+Command = TypeVar("Command")
+
+USER_ERRORS = (ValueError, OSError, ImportError, GymnasiumError, MemoryError)
+"""What a user can cause; anything else is a mistake of ours and keeps its traceback."""
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+# Types of options.
+
+
+def _whole(least: int, what: str) -> Any:
+    def read(words: list[str]) -> int:
+        try:
+            number = int(words[0])
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise ValueError(f"{words[0]} must be {what}, such as 10000.")
+        return number
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="N",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, int),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+Count = Annotated[int, _whole(1, "a whole number of at least 1")]
+Natural = Annotated[int, _whole(0, "a whole number of at least 0")]
+Settings = Annotated[
+    list[str], tyro.conf.arg(name="set", metavar="KEY=VALUE ...", help_behavior_hint="")
+]
+
+
+def read_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """What ``--set`` says, as overrides for ``load_scenario``.
+
+    Values are TOML, such as ``20``, ``0.5``, ``[1, 2]`` or ``true``; a word that is none is a text,
+    and ``none`` removes the key.
+
+    Args:
+        settings: such as ``["order.buckets=20", "costs.basis=filled", "participation=none"]``.
+
+    Raises:
+        ScenarioError: one has no key or no value, or a key is set twice.
+    """
+    overrides: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = (part.strip() for part in setting.partition("="))
+        if not key or not equals or not value:
+            raise ScenarioError(
+                f"--set {setting}: must be KEY=VALUE, such as order.buckets=20, without spaces."
+            )
+        if key in overrides:
+            raise ScenarioError(f"--set {key}: is set twice; once is enough.")
+        overrides[key] = None if value == "none" else _toml_value(value)
+    return overrides
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        content = tomllib.loads(f"value = {text}")
+    except ValueError:
+        return text
+    return content["value"] if len(content) == 1 else text
+
+
+# Parsing.
+
+
+def parse(
+    commands: Mapping[str, type[Command]],
+    default: str,
+    arguments: Sequence[str] | None = None,
+    program: str | None = None,
+) -> Command:
+    """The command that ``arguments`` ask for.
+
+    Options with several values may be repeated; all their values count.
+
+    Args:
+        commands: dataclasses by the word that asks for them.
+        default: the word that goes without saying.
+        arguments: of the command line; default ``sys.argv``.
+        program: its name in messages; default the script's.
+
+    Raises:
+        SystemExit: 0 after printing help; 2 with one line on stderr where the arguments are wrong.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    program = program or os.path.basename(sys.argv[0])
+    word = given.pop(0) if given and not given[0].startswith("-") else default
+    if word not in commands:
+        known = ", ".join(commands)
+        _stop(f"{shown(word)}: no such command.{suggestion(word, commands)} There is: {known}.")
+    command = commands[word]
+    words = _merged(command, given)
+    messages = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(messages):
+            return tyro.cli(
+                command,
+                prog=f"{program} {word}",
+                args=words,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as stopped:
+        if stopped.code in (None, 0):
+            raise
+        _stop(f"{_in_one_line(messages.getvalue())} See python {program} {word} --help.")
+
+
+def _merged(command: type, arguments: Sequence[str]) -> list[str]:
+    """``arguments`` with repeated options joined where they are lists, and refused elsewhere."""
+    several = _lists(command)
+    groups: dict[str, list[str]] = {}
+    where = ""
+    for argument in arguments:
+        if argument.startswith("--"):
+            where, _, value = argument.partition("=")
+            where = where.replace("_", "-")
+            if where in groups and where not in several:
+                _stop(f"{where}: given twice; once is enough.")
+            groups.setdefault(where, [])
+            if value:
+                groups[where].append(value)
+        else:
+            groups.setdefault(where, []).append(argument)
+    return [word for key, values in groups.items() for word in (key, *values) if word]
+
+
+def _lists(command: type) -> list[str]:
+    """Options of ``command`` that take several values."""
+    found = []
+    for name, hint in typing.get_type_hints(command, include_extras=True).items():
+        kind, *extras = typing.get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
+        if typing.get_origin(kind) is list:
+            names = [extra.name for extra in extras if getattr(extra, "name", None)]
+            found.append("--" + (names[0] if names else name).replace("_", "-"))
+    return found
+
+
+def _in_one_line(message: str) -> str:
+    """What matters of tyro's box: its lines up to the first rule, and the option it thinks was meant."""
+    lines = []
+    for line in message.splitlines()[1:]:
+        text = line.strip("│ ")
+        if text.startswith(("─", "╰")):
+            break
+        lines.append(text)
+    text = " ".join(lines).removeprefix("Error parsing ") or " ".join(message.split())
+    text = text if text.endswith(".") else f"{text}."
+    meant = re.search(r"Perhaps you meant.*?(--[\w-]+)", message, re.DOTALL)
+    return f"{text} Did you mean {meant[1]}?" if meant else text
+
+
+def _stop(message: str) -> typing.NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+# Running.
+
+
+def run_command(
+    main: Callable[[], int | None], interrupted: str = "stopped; nothing was written."
+) -> int:
+    """Run ``main``; returns the exit code.
+
+    That is what ``main`` returns (None is 0); 2 after an error that a user can cause, with one line
+    on stderr; 130 after Ctrl-C; 0 where the reader of a pipe has seen enough.
+
+    Args:
+        main: does what the command line asks for.
+        interrupted: said after Ctrl-C.
+    """
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print(f"\n{interrupted}", file=sys.stderr)
+        return INTERRUPTED
+    except MemoryError as error:
+        print(f"error: not enough memory ({_flat(error)}).", file=sys.stderr)
+        return 2
+    except USER_ERRORS as error:
+        print(f"error: {_flat(error)}", file=sys.stderr)
+        return 2
+    return code or 0
+
+
+def _flat(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
