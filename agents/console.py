@@ -1,0 +1,90 @@
+"""Progress and notes on the terminal.
+
+Results go to stdout; progress, notes and errors to stderr, so that a redirected table is a table.
+Bars show only on a terminal and leave nothing behind. What takes long gets a ``Track``: a function
+that opens a bar and gives what moves it, so that nothing that computes knows of terminals.
+
+>>> with bars() as track, track("days", 1000) as advance:
+...     advance(10)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+Advance = Callable[[int], object]
+"""Called with how much more is done."""
+
+Track = Callable[[str, int | None], AbstractContextManager[Advance]]
+"""Opens a bar with a description and a total, None where it is not known."""
+
+PIPED_WIDTH = 160
+"""Columns where the output is no terminal."""
+
+
+@contextmanager
+def silent(description: str, total: int | None = None) -> Iterator[Advance]:
+    """A ``Track`` that shows nothing."""
+    yield lambda _: None
+
+
+def output() -> Console:
+    """The console for results."""
+    return _console(stderr=False)
+
+
+def notes() -> Console:
+    """The console for notes and progress."""
+    return _console(stderr=True)
+
+
+def _console(stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console = Console(stderr=stderr, highlight=False, width=PIPED_WIDTH)
+    return console
+
+
+@contextmanager
+def bars(console: Console | None = None) -> Iterator[Track]:
+    """A ``Track`` whose bars have a percentage and the time left; they vanish when done.
+
+    Args:
+        console: to show them on; default ``notes()``. Where it is no terminal nothing is shown.
+    """
+    console = console or notes()
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+    @contextmanager
+    def track(description: str, total: int | None = None) -> Iterator[Advance]:
+        task = progress.add_task(description, total=total)
+        try:
+            yield lambda count: progress.advance(task, count)
+        finally:
+            progress.remove_task(task)
+
+    with progress:
+        yield track
