@@ -83,7 +83,7 @@ def _play_chunk(
     ends = scenario.buckets - 1
     for bucket in range(scenario.buckets):
         lower = batch.orders.lower.copy()
-        lots = policy.decide(report.observations)
+        lots = np.ascontiguousarray(policy.decide(report.observations), np.int64)
         report = batch.advance(lots, batch.nobody, batch.everyone)
         outcome = batch.outcome
         out.posting_cost[:] += outcome.posting_cost

@@ -1,0 +1,270 @@
+"""Tabular Q-learning with an epsilon-greedy policy, by hand.
+
+After taking action a in state s, seeing reward r and state s',
+
+    Q(s, a) <- Q(s, a) + alpha [r + gamma max_a' Q(s', a') - Q(s, a)]
+
+(Watkins & Dayan 1992; Sutton & Barto 2018, Reinforcement Learning, equation 6.8), the maximum being
+over the actions that are allowed in s', and 0 after the last step. alpha is constant, or n^-omega
+at the n-th visit of the pair (s, a), which converges for omega in (1/2, 1] (Even-Dar & Mansour 2003,
+Learning rates for Q-learning, JMLR 5). With ``double`` there are two tables: a coin says which one
+learns, and the other one judges the action that the learning one prefers, which takes away the
+upward bias of the maximum (van Hasselt 2010, Double Q-learning).
+
+The functions at the top are the algorithm. ``q_learning`` below runs it on any Gymnasium environment
+with discrete states and actions; ``q_training`` runs it on millions of orders, compiled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.jit import inline
+from execution_env.market import POLICY, stream_generator
+
+MOST_VISITS = 1 << 16
+"""Visits after which the step size no longer falls: at n^-1 it is then 0.000015."""
+
+Values = NDArray[np.float32]
+Visits = NDArray[np.int32]
+Actions = NDArray[np.int32]
+
+
+@inline
+def greedy_action(values: Values, state: int, barred: Values) -> int:
+    """argmax_a Q(s, a), the first of equals.
+
+    Args:
+        values: (T, S, A) one table, or two whose sum counts.
+        state: s.
+        barred: (A,) 0 for the actions that are allowed, -inf for the others.
+    """
+    best, highest = 0, np.float32(-np.inf)
+    if values.shape[0] == 1:
+        for a in range(barred.size):
+            value = values[0, state, a] + barred[a]
+            if value > highest:
+                best, highest = a, value
+    else:
+        for a in range(barred.size):
+            value = values[0, state, a] + values[1, state, a] + barred[a]
+            if value > highest:
+                best, highest = a, value
+    return best
+
+
+@inline
+def epsilon_greedy(
+    values: Values,
+    state: int,
+    barred: Values,
+    allowed: Actions,
+    count: int,
+    epsilon: float,
+    uniform: float,
+) -> Any:
+    """One of the first ``count`` of the ``allowed`` actions with probability ``epsilon``, else the
+    greedy one.
+
+    One random number decides both: below epsilon, uniform / epsilon is again uniform on [0, 1).
+    """
+    if uniform < epsilon:
+        return allowed[min(int(uniform / epsilon * count), count - 1)]
+    return greedy_action(values, state, barred)
+
+
+@inline
+def bootstrap(values: Values, table: int, state: int, barred: Values) -> float:
+    """max_a Q(s, a) as ``table`` should learn it: its own best action, judged by the other table
+    where there are two.
+    """
+    best, highest = 0, np.float32(-np.inf)
+    for a in range(barred.size):
+        value = values[table, state, a] + barred[a]
+        if value > highest:
+            best, highest = a, value
+    return np.float64(values[values.shape[0] - 1 - table, state, best])
+
+
+@inline
+def learn(
+    values: Values,
+    visits: Visits,
+    step_sizes: NDArray[np.float64],
+    table: int,
+    state: int,
+    action: int,
+    target: float,
+) -> None:
+    """Q(s, a) <- Q(s, a) + alpha_n [target - Q(s, a)], for the n-th visit.
+
+    Args:
+        values, visits: (T, S, A), changed.
+        step_sizes: alpha_1, alpha_2, ...; the last one from then on.
+        table, state, action: what learns.
+        target: r + gamma max Q(s', .).
+    """
+    n = visits[table, state, action]
+    old = np.float64(values[table, state, action])
+    values[table, state, action] = old + step_sizes[min(n, step_sizes.size - 1)] * (target - old)
+    visits[table, state, action] = n + 1
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What Q-learning leaves open.
+
+    Raises:
+        ValueError: a value is out of range; the message names it.
+    """
+
+    omega: float = 0.8
+    """Step size n^-omega at the n-th visit of a state and action; in (0, 1]."""
+    step_size: float | None = None
+    """A constant step size instead, in (0, 1]."""
+    epsilon: float = 1.0
+    """Share of random actions at the start."""
+    final_epsilon: float = 0.05
+    """Share of random actions at the end; above 0 for the exponential schedule."""
+    epsilon_schedule: Literal["linear", "exponential"] = "linear"
+    """How epsilon falls from start to end."""
+    epsilon_share: float = 0.5
+    """Share of the training after which epsilon has arrived at its end."""
+    discount: float = 1.0
+    """gamma, what a reward one step later is worth; in [0, 1]."""
+    double: bool = False
+    """Double Q-learning: two tables, each judging the other's choice."""
+
+    def __post_init__(self) -> None:
+        unit = "must be a number"
+        self._check("omega", f"{unit} in (0, 1]", 0 < self.omega <= 1)
+        if self.step_size is not None:
+            self._check("step_size", f"{unit} in (0, 1]", 0 < self.step_size <= 1)
+        self._check("epsilon", f"{unit} in [0, 1]", 0 <= self.epsilon <= 1)
+        lowest = 0 if self.epsilon_schedule == "linear" else 1e-12
+        right = f"{unit} from {lowest:g} to epsilon = {self.epsilon:g}"
+        self._check("final_epsilon", right, lowest <= self.final_epsilon <= self.epsilon)
+        self._check("epsilon_share", f"{unit} in [0, 1]", 0 <= self.epsilon_share <= 1)
+        self._check("discount", f"{unit} in [0, 1]", 0 <= self.discount <= 1)
+        schedules = ("linear", "exponential")
+        right = f"must be one of {', '.join(schedules)}"
+        self._check("epsilon_schedule", right, self.epsilon_schedule in schedules)
+
+    def _check(self, name: str, right: str, holds: bool) -> None:
+        if not holds:
+            raise ValueError(f"{name} = {getattr(self, name)}: {right}.")
+
+    @property
+    def tables(self) -> int:
+        """T, 2 for double Q-learning."""
+        return 2 if self.double else 1
+
+    def epsilon_at(self, progress: float) -> float:
+        """Epsilon when a share ``progress`` of the training is done."""
+        part = min(progress / self.epsilon_share, 1.0) if self.epsilon_share > 0 else 1.0
+        if self.epsilon_schedule == "linear" or self.epsilon == 0:
+            return self.epsilon + part * (self.final_epsilon - self.epsilon)
+        return float(self.epsilon * (self.final_epsilon / self.epsilon) ** part)
+
+    def step_sizes(self) -> NDArray[np.float64]:
+        """alpha_1, alpha_2, ... as ``learn`` reads them."""
+        if self.step_size is not None:
+            return np.array([self.step_size])
+        return np.arange(1.0, MOST_VISITS + 1.0) ** -self.omega
+
+    @classmethod
+    def of(cls, settings: Any) -> Hyperparameters:
+        """Those among the attributes of ``settings``."""
+        return cls(**{field.name: getattr(settings, field.name) for field in fields(cls)})
+
+
+class Table(NamedTuple):
+    """What was learned.
+
+    Attributes:
+        values: (T, S, A) float32, Q.
+        visits: (T, S, A) int32, how often a pair has learned.
+    """
+
+    values: Values
+    visits: Visits
+
+    @staticmethod
+    def start(tables: int, states: int, actions: int, value: float) -> Table:
+        """A table that knows nothing; every value is ``value``.
+
+        A value that no return exceeds is optimistic: every action is tried soon, because those not
+        tried look best. A value below all returns is pessimistic: the first action that was tried
+        is repeated until exploration finds a better one.
+        """
+        shape = (tables, states, actions)
+        values = np.zeros(shape, np.float32) if value == 0 else np.full(shape, value, np.float32)
+        return Table(values, np.zeros(shape, np.int32))
+
+    def greedy(self) -> NDArray[np.int64]:
+        """(S,) the best of the actions that were tried in each state; -1 where none was."""
+        tried = self.visits.sum(axis=0) > 0
+        values = np.where(tried, self.values.sum(axis=0), -np.inf)
+        return np.where(tried.any(axis=-1), values.argmax(axis=-1), -1)
+
+
+def q_learning(
+    env: gym.Env[Any, Any],
+    episodes: int,
+    hyperparameters: Hyperparameters,
+    initial_value: float = 0.0,
+    seed: int = 0,
+) -> Table:
+    """Learn on ``env`` step by step, as in Sutton & Barto's figure in section 6.5.
+
+    Args:
+        env: with ``Discrete`` states and actions. ``info["action_mask"]`` (A,), where there is one,
+            tells which actions are allowed.
+        episodes: to play.
+        hyperparameters: step size, exploration and so on.
+        initial_value: of every state and action.
+        seed: of the environment, and of exploration.
+
+    Raises:
+        TypeError: states or actions are not discrete.
+    """
+    for name in ("observation_space", "action_space"):
+        if not isinstance(getattr(env, name), gym.spaces.Discrete):
+            raise TypeError(f"{name} = {getattr(env, name)}: must be Discrete.")
+    states, actions = int(env.observation_space.n), int(env.action_space.n)  # type: ignore[attr-defined]
+    table = Table.start(hyperparameters.tables, states, actions, initial_value)
+    step_sizes = hyperparameters.step_sizes()
+    generator = stream_generator(seed, POLICY)
+    env.reset(seed=seed)
+    for episode in range(episodes):
+        epsilon = hyperparameters.epsilon_at(episode / episodes)
+        state, info = env.reset()
+        barred, allowed = _masks(info, actions)
+        over = False
+        while not over:
+            uniform = generator.random()
+            action = epsilon_greedy(
+                table.values, state, barred, allowed, allowed.size, epsilon, uniform
+            )
+            following, reward, terminated, truncated, info = env.step(action)
+            barred, allowed = _masks(info, actions)
+            which = int(generator.integers(hyperparameters.tables))
+            target = float(reward)
+            if not terminated:  # a truncated episode would have gone on
+                target += hyperparameters.discount * bootstrap(
+                    table.values, which, following, barred
+                )
+            learn(*table, step_sizes, which, state, action, target)
+            state, over = following, terminated or truncated
+    return table
+
+
+def _masks(info: dict[str, Any], actions: int) -> tuple[Values, Actions]:
+    """Barred and allowed actions as above; Taxi's ``action_mask`` is of the same kind as ours."""
+    mask = np.asarray(info.get("action_mask", np.ones(actions)), np.bool_)
+    return np.where(mask, np.float32(0), np.float32(-np.inf)), np.flatnonzero(mask).astype(np.int32)

@@ -1,0 +1,126 @@
+"""From a coarse table to a fine one.
+
+A table without estimates is learned in a second, and knows roughly what to do; a fine one has many
+states that are met rarely. So training goes in stages: no estimates, then more and more bins per
+estimate. Each stage starts from the values of the one before, and counts visits anew.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.q_learning import Table
+from agents.q_states import StateSpace, bins_of, hidden_algos, without_estimates
+from execution_env import Scenario
+
+MOST_BYTES = 64_000_000
+"""Of a table, values and visits together."""
+
+SHARES = (0.04, 0.06, 0.2, 0.7)
+"""Of the training: without estimates, then with a quarter, a half and all of the bins."""
+
+Estimates = NDArray[np.float32]
+
+
+class Stage(NamedTuple):
+    """A part of the training.
+
+    Attributes:
+        divisor: its bins are the final bins divided by this; 0 for no estimates.
+        blocks: it ends after this many blocks of the whole training.
+    """
+
+    divisor: int
+    blocks: int
+
+
+def stages(scenario: Scenario, bins: int, blocks: int) -> list[Stage]:
+    """The stages of a training of so many ``blocks``; one where there is nothing to bin."""
+    if bins == 1 or not hidden_algos(scenario).any():
+        return [Stage(0, blocks)]
+    ends = [round(share * blocks) for share in np.cumsum(SHARES)]
+    return [Stage(divisor, end) for divisor, end in zip((0, 4, 2, 1), ends, strict=True)]
+
+
+def choose_bins(
+    scenario: Scenario, most: int, estimates: Estimates, tables: int
+) -> NDArray[np.int64]:
+    """(K,) bins per estimate: at most ``most`` each, so that the table stays below ``MOST_BYTES``.
+
+    The bin that spans most goes first: an estimate that moves little is worth few bins. An algo about
+    which nothing is hidden has one.
+
+    Args:
+        scenario: to learn.
+        most: bins per estimate.
+        estimates: (B, K, n) met by n orders.
+        tables: T.
+    """
+    space = without_estimates(scenario)
+    room = MOST_BYTES // (space.size * scenario.grid_size * tables * 8)
+    spread = np.where(hidden_algos(scenario), estimates.std(axis=2).mean(axis=0), 0.0)
+    bins = np.ones(spread.size, np.int64)
+    growing = spread > 0
+    while growing.any():
+        i = int(np.argmax(np.where(growing, spread / bins, -1.0)))
+        grown = bins.copy()
+        grown[i] += 1
+        if grown[i] > most or grown.prod() > room:
+            growing[i] = False
+        else:
+            bins = grown
+    return bins
+
+
+def coarser(bins: NDArray[np.int64], divisor: int) -> NDArray[np.int64]:
+    """``bins`` (K,) divided by ``divisor``, rounded up."""
+    return -(-bins // divisor)
+
+
+def refine(old: StateSpace, table: Table, new: StateSpace, estimates: Estimates) -> Table:
+    """A table for ``new`` states whose values are those of the ``old`` state that each lies in.
+
+    Args:
+        old, table: learned so far.
+        new: states with other bins.
+        estimates: (B, K, n) that the new bins were made from.
+
+    Visits carry over as one at most, so that what was never tried stays known as such.
+    """
+    tables, _, actions = table.values.shape
+    before = (tables, old.buckets, old.levels, old.combinations, actions)
+    after = (tables, old.buckets, old.levels, new.combinations, actions)
+    values, visits = np.empty(after, np.float32), np.empty(after, np.int32)
+    for bucket in range(new.buckets):
+        parents = _parents(old, new, bucket, estimates[bucket])
+        values[:, bucket] = table.values.reshape(before)[:, bucket][:, :, parents]
+        visits[:, bucket] = np.minimum(table.visits.reshape(before)[:, bucket][:, :, parents], 1)
+    shape = (tables, new.size, actions)
+    return Table(values.reshape(shape), visits.reshape(shape))
+
+
+def _parents(
+    old: StateSpace, new: StateSpace, bucket: int, estimates: Estimates
+) -> NDArray[np.int64]:
+    """(combinations,) the old combination of bins in which each new one has its middle."""
+    parents = np.zeros(1, np.int64)
+    for i, bins in enumerate(new.bins):
+        shares = (np.arange(bins) + 0.5) / bins
+        middles = np.quantile(estimates[i], shares, method="higher").astype(np.float32)
+        of_algo = bins_of(old.edges[bucket, i, : old.bins[i] - 1], middles)
+        parents = (parents[:, None] * old.bins[i] + of_algo).reshape(-1)
+    return parents
+
+
+def worst_return(scenario: Scenario) -> float:
+    """A return that no policy falls below: everything posted through the dearest algo in every bucket,
+    nothing filled, or everything at once.
+    """
+    costs = scenario.posting_costs.max(axis=1).sum()
+    penalties = scenario.penalties
+    outside = penalties.envelope * (scenario.buckets - 1)
+    return -math.fsum((costs, outside, penalties.residual, penalties.residual_quadratic))

@@ -1,0 +1,241 @@
+"""Q-learning on orders, compiled: blocks of training days, played and learned from.
+
+The orders of a block are played side by side with the table as it stands (``transition`` is fastest
+so), then learned from in the order in which their values depend on each other: the last bucket
+first. An episode has a fixed number of steps, so what its end cost reaches its beginning at once
+instead of after B episodes (Lin 1992, Self-improving reactive agents, Machine Learning 8: replaying
+backwards).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.jit import jit
+from agents.q_learning import (
+    Actions,
+    Table,
+    Values,
+    Visits,
+    bootstrap,
+    epsilon_greedy,
+    learn,
+)
+from agents.q_states import StateSpace, bin_of, level_of, without_estimates
+from execution_env import Days, DayStream, Scenario
+from execution_env.actions import action_grid, allocate_grid
+from execution_env.market import POLICY, stream_generator
+from execution_env.parameters import Parameters, parameters
+from execution_env.transition import (
+    Market,
+    order_blocks,
+    orders_in,
+    outcome_blocks,
+    outcome_in,
+    start,
+    transition,
+)
+
+BLOCK = 512
+"""Orders played with the same table; a multiple of the days that ``market`` draws side by side."""
+
+
+class Grid(NamedTuple):
+    """The action grid as the loop reads it.
+
+    Attributes:
+        parts, remainders: of ``actions.ActionGrid``.
+        barred: (2 resolution + 1, A) 0 for the actions that differ from all earlier ones, -inf for the
+            others; a row per number of postable lots.
+        allowed: (2 resolution + 1, A) the actions that are not barred, in front.
+        counts: (2 resolution + 1,) how many they are.
+    """
+
+    parts: NDArray[np.int32]
+    remainders: NDArray[np.int32]
+    barred: Values
+    allowed: Actions
+    counts: NDArray[np.int64]
+
+    @staticmethod
+    def of(scenario: Scenario) -> Grid:
+        """The grid of ``scenario``."""
+        grid = action_grid(len(scenario.algos), scenario.actions.resolution)
+        # A stable sort of "not allowed" puts the allowed actions in front, in their order.
+        allowed = np.argsort(1 - grid.mask, axis=1, kind="stable").astype(np.int32)
+        barred = np.where(grid.mask, np.float32(0), np.float32(-np.inf))
+        counts = grid.mask.sum(axis=1, dtype=np.int64)
+        return Grid(grid.parts, grid.remainders, barred, allowed, counts)
+
+
+class Notes(NamedTuple):
+    """What a block leaves behind, bucket by bucket.
+
+    Attributes:
+        states: (B, n).
+        actions: (B, n).
+        rows: (B, n) of ``Grid.allowed``.
+        rewards: (B, n).
+        estimates: (B, K, n) float32, before each decision.
+    """
+
+    states: NDArray[np.int64]
+    actions: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    rewards: NDArray[np.float64]
+    estimates: NDArray[np.float32]
+
+
+class Trainer:
+    """Plays and learns, block by block.
+
+    Args:
+        scenario: to train on.
+        seed: of the training days, and of exploration.
+
+    Attributes:
+        notes: of the last block.
+    """
+
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self.scenario = scenario
+        self.grid = Grid.of(scenario)
+        self.days = DayStream(scenario, seed)
+        self.exploration = stream_generator(seed, POLICY)
+        buckets, algos = scenario.buckets, len(scenario.algos)
+        self._parameters = parameters(scenario)
+        self._days = Days.empty(buckets, algos, BLOCK)
+        self._orders = order_blocks(buckets, algos, BLOCK)
+        self._outcome = outcome_blocks(algos, BLOCK)
+        shape = (buckets, BLOCK)
+        self.notes = Notes(
+            np.empty(shape, np.int64),
+            np.empty(shape, np.int64),
+            np.empty(shape, np.int64),
+            np.empty(shape),
+            np.empty((buckets, algos, BLOCK), np.float32),
+        )
+
+    def block(
+        self,
+        space: StateSpace,
+        table: Table,
+        step_sizes: NDArray[np.float64],
+        discount: float,
+        epsilon: float,
+        learning: bool = True,
+    ) -> None:
+        """Play a block of fresh training days and learn from it."""
+        self.days.draw_into(self._days)
+        _block(
+            self._parameters,
+            self._days[:4],
+            self._orders,
+            self._outcome,
+            self.grid,
+            space,
+            table.values,
+            table.visits,
+            step_sizes,
+            discount,
+            epsilon,
+            learning,
+            self.exploration,
+            self.notes,
+        )
+
+
+def warm_up(scenario: Scenario) -> None:
+    """Compile the loop, so that the time of a training is that of training."""
+    space = without_estimates(scenario)
+    table = Table.start(1, space.size, scenario.grid_size, 0.0)
+    Trainer(scenario, 0).block(space, table, np.ones(1), discount=1.0, epsilon=1.0)
+
+
+@jit
+def _block(
+    parameters: Parameters,
+    days: Any,
+    order_memory: Any,
+    outcome_memory: Any,
+    grid: Grid,
+    space: StateSpace,
+    values: Values,
+    visits: Visits,
+    step_sizes: NDArray[np.float64],
+    discount: float,
+    epsilon: float,
+    learning: bool,
+    exploration: np.random.Generator,
+    notes: Notes,
+) -> None:
+    market = Market(days[0], days[1], days[2], days[3])
+    algos = parameters.algos.size
+    buckets, count = notes.states.shape
+    orders = orders_in(order_memory[0], order_memory[1], algos)
+    posted, outcome = outcome_in(outcome_memory[0], outcome_memory[1])
+    everyone = np.ones(count, np.bool_)
+    chosen = np.empty((count, 1), np.int64)
+    learner = np.zeros(count, np.int64)
+    most = grid.counts.size - 1
+    n = np.uint64(count)
+    start(parameters, orders, market, 0, count)
+    for b in range(buckets):
+        states = notes.states[b]
+        for e in range(n):
+            states[e] = b * space.levels + level_of(
+                np.int64(orders.remaining[e]), space.lots, space.levels
+            )
+            notes.rows[b, e] = min(orders.postable[e], most)
+        for i in range(algos):
+            bins = space.bins[i]
+            for e in range(n):
+                estimate = np.float32(orders.estimates[i, e])
+                notes.estimates[b, i, e] = estimate
+                states[e] = states[e] * bins + bin_of(space.edges[b, i], bins, estimate)
+        for e in range(n):
+            row = notes.rows[b, e]
+            action = epsilon_greedy(
+                values,
+                states[e],
+                grid.barred[row],
+                grid.allowed[row],
+                grid.counts[row],
+                epsilon,
+                exploration.random(),
+            )
+            chosen[e, 0] = action
+            notes.actions[b, e] = action
+        allocate_grid(
+            grid.parts, grid.remainders, chosen, orders.postable, everyone, posted, 0, count
+        )
+        transition(parameters, orders, market, posted, outcome, b, 0, count)
+        for e in range(n):
+            notes.rewards[b, e] = outcome.reward[e]
+    if not learning:
+        return
+    tables = values.shape[0]
+    for b in range(buckets - 1, -1, -1):
+        if tables == 2:
+            for e in range(n):
+                learner[e] = np.int64(exploration.random() * 2.0)
+        if b + 1 < buckets:
+            # Targets first, then updates: loads that do not wait for stores overlap in the processor.
+            for e in range(n):
+                row = notes.rows[b + 1, e]
+                notes.rewards[b, e] += discount * bootstrap(
+                    values, learner[e], notes.states[b + 1, e], grid.barred[row]
+                )
+        for e in range(n):
+            learn(
+                values,
+                visits,
+                step_sizes,
+                learner[e],
+                notes.states[b, e],
+                notes.actions[b, e],
+                notes.rewards[b, e],
+            )

@@ -1,0 +1,201 @@
+"""Train a policy: ``python train.py [q-learning] --scenario baseline --seed 0 --out DIR``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from agents import console
+from agents.command_line import Count, Natural, parse, read_settings, run_command
+from agents.command_line import Settings as Overrides
+from agents.evaluation.figures import learning_curve
+from agents.q_learning import Hyperparameters
+from agents.q_run import (
+    VALIDATION_DAYS,
+    Row,
+    Run,
+    Settings,
+    Training,
+    config_of,
+    settings_of,
+)
+from agents.q_training import BLOCK
+from agents.run_directory import CONFIG, LEARNING_CURVE, RunConfig, new_run_directory, read_config
+from agents.storage import RunError, atomic_write
+from execution_env import load_scenario
+
+RUNS = Path("runs")
+"""Where runs go that are not told where to."""
+
+
+@dataclass(frozen=True)
+class QLearning:
+    """Train a tabular Q-learner on the training days of a scenario.
+
+    Writes a run directory: config.json, policy.npz, progress.csv, learning_curve.png and
+    checkpoint.npz. Ctrl-C, or even kill -9, loses a few seconds of work: --resume goes on, and ends
+    with the same table as if nothing had happened. Evaluate it by python evaluate.py --policies lp DIR.
+
+    Examples:
+      python train.py
+      python train.py --scenario drifting --seed 1 --episodes 20000000
+      python train.py --scenario baseline --set order.buckets=20 --bins 1 --out runs/no-estimates
+      python train.py --resume --out runs/no-estimates
+    """
+
+    scenario: str = "baseline"
+    """A shipped name (python -m execution_env lists them) or the path of a TOML file."""
+    overrides: Overrides = field(default_factory=list)
+    """Values of the scenario to change, such as order.buckets=20."""
+    seed: Natural = 0
+    """Of the training days and of exploration."""
+    out: Path | None = None
+    """The run directory; runs/q-learning-SCENARIO-seedN where left out."""
+    resume: bool = False
+    """Go on with the run in --out, with its own settings."""
+    episodes: Count = Settings.episodes
+    """Orders to train on, rounded up to whole blocks of 512."""
+    bins: Count = Settings.bins
+    """Most bins per estimate, fewer where the table would pass 64 MB; 1 for a state without
+    estimates."""
+    start: Literal["optimistic", "pessimistic"] = Settings.start
+    """Values to start from: no cost at all, or the worst that can be."""
+    hyperparameters: tyro.conf.OmitArgPrefixes[Hyperparameters] = field(
+        default_factory=Hyperparameters
+    )
+
+    @property
+    def settings(self) -> Settings:
+        """What is asked for."""
+        return Settings(self.episodes, self.bins, self.start, self.hyperparameters)
+
+
+COMMANDS = {"q-learning": QLearning}
+"""Dataclasses by the word that asks for them; PPO will be another."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    command = parse(COMMANDS, "q-learning", arguments, "train.py")
+    return run_command(
+        lambda: _train(command),
+        "stopped. What was learned is kept: the same command with --resume goes on.",
+    )
+
+
+def _train(command: QLearning) -> int:
+    directory = command.out or _default_directory(command)
+    config = _config(command, directory)
+    new_run_directory(directory, command.resume)
+    run = Run(directory, config, command.resume)
+    notes = console.notes()
+    training = run.training
+    if training.blocks == training.total:
+        notes.print(
+            f"{directory}: this run is finished; --episodes and another --out start a new one."
+        )
+    else:
+        verb = "going on with" if training.blocks else "training"
+        notes.print(
+            f"{verb} q-learning on {config.scenario.name}, seed {config.seed}, "
+            f"{training.total * BLOCK:,} orders -> {directory}"
+        )
+        _with_progress(run)
+    _draw(run)
+    last = run.rows[-1]
+    low, high = last["objective_ci_low"], last["objective_ci_high"]
+    console.output().print(
+        f"{directory}: objective {last['objective_mean']:.4f} [{low:.4f}, {high:.4f}] on "
+        f"{VALIDATION_DAYS:,} validation days, after {training.steps:,} updates in "
+        f"{training.seconds:.1f} s"
+    )
+    notes.print(f"compare it on held-out days: {_next_command(command, directory)}")
+    return 0
+
+
+def _default_directory(command: QLearning) -> Path:
+    """The directory of a run that is not told where to go: a new one, or with --resume the last."""
+    name = Path(command.scenario).stem
+    taken = RUNS / f"q-learning-{name}-seed{command.seed}"
+    candidates = [taken, *(Path(f"{taken}-{j}") for j in range(2, 1000))]
+    free = next(j for j, path in enumerate(candidates) if not path.exists())
+    return candidates[max(free - 1, 0)] if command.resume else candidates[free]
+
+
+def _config(command: QLearning, directory: Path) -> RunConfig:
+    """Of the run to be; with --resume the one that is there, if the command does not contradict it."""
+    scenario = load_scenario(command.scenario, read_settings(command.overrides))
+    config = config_of(scenario, command.seed, command.settings)
+    if not (command.resume and (directory / CONFIG).exists()):
+        return config
+    before = read_config(directory)
+    settings_of(before)  # raises where it is no run of this kind
+    asked = {"scenario": config.scenario, "seed": config.seed, **config.hyperparameters}
+    stored = {"scenario": before.scenario, "seed": before.seed, **before.hyperparameters}
+    plain = QLearning()
+    usual = {"scenario": load_scenario(plain.scenario), "seed": 0, **plain.settings.flat()}
+    for key, value in asked.items():
+        if value not in (usual[key], stored[key]):
+            was = getattr(stored[key], "name", stored[key])
+            raise RunError(
+                f"--resume: the run in {directory} has {key.replace('_', '-')} = {was}, which "
+                "cannot change half-way. Leave the option out, or choose another --out."
+            )
+    return before
+
+
+def _with_progress(run: Run) -> None:
+    notes = console.notes()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("blocks"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[status]}"),
+    )
+    hidden = not notes.is_terminal
+    with Progress(*columns, console=notes, transient=True, disable=hidden) as progress:
+        task = progress.add_task("training", total=run.training.total, status="")
+
+        def report(training: Training, row: Row | None) -> None:
+            status = f"{training.steps / max(training.seconds, 1e-9) / 1e6:.1f} M updates/s"
+            status += f", epsilon {training.epsilon:.2f}"
+            if run.rows:
+                status += f", objective {run.rows[-1]['objective_mean']:.4f}"
+            progress.update(task, completed=training.blocks, status=status)
+
+        run.go(report)
+
+
+def _draw(run: Run) -> None:
+    config = run.config
+    title = f"Q-learning on {config.scenario.name}, seed {config.seed}"
+    picture = learning_curve(run.rows, title)
+    atomic_write(run.directory / LEARNING_CURVE, lambda file: file.write(picture))
+
+
+def _next_command(command: QLearning, directory: Path) -> str:
+    words = ["python", "evaluate.py", "--scenario", command.scenario]
+    if command.overrides:
+        words += ["--set", *command.overrides]
+    return shlex.join([*words, "--policies", "lp", "dp", str(directory)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
