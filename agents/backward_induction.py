@@ -11,8 +11,8 @@ expectation is a mean over draws of (F, u), the fill rates and rounding of one b
 algos. Fills and penalties are the formulas of ``transition``. The law of g depends on R through m
 only: it is counted once per m and action, and serves all R and all buckets with the same draws.
 
-Orders of more than ``LEVELS`` lots are solved on that many equal steps of R. W is then linear
-between them, which spreads a fill that ends between two levels over both.
+Orders of more than ``LEVELS`` lots are solved on fewer, equally spaced levels of R. W is then taken
+to be linear between them: a fill that ends between two levels is spread over both.
 """
 
 from __future__ import annotations
@@ -45,6 +45,18 @@ MEMORY = 1 << 23
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]
+
+
+def levels_of(lots: int, most: int = LEVELS) -> int:
+    """J, how many levels of remaining lots to solve on: all ``lots``, or at most ``most``.
+
+    A number that divides the lots where there is one: envelopes have their edges at round fractions
+    of the order, and an edge between two levels blurs by up to a level.
+    """
+    if lots <= most:
+        return lots
+    fair = [levels for levels in range(most, most // 4, -1) if lots % levels == 0]
+    return fair[0] if fair else most
 
 
 class Problem(NamedTuple):
@@ -108,7 +120,7 @@ class Solution(NamedTuple):
 def pose(scenario: Scenario, resolution: int | None = None, levels: int = LEVELS) -> Problem:
     """``scenario`` on at most ``levels`` levels, on its own grid or one of ``resolution``."""
     resolution = resolution or scenario.actions.resolution
-    levels = min(levels, scenario.lots)
+    levels = levels_of(scenario.lots, levels)
     lower, upper = envelopes(scenario, scenario.expected_volume[:, None])
     remaining = np.arange(levels + 1, dtype=np.float64) * (scenario.lots / levels)
     room = _expected_room(scenario, upper[:, 0], remaining)[:, None]
@@ -297,7 +309,8 @@ def _count(
             cost[j, action] = np.inf
             if not distinct[which[j], action]:
                 continue
-            total[:] = 0
+            for d in range(draws):
+                total[d] = 0
             price = 0.0
             posted = 0
             for i in range(lots.shape[2]):
@@ -317,7 +330,8 @@ def _count(
             cost[j, action] = price
             law = probability[j, action]
             last[j, action] = min(np.int64(np.ceil(posted * step)), levels)
-            law[: last[j, action] + 2] = 0.0
+            for k in range(last[j, action] + 2):
+                law[k] = 0.0
             if levels == order.lots:
                 for d in range(draws):
                     law[total[d]] += 1.0

@@ -7,6 +7,14 @@ exactly g fill in bucket b of this day,
     V_b(C) = min_{g <= m_b(C)}  C_b(g, m_b(C)) + penalty_b(C + g) + V_{b+1}(C + g)
 
 which is solved exactly. No policy gets below it on any day, whatever it does.
+
+``clairvoyant`` knows what is hidden about a day (the day effects, the whole path of liquidity, the
+volumes) and not the noise of single buckets and rounding. So algos and buckets are independent for
+it, and backward induction over the remaining lots on the scenario's action grid gives the least
+expected objective given what it knows. No policy on that grid is better in expectation, since it
+knows less. Expectations are means over sampled noise, drawn independently for every bucket, algo and
+day without bias; the minimum over actions of such means lies below the true one in expectation, so
+sampling errs on the side of the bound.
 """
 
 from __future__ import annotations
@@ -15,13 +23,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri  # type: ignore[import-untyped]
 
-from agents.backward_induction import envelopes
+from agents.backward_induction import LEVELS, envelopes, levels_of
+from agents.conditional_induction import Allocations, Scratch, allocations, best_in_bucket, scratch
 from agents.evaluation.rollouts import Progress
 from agents.jit import inline, jit
 from execution_env import Days, Scenario
+from execution_env.market import POLICY, MarketModel, logistic, market_model, stream_generator
 from execution_env.parameters import Parameters, parameters
 from execution_env.transition import (
+    Index,
     Market,
     distance_outside,
     envelope_room,
@@ -49,7 +61,7 @@ def hindsight(scenario: Scenario, days: Days, progress: Progress | None = None) 
     Args:
         scenario: what the days are of.
         days: n of them.
-        progress: called with the number of days done, now and then.
+        progress: called now and then, with the number of days done since the last call.
 
     Raises:
         ValueError: more than ``MOST_POSTED`` lots can be posted in one bucket.
@@ -98,7 +110,7 @@ def cap_volume(
 
 
 @inline
-def postable_lots(order: Any, cap: float, upper: float, filled: int, outside: int) -> Any:
+def postable_lots(order: Any, cap: float, upper: float, filled: Index, outside: Index) -> Any:
     """Lots that may be posted when ``filled`` have filled, at most ``outside`` of them before the
     participation window; ``cap`` is the room in that window without fills.
     """
@@ -111,7 +123,7 @@ def postable_lots(order: Any, cap: float, upper: float, filled: int, outside: in
 
 
 @inline
-def penalty_after(order: Any, bucket: int, lower: float, upper: float, filled: int) -> Any:
+def penalty_after(order: Any, bucket: int, lower: float, upper: float, filled: Index) -> Any:
     """Per share of the order, when ``filled`` lots have filled at the end of ``bucket``."""
     if bucket + 1 == order.buckets:
         left = (order.lots - filled) * order.per_lot
@@ -221,21 +233,24 @@ def _least_cost(
     """Write the least cost of posting at most p lots so that exactly g fill, ``least[now, p, g]``
     for g <= p <= ``room``; returns ``now``.
 
-    Algos join one after the other, in ``turn``: with j jumps, one costs j p^2 / 2 operations,
-    except the first, so the one with the most jumps is first.
+    Algos join one after the other, in ``turn``. One with j jumps costs j p^2 / 2 operations, except
+    the first, so the one with the most jumps is first.
     """
     order = parameters.order[0]
     now, used = 0, 0
     for p in range(room + 1):
-        least[0, p, : room + 1] = np.inf
+        for g in range(np.uint64(p + 1)):
+            least[0, p, g] = np.inf
     least[0, 0, 0] = 0.0
-    for i in turn:
+    for j in range(turn.size):
+        i = turn[j]
         price = parameters.cells[bucket, i].cost * order.per_lot
         old, new = least[now], least[1 - now]
         for p in range(room + 1):
-            new[p, : room + 1] = old[p, : room + 1]
-        for j in range(1, jumps[i]):
-            x, fill = posted[i, j], filled[i, j]
+            for g in range(np.uint64(p + 1)):
+                new[p, g] = old[p, g]
+        for jump in range(1, jumps[i]):
+            x, fill = posted[i, jump], filled[i, jump]
             cost = price * (fill if order.charge_filled else x)
             for p in range(min(used, room - x) + 1):
                 before, then = old[p], new[p + x, fill:]
@@ -248,3 +263,136 @@ def _least_cost(
         for g in range(np.uint64(p)):
             here[g] = min(here[g], fewer[g])
     return now
+
+
+def clairvoyant(
+    scenario: Scenario,
+    days: Days,
+    draws: int = 64,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Floats:
+    """The least expected objective given each day's effects, liquidity and volumes, (n,) per share of
+    the parent order: on average over days a bound for policies on the scenario's action grid.
+
+    Rounding is averaged exactly, a bucket's noise over ``draws`` strata of its distribution. Orders of
+    more than ``LEVELS`` lots are solved on fewer levels, which errs above: by some 0.05 % where the
+    levels divide the lots (see ``levels_of``), else by up to 1 %.
+
+    Args:
+        scenario: what the days are of.
+        days: n of them.
+        draws: noise terms per bucket and algo; more come closer to the true minimum, from below.
+        seed: of those.
+        progress: called now and then, with the number of days done since the last call.
+
+    Raises:
+        ValueError: ``draws`` is not positive.
+    """
+    if draws < 1:
+        raise ValueError(f"draws = {draws}: must be at least 1.")
+    levels = levels_of(scenario.lots, LEVELS)
+    split = allocations(scenario, scenario.actions.resolution, levels)
+    memory = scratch(split)
+    # A day's buckets and algos use different rows, so they are independent.
+    rows = max(256, scenario.predictions.size)
+    generator = stream_generator(seed, POLICY)
+    noise = stratified_normals(generator.random((rows, draws)))
+    objective = np.empty(days.size)
+    for first in range(0, days.size, CHUNK):
+        part = days.part(slice(first, min(first + CHUNK, days.size)))
+        lower, upper = envelopes(scenario, part.volume)
+        _clairvoyant(
+            parameters(scenario),
+            market_model(scenario),
+            split,
+            memory,
+            np.ascontiguousarray(part.volume),
+            np.ascontiguousarray(part.depth),
+            np.ascontiguousarray(part.day_effect),
+            np.ascontiguousarray(part.liquidity),
+            lower,
+            upper,
+            noise,
+            generator.integers(rows, size=part.size),
+            objective[first : first + CHUNK],
+        )
+        if progress is not None:
+            progress(part.size)
+    return objective
+
+
+def stratified_normals(uniforms: Floats) -> Floats:
+    """(n, S) standard normals, one in each of S equally likely strata, from uniforms in [0, 1)."""
+    strata = np.arange(uniforms.shape[1])
+    normals: Floats = ndtri((strata + np.maximum(uniforms, 1e-9)) / uniforms.shape[1])
+    return normals
+
+
+@jit
+def _clairvoyant(
+    parameters: Parameters,
+    model: MarketModel,
+    split: Allocations,
+    memory: Scratch,
+    volume: Floats,
+    depth: NDArray[np.int32],
+    day_effect: Floats,
+    liquidity: Floats,
+    lower: Floats,
+    upper: Floats,
+    noise: Floats,
+    offset: NDArray[np.int64],
+    out: Floats,
+) -> None:
+    order = parameters.order[0]
+    buckets, algos = model.intercept.shape
+    levels = split.rooms.size - 1
+    step = levels * order.per_lot if levels < order.lots else 1.0
+    cap, reach = np.empty(buckets), np.empty(buckets + 1, np.int64)
+    row, value = np.zeros(levels + 1, np.int64), np.zeros(levels + 1)
+    actions = np.zeros(levels + 1, np.int16)
+    rates = np.empty((algos, noise.shape[1]), np.float32)
+    price, depths = np.empty(algos), np.empty(algos, np.int32)
+    for day in range(out.size):
+        reach_of(parameters, volume, upper, day, cap, reach)
+        for b in range(buckets - 1, -1, -1):
+            low = np.int64((order.lots - reach[b + 1]) * step)
+            for j in range(low, levels + 1):
+                filled = np.int64(np.rint(order.lots - j / step))
+                after = penalty_after(order, b, lower[b, day], upper[b, day], filled)
+                if b + 1 < buckets:
+                    after += value[j]
+                memory.ahead[0, j] = after
+            low = np.int64((order.lots - reach[b]) * step)
+            outside = reach[max(b + 1 - order.window, 0)]
+            for j in range(low, levels + 1):
+                filled = np.int64(np.rint(order.lots - j / step))
+                room = postable_lots(order, cap[b], upper[b, day], filled, outside)
+                row[j] = min(np.int64(np.rint(room * step)), np.int64(j))
+            for i in range(algos):
+                location = (
+                    model.intercept[b, i]
+                    + day_effect[i, day]
+                    + model.loading[i] * liquidity[b, day]
+                )
+                terms = noise[(offset[day] + b * algos + i) % len(noise)]
+                for s in range(np.uint64(terms.size)):
+                    rates[i, s] = logistic(np.float32(location + model.bucket_sd[i] * terms[s]))
+                price[i] = parameters.cells[b, i].cost * order.per_lot
+                depths[i] = depth[b, i, day]
+            memory.first[:] = -1
+            best_in_bucket(
+                split,
+                row,
+                low,
+                step,
+                price,
+                order.charge_filled,
+                rates,
+                depths,
+                memory,
+                value,
+                actions,
+            )
+        out[day] = value[levels]

@@ -88,7 +88,7 @@ class Days(NamedTuple):
             mine[..., which] = theirs
 
 
-class _Model(NamedTuple):
+class MarketModel(NamedTuple):
     """The noise of a scenario, as arrays.
 
     Attributes:
@@ -109,7 +109,7 @@ class _Model(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _model(scenario: Scenario) -> _Model:
+def market_model(scenario: Scenario) -> MarketModel:
     day_sd = np.array([algo.day_sd for algo in scenario.algos])
     loading = np.array([algo.liquidity_loading for algo in scenario.algos])
     bucket_sd = np.array([algo.bucket_sd for algo in scenario.algos])
@@ -122,7 +122,7 @@ def _model(scenario: Scenario) -> _Model:
     innovation = factor.sd * np.sqrt(1.0 - factor.persistence**2)
     liquidity = np.array([factor.sd, factor.persistence, innovation])
     volume_sd = 0.0 if scenario.volume is None else scenario.volume.sd
-    return _Model(
+    return MarketModel(
         locations, day_sd, loading, bucket_sd, liquidity, scenario.expected_volume, volume_sd
     )
 
@@ -271,7 +271,7 @@ def _draw(
 
 
 def _draw_into(
-    model: _Model, generator: np.random.Generator, days: Days, start: int, stop: int
+    model: MarketModel, generator: np.random.Generator, days: Days, start: int, stop: int
 ) -> None:
     _draw(
         generator,
@@ -286,7 +286,7 @@ def _draw_into(
     )
 
 
-def _room(model: _Model, count: int) -> Days:
+def _room(model: MarketModel, count: int) -> Days:
     buckets, algos = model.intercept.shape
     return Days.empty(buckets, algos, count)
 
@@ -303,8 +303,8 @@ class DayStream:
     """
 
     def __init__(self, scenario: Scenario, seed: int | None, purpose: int = TRAINING) -> None:
-        self._model = _model(scenario)
-        self._generator = stream_generator(seed, purpose)
+        self._model = market_model(scenario)
+        self.generator = stream_generator(seed, purpose)
 
     def draw(self, count: int) -> Days:
         """The next ``count`` days."""
@@ -314,7 +314,7 @@ class DayStream:
 
     def draw_into(self, days: Days) -> None:
         """Overwrite all of ``days`` with the next ones; faster than new memory."""
-        _draw_into(self._model, self._generator, days, 0, days.size)
+        _draw_into(self._model, self.generator, days, 0, days.size)
 
 
 def stream_generator(seed: int | None, purpose: int) -> np.random.Generator:
@@ -332,7 +332,7 @@ def numbered_days(scenario: Scenario, seeds: Iterable[int]) -> Days:
         ValueError: a seed is not a non-negative integer.
     """
     seeds = [natural("seed", seed) for seed in seeds]
-    model = _model(scenario)
+    model = market_model(scenario)
     days = _room(model, len(seeds))
     for j, seed in enumerate(seeds):
         _draw_into(model, stream_generator(seed, NUMBERED), days, j, j + 1)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import copy
 import itertools
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,15 +11,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agents import bounds
-from agents.bounds import hindsight
+from agents.bounds import clairvoyant, hindsight, stratified_normals
 from agents.dynamic_programming import dp
 from agents.evaluation.rollouts import play
-from agents.policy import Lots, Observations, Policy, read_observations
+from agents.policy import Lots, Observations, Policy, grid_lots, read_observations
 from execution_env import Days, DayStream, Scenario, load_scenario, numbered_days, scenarios
 from execution_env.market import VALIDATION
 from execution_env.scenario_file import scenario_from_dict
 from tests.reference import ReferenceOrder
-from tests.strategies import scenarios_drawn
+from tests.strategies import scenario_dicts, scenarios_drawn
 
 TINY = {
     "name": "tiny",
@@ -132,3 +134,107 @@ class TestHindsight:
         ):
             hindsight(scenario, numbered_days(scenario, [0]))
         assert bounds.MOST_POSTED < 5000
+
+
+def least_expected(order: ReferenceOrder, known: dict[tuple[int, int], float]) -> float:
+    """Of all rules on the action grid, fill rates and volumes being known, rounding being not."""
+    if order.b == order.scenario.buckets:
+        return 0.0
+    state = (order.b, order.remaining)
+    if state not in known:
+        scenario, bucket = order.scenario, order.b
+        actions = np.arange(scenario.grid_size)
+        postable = np.full(actions.size, order.postable(), np.int32)
+        known[state] = np.inf
+        for posted in np.unique(grid_lots(scenario, actions, postable), axis=0):
+            up = posted * order.rates[bucket] % 1.0
+            expected = 0.0
+            for rounded_up in itertools.product([False, True], repeat=posted.size):
+                chance = np.where(rounded_up, up, 1.0 - up).prod()
+                if chance == 0:
+                    continue
+                following = copy.copy(order)
+                following.fills = list(order.fills)
+                following.S, following.T, following.m = (
+                    order.S.copy(),
+                    order.T.copy(),
+                    order.m.copy(),
+                )
+                following.rounding = np.broadcast_to(
+                    np.where(rounded_up, 1.0 - 1e-9, 0.0), order.rates.shape
+                )
+                costs = following.step(posted)
+                cost = costs["posting_cost"] + costs["envelope_penalty"] + costs["residual_penalty"]
+                expected += chance * (cost + least_expected(following, known))
+            known[state] = min(known[state], expected)
+    return known[state]
+
+
+class TestClairvoyant:
+    @settings(max_examples=40)
+    @given(scenario_dicts(max_buckets=3, max_lots=6, max_algos=2), st.integers(0, 1000))
+    @example(TINY, 1)
+    def test_is_the_best_rule_given_the_fill_rates(
+        self, content: dict[str, Any], seed: int
+    ) -> None:
+        limits = content.get("participation", {})
+        if 1 < limits.get("window", 1) < content["order"]["buckets"]:
+            limits["window"] = 1
+        content["algos"] = [algo | {"bucket_sd": 0.0} for algo in content["algos"]]
+        content["actions"] = {"resolution": 3}
+        scenario = scenario_from_dict(content)
+        days = DayStream(scenario, seed, VALIDATION).draw(2)
+        found = clairvoyant(scenario, days, draws=1)
+        for day in range(2):
+            least = least_expected(ReferenceOrder(scenario, days, day), {})
+            assert found[day] == pytest.approx(least, abs=1e-5)
+
+    @pytest.mark.parametrize("name", ["baseline", "two-algos", "vwap-u-shape"])
+    def test_lies_between_hindsight_and_dp(self, name: str) -> None:
+        scenario = load_scenario(name)
+        days = DayStream(scenario, 0, VALIDATION).draw(1000)
+        least, between = hindsight(scenario, days).mean(), clairvoyant(scenario, days).mean()
+        assert least < between < play(dp(scenario), scenario, days).objective.mean()
+
+    def test_where_nothing_is_hidden_it_is_worth_what_dp_is_and_errs_below(self) -> None:
+        scenario = load_scenario("known-rates")
+        days = DayStream(scenario, 0, VALIDATION).draw(200)
+        found = [clairvoyant(scenario, days, draws).mean() for draws in (4, 16, 64, 256)]
+        assert found == sorted(found)
+        assert found[-1] == pytest.approx(dp(scenario).value, abs=0.005)
+
+    def test_more_lots_than_levels_are_close_to_as_many(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scenario = load_scenario("two-algos")
+        scenario = replace(scenario, order=replace(scenario.order, lot_size=25))
+        days = numbered_days(scenario, range(50))
+        exact = clairvoyant(scenario, days)
+        monkeypatch.setattr(bounds, "LEVELS", 150)  # so 100 levels of 4 lots
+        assert clairvoyant(scenario, days) == pytest.approx(exact, abs=0.002)
+
+    def test_samples_noise_without_bias(self) -> None:
+        uniforms = np.random.default_rng(0).random((4000, 8))
+        normals = stratified_normals(uniforms)
+        assert (np.diff(normals, axis=1) > 0).all()
+        assert normals.mean() == pytest.approx(0.0, abs=0.01)
+        assert normals.var() == pytest.approx(1.0, abs=0.02)
+
+    def test_another_seed_draws_other_noise_for_the_same_days(self) -> None:
+        scenario = load_scenario("two-algos")
+        days = numbered_days(scenario, range(3))
+        found = clairvoyant(scenario, days)
+        assert (clairvoyant(scenario, days) == found).all()
+        assert (clairvoyant(scenario, days, seed=1) != found).any()
+
+    def test_reports_every_day_once(self) -> None:
+        scenario = load_scenario("two-algos")
+        seen: list[int] = []
+        clairvoyant(scenario, numbered_days(scenario, range(600)), 1, 0, seen.append)
+        assert sum(seen) == 600
+        assert len(seen) > 1
+
+    def test_refuses_no_draws(self) -> None:
+        scenario = load_scenario("two-algos")
+        with pytest.raises(ValueError, match="draws = 0: must be at least 1"):
+            clairvoyant(scenario, numbered_days(scenario, [0]), draws=0)
