@@ -111,10 +111,11 @@ def whole(lots: Floats) -> Floats:
 def _estimate(observation: Any, cells: Any, j: int, i: int) -> Any:
     """The fill rate expected of algo i in the j-th bucket from now."""
     estimate = np.float64(observation[2 + i])
-    now = cells[0, i].prediction
-    if j == 0:
-        return estimate
-    return min((estimate / now if now > 0.0 else 1.0) * cells[j, i].prediction, 1.0)
+    # Both rounded to float32, so that the multiplier is 1 where nothing has been learned.
+    now = np.float64(np.float32(cells[0, i].prediction))
+    if now > 0.0:
+        return min(estimate / now * cells[j, i].prediction, 1.0)
+    return estimate if j == 0 else cells[j, i].prediction
 
 
 @jit
@@ -133,8 +134,8 @@ def _inside(first: Any, lower: float, upper: float) -> tuple[float, float]:
     """
     low = lower + first.below if lower > 0.0 else lower
     high = upper - first.above if upper < first.lots else upper
-    if low > high and lower <= upper:
-        low = high = min(max(0.5 * (low + high), lower), upper)
+    if low > high:
+        low = high = min(max(0.5 * (low + high), lower), max(lower, upper))
     return low, high
 
 

@@ -49,6 +49,10 @@ OPTIONS: dict[str, Any] = {
     "threads": 1,
     "simplex_strategy": 4,  # primal: new fill rates leave a stored basis feasible more often
     "simplex_scale_strategy": 0,
+    # Percent and half-spreads are of the order of 1; at the default of 1e-7 objectives of plans that
+    # differ little would differ in the seventh digit.
+    "primal_feasibility_tolerance": 1e-9,
+    "dual_feasibility_tolerance": 1e-9,
     # Perturbed bounds and costs would have to be cleaned up by more iterations.
     "primal_simplex_bound_perturbation_multiplier": 0.0,
     "dual_simplex_cost_perturbation_multiplier": 0.0,

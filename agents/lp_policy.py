@@ -329,6 +329,11 @@ class LinearProgramme(Policy):
                 )
                 room = max(0.0, float(whole(lots[:1])[0]) - n * (1.0 - float(seen[0])))
                 seen[-1] = min(float(seen[-1]), room / n)
+        for j in np.flatnonzero(later["lower"] > later["upper"] + ROUNDING):
+            raise ValueError(
+                f"lower[{j}] = {later['lower'][j] / n:g} lies above upper[{j}] = "
+                f"{later['upper'][j] / n:g}: the lower edge must not exceed the upper; give both."
+            )
         return horizon._replace(later=later, cells=cells)
 
     def _read(self, programme: Programme) -> Plan:
