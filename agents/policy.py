@@ -9,15 +9,20 @@ A policy decides from observations alone, one order or a batch of them. It has
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from execution_env import Scenario
+from agents.run_directory import RunConfig, read_config
+from execution_env import Scenario, load_scenario
 from execution_env.actions import action_grid, allocate_grid
+from execution_env.validation import shown, suggestion
 
 Observations = NDArray[np.float32]
 Lots = NDArray[np.int64]
@@ -84,10 +89,15 @@ class Policy(ABC):
     Attributes:
         observation: "minimal", "default" or "full", what ``predict`` reads; more does not hurt.
         action: "grid" or "lots", what ``predict`` gives.
+        run: what made it, for a policy from a run directory; else None.
+        train_seconds, train_steps: that learning took; None for what does not learn.
     """
 
     observation = "full"
     action = "lots"
+    run: RunConfig | None = None
+    train_seconds: float | None = None
+    train_steps: int | None = None
 
     def __init__(self, scenario: Scenario, name: str) -> None:
         self.scenario, self.name = scenario, name
@@ -182,4 +192,137 @@ def grid_lots(
     allocate_grid(
         grid.parts, grid.remainders, actions[:, None], postable, everyone, posted, 0, actions.size
     )
-    return posted.T.astype(np.int64)
+    return np.ascontiguousarray(posted.T, np.int64)
+
+
+# Loading.
+
+BUILT_IN = {
+    "lp": "agents.lp:lp",
+    "lp-buffered": "agents.lp:lp_buffered",
+    "lp-scenario": "agents.lp:lp_scenario",
+    "dp": "agents.dynamic_programming:dp",
+    "dp-fine": "agents.dynamic_programming:dp_fine",
+    "dp-adaptive": "agents.dynamic_programming:dp_adaptive",
+}
+"""What makes the built-in policies that every scenario has; the rules are named after its algos."""
+
+RUNS = {"q-learning": "agents.q_policy:load"}
+"""What loads a run directory, by the kind in its ``config.json``: gets its path and configuration."""
+
+BOUNDS = ("clairvoyant", "hindsight")
+
+
+def policy_names(scenario: Scenario) -> list[str]:
+    """Names of the built-in policies for ``scenario``, the rules last."""
+    rules = _attribute("agents.rules:rules")
+    return [*BUILT_IN, *rules(scenario)]
+
+
+def load_policy(
+    name_or_run_directory: str | Path,
+    scenario: str | Path | Mapping[str, Any] | Scenario | None = None,
+) -> Policy:
+    """A policy, ready to decide.
+
+    Loading a run directory runs no code of its files; ``package.module:factory`` does run that
+    module. A directory that is called like a built-in policy is ``./lp``.
+
+    Args:
+        name_or_run_directory: the name of a built-in policy, the path of a run directory, or
+            ``package.module:factory``, where the factory gets the scenario and gives a ``Policy`` or
+            an object with Stable-Baselines3's ``predict``.
+        scenario: that the policy is for, as for ``load_scenario``; default "baseline", and for a run
+            directory the scenario it was trained on.
+
+    Raises:
+        ValueError: there is no such policy; or a run was trained for something that differs from the
+            scenario in algos, buckets, lots or resolution.
+        RunError: the run directory is missing or damaged (it is a ValueError too).
+        ScenarioError: the scenario does not exist or is wrong (a ValueError too).
+    """
+    name = name_or_run_directory
+    if not isinstance(name, str | Path):
+        raise ValueError(f"policy {name!r}: must be a name, a run directory or module:factory.")
+    wanted = None if scenario is None else load_scenario(scenario)
+    if isinstance(name, Path):
+        return _load_run(name, wanted)
+    if name in BOUNDS:
+        raise ValueError(
+            f"policy {name}: is a bound, no policy: it knows the future. evaluate.py always "
+            "computes it."
+        )
+    from agents.foreign import REFERENCE, load_foreign  # noqa: PLC0415  it needs this module
+
+    there = wanted or load_scenario()
+    known = policy_names(there)
+    if name in BUILT_IN:
+        return cast(Policy, _attribute(BUILT_IN[name])(there))
+    if name in known:
+        return cast(Policy, _attribute("agents.rules:rules")(there)[name](there))
+    path = Path(name)
+    if name and path.exists():
+        return _load_run(path, wanted)
+    if REFERENCE.fullmatch(name):
+        policy = load_foreign(name, there)
+        check_fits(policy, there)
+        return policy
+    if path.name != name:
+        return _load_run(path, wanted)
+    raise ValueError(
+        f"policy {shown(name)}: is no built-in policy, and there is no such run directory."
+        f"{suggestion(name, known)} Built in for {there.name} are {', '.join(known)}."
+    )
+
+
+def _load_run(directory: Path, scenario: Scenario | None) -> Policy:
+    config = read_config(directory)
+    if config.kind not in RUNS:
+        raise ValueError(
+            f"{directory}: is a run of kind {shown(config.kind)}, which cannot be loaded here; known "
+            f"are {', '.join(RUNS)}."
+        )
+    differing = [] if scenario is None else differences(config.scenario, scenario)
+    if scenario is not None and differing:
+        raise ValueError(
+            f"{directory}: was trained for something else than {scenario.name}: "
+            f"{', '.join(differing)}. Train on a scenario that agrees in these."
+        )
+    policy = cast(Policy, _attribute(RUNS[config.kind])(directory, config))
+    policy.run = config
+    return policy
+
+
+def check_fits(policy: Policy, scenario: Scenario) -> None:
+    """Check that ``policy`` can play ``scenario``.
+
+    Raises:
+        ValueError: it was made for another number of algos, buckets or lots, or another grid.
+    """
+    differing = differences(policy.scenario, scenario, policy.action == "grid")
+    if differing:
+        raise ValueError(
+            f"policy {policy.name}: was made for something else than {scenario.name}: "
+            f"{', '.join(differing)}."
+        )
+
+
+def differences(trained: Scenario, scenario: Scenario, grid: bool = True) -> list[str]:
+    """What keeps a policy for ``trained`` from playing ``scenario``, such as "buckets 10, here 13"."""
+
+    def sizes(of: Scenario) -> dict[str, int]:
+        found = {"algos": len(of.algos), "buckets": of.buckets, "lots": of.lots}
+        return found | ({"actions.resolution": of.actions.resolution} if grid else {})
+
+    here = sizes(scenario)
+    return [
+        f"{what} {there}, here {here[what]}"
+        for what, there in sizes(trained).items()
+        if there != here[what]
+    ]
+
+
+def _attribute(reference: str) -> Any:
+    """What ``module:name`` names; imported only now, so that importing this module stays quick."""
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,147 @@
+"""Policies from elsewhere: ``package.module:factory``, models with Stable-Baselines3's ``predict``."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.policy import Lots, Observations, Policy, grid_lots, widths
+from execution_env import Scenario
+from execution_env.validation import choice, suggestion
+
+REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+"""What ``package.module:factory`` looks like."""
+
+
+class Predictor(Policy):
+    """Anything with ``predict(observation, deterministic=True) -> (action, state)``.
+
+    What it reads and gives is told by its attributes ``observation`` and ``action``, else by its
+    ``observation_space`` and ``action_space``, as models have them; else it is taken to be trained on
+    the default environment.
+
+    Args:
+        scenario: that it is for.
+        name: that tables call it by.
+        model: that predicts, a batch at a time.
+
+    Raises:
+        ValueError: the model's attributes or spaces are not of an environment of this scenario.
+    """
+
+    def __init__(self, scenario: Scenario, name: str, model: Any) -> None:
+        super().__init__(scenario, name)
+        self.model = model
+        needed = widths(scenario)
+        self.observation = choice(
+            f"{name}: observation", _observation(model, name, needed), list(needed)
+        )
+        self.action = choice(f"{name}: action", _action(model), ["grid", "lots"])
+        for attribute in ("train_seconds", "train_steps"):
+            setattr(self, attribute, getattr(model, attribute, None))
+
+    def decide(self, observations: Observations) -> Lots:
+        """(n, K) lots of the model's actions.
+
+        Raises:
+            ValueError: the model gives something else than n actions of its environment, or keeps a
+                state between buckets.
+        """
+        actions = self._act(observations, True)
+        if self.action == "lots":
+            return actions
+        postable = np.rint(observations[:, -1] * np.float64(self.scenario.lots)).astype(np.int32)
+        return grid_lots(self.scenario, actions, postable)
+
+    def _act(self, observations: Observations, deterministic: bool) -> NDArray[np.int64]:
+        read = np.ascontiguousarray(observations[:, : widths(self.scenario)[self.observation]])
+        actions, state = self.model.predict(read, deterministic=deterministic)
+        if state is not None:
+            raise ValueError(
+                f"{self.name}: predict gave a state; policies here decide from an observation alone."
+            )
+        actions = np.asarray(actions)
+        if self.action == "lots":
+            return actions  # checked where lots of all policies are
+        if actions.shape != (len(read),) or actions.dtype.kind not in "iu":
+            raise ValueError(
+                f"{self.name}: predict gave {actions.dtype} of shape {actions.shape} for "
+                f"{len(read)} observations; must be as many indices into the grid."
+            )
+        size = self.scenario.grid_size
+        if (actions < 0).any() or (actions >= size).any():
+            wrong = actions[(actions < 0) | (actions >= size)][0]
+            raise ValueError(f"{self.name}: predict gave action {wrong}; must be 0 to {size - 1}.")
+        return actions.astype(np.int64)
+
+
+def _observation(model: Any, name: str, needed: dict[str, int]) -> Any:
+    space = getattr(model, "observation_space", None)
+    if hasattr(model, "observation") or not isinstance(space, gym.spaces.Box):
+        return getattr(model, "observation", "default")
+    kinds = {(width,): kind for kind, width in needed.items()}
+    if space.shape not in kinds:
+        right = ", ".join(f"{width} ({kind})" for kind, width in needed.items())
+        raise ValueError(
+            f"{name}: was trained on observations of shape {space.shape}; this scenario has {right}."
+        )
+    return kinds[space.shape]
+
+
+def _action(model: Any) -> Any:
+    space = getattr(model, "action_space", None)
+    several = isinstance(space, gym.spaces.MultiDiscrete)
+    return getattr(model, "action", "lots" if several else "grid")
+
+
+def load_foreign(reference: str, scenario: Scenario) -> Policy:
+    """The policy that ``package.module:factory`` makes for ``scenario``.
+
+    Args:
+        reference: of a function of a scenario that gives a ``Policy``, or anything with ``predict``.
+        scenario: that it is for.
+
+    Raises:
+        ValueError: the module cannot be imported, has no such function, or the function fails or gives
+            something else.
+    """
+    factory = _imported(reference)
+    try:
+        made = factory(scenario)
+    except Exception as error:
+        raise ValueError(
+            f"policy {reference}: it failed ({type(error).__name__}: {error}); it gets the scenario "
+            "and must give a policy."
+        ) from error
+    if isinstance(made, Policy):
+        return made
+    if isinstance(made, type) or not callable(getattr(made, "predict", None)):
+        raise ValueError(
+            f"policy {reference}: gave {made!r}; must give a Policy, or an object with predict."
+        )
+    return Predictor(scenario, reference, made)
+
+
+def _imported(reference: str) -> Callable[[Scenario], Any]:
+    module_name, _, name = reference.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # importing runs code, which may raise anything
+        raise ValueError(
+            f"policy {reference}: module {module_name} cannot be imported "
+            f"({type(error).__name__}: {error})."
+        ) from error
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        raise ValueError(
+            f"policy {reference}: {module_name} has no function {name}."
+            f"{suggestion(name, [key for key in vars(module) if not key.startswith('_')])}"
+        )
+    found: Callable[[Scenario], Any] = factory
+    return found
