@@ -147,7 +147,8 @@ class Reference:
             past = self.filled * volume[oldest : self.bucket].sum() / volume[: self.bucket].sum()
         self.at_most(self.post_row(j) + known, max(allowed - past, 0.0))
 
-    def objective(self):
+    def arguments(self):
+        """Of ``linprog``."""
         scenario, penalties = self.scenario, self.scenario.penalties
         costs = scenario.posting_costs[self.bucket :]
         if scenario.costs.basis == "filled":
@@ -164,16 +165,20 @@ class Reference:
         complete = self.fill_row(self.r)
         complete[-CHORDS:] = 1
         most = [(0, None)] * (self.columns - CHORDS) + [(0, self.n / CHORDS)] * CHORDS
-        found = linprog(
-            cost,
-            np.array(self.rows),
-            self.bounds,
-            complete[None],
-            [self.n - self.filled],
-            most,
-            method="highs",
-            options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
-        )
+        tolerance = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+        return {
+            "c": cost,
+            "A_ub": np.array(self.rows),
+            "b_ub": self.bounds,
+            "A_eq": complete[None],
+            "b_eq": [self.n - self.filled],
+            "bounds": most,
+            "method": "highs",
+            "options": tolerance,
+        }
+
+    def objective(self):
+        found = linprog(**self.arguments())
         assert found.success, found.message
         return found.fun / self.n
 
