@@ -123,17 +123,17 @@ class Hyperparameters:
         ValueError: a value is out of range; the message names it.
     """
 
-    omega: float = 0.8
+    omega: float = 1.0
     """Step size n^-omega at the n-th visit of a state and action; in (0, 1]."""
     step_size: float | None = None
     """A constant step size instead, in (0, 1]."""
     epsilon: float = 1.0
     """Share of random actions at the start."""
-    final_epsilon: float = 0.05
+    final_epsilon: float = 0.5
     """Share of random actions at the end; above 0 for the exponential schedule."""
     epsilon_schedule: Literal["linear", "exponential"] = "linear"
     """How epsilon falls from start to end."""
-    epsilon_share: float = 0.5
+    epsilon_share: float = 1.0
     """Share of the training after which epsilon has arrived at its end."""
     discount: float = 1.0
     """gamma, what a reward one step later is worth; in [0, 1]."""

@@ -76,7 +76,7 @@ class Settings:
     """
 
     episodes: int = 10_000_000
-    bins: int = 8
+    bins: int = 5
     start: Literal["optimistic", "pessimistic"] = "optimistic"
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
 
@@ -109,7 +109,7 @@ class Training:
         self.blocks, self.seconds = 0, 0.0
         self._hyperparameters = settings.hyperparameters
         self._step_sizes = self._hyperparameters.step_sizes()
-        self._stages = stages(scenario, settings.bins, self.total)
+        self._stages = stages(self.total)
         self._stage = 0
         self._trainer = Trainer(scenario, seed)
         self._final_bins = np.ones(len(scenario.algos), np.int64)
@@ -153,7 +153,11 @@ class Training:
         estimates = self._met_estimates()
         if self._stage == 0:
             self._final_bins = choose_bins(
-                self.scenario, self.settings.bins, estimates, len(self.table.values)
+                self.scenario,
+                self.settings.bins,
+                estimates,
+                len(self.table.values),
+                self.total * BLOCK * self.scenario.buckets,
             )
         self._stage += 1
         bins = coarser(self._final_bins, self._stages[self._stage].divisor)

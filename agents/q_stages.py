@@ -20,6 +20,10 @@ from execution_env import Scenario
 MOST_BYTES = 64_000_000
 """Of a table, values and visits together."""
 
+VISITS = 20
+"""Least updates per state and action of the finest table, on average. With fewer a finer table is
+worse: on ``baseline``, 3 million orders make .74 with 3 bins per estimate and .83 with 5."""
+
 SHARES = (0.04, 0.06, 0.2, 0.7)
 """Of the training: without estimates, then with a quarter, a half and all of the bins."""
 
@@ -38,41 +42,42 @@ class Stage(NamedTuple):
     blocks: int
 
 
-def stages(scenario: Scenario, bins: int, blocks: int) -> list[Stage]:
-    """The stages of a training of so many ``blocks``; one where there is nothing to bin."""
-    if bins == 1 or not hidden_algos(scenario).any():
-        return [Stage(0, blocks)]
+def stages(blocks: int) -> list[Stage]:
+    """The stages of a training of so many ``blocks``."""
     ends = [round(share * blocks) for share in np.cumsum(SHARES)]
     return [Stage(divisor, end) for divisor, end in zip((0, 4, 2, 1), ends, strict=True)]
 
 
 def choose_bins(
-    scenario: Scenario, most: int, estimates: Estimates, tables: int
+    scenario: Scenario, most: int, estimates: Estimates, tables: int, updates: int
 ) -> NDArray[np.int64]:
-    """(K,) bins per estimate: at most ``most`` each, so that the table stays below ``MOST_BYTES``.
+    """(K,) bins per estimate: at most ``most`` each, so that the table stays below ``MOST_BYTES`` and
+    its states and actions are visited ``VISITS`` times on average.
 
-    The bin that spans most goes first: an estimate that moves little is worth few bins. An algo about
-    which nothing is hidden has one.
+    All have as many bins, or one less where the estimate moves less; an algo about which nothing is
+    hidden has one.
 
     Args:
         scenario: to learn.
         most: bins per estimate.
         estimates: (B, K, n) met by n orders.
         tables: T.
+        updates: of the whole training.
     """
-    space = without_estimates(scenario)
-    room = MOST_BYTES // (space.size * scenario.grid_size * tables * 8)
-    spread = np.where(hidden_algos(scenario), estimates.std(axis=2).mean(axis=0), 0.0)
-    bins = np.ones(spread.size, np.int64)
-    growing = spread > 0
+    pairs = without_estimates(scenario).size * scenario.grid_size * tables
+    room = min(MOST_BYTES // 8, updates // VISITS) // pairs
+    hidden = hidden_algos(scenario)
+    spread = estimates.std(axis=2).mean(axis=0)
+    bins = np.ones(hidden.size, np.int64)
+    growing = hidden.copy()
     while growing.any():
-        i = int(np.argmax(np.where(growing, spread / bins, -1.0)))
-        grown = bins.copy()
-        grown[i] += 1
-        if grown[i] > most or grown.prod() > room:
+        # All algos have as many bins, as far as there is room; of equals the most uncertain goes first.
+        rank = np.where(growing, bins - spread / (spread.max() + 1.0), np.inf)
+        i = int(np.argmin(rank))
+        bins[i] += 1
+        if bins[i] > most or bins.prod() > room:
+            bins[i] -= 1
             growing[i] = False
-        else:
-            bins = grown
     return bins
 
 
