@@ -19,7 +19,6 @@ import json
 import math
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from importlib import metadata
@@ -33,7 +32,7 @@ from agents.storage import (
     one_line,
     remedy,
     unreadable,
-    unwritable,
+    writable_folder,
     write_text,
 )
 from execution_env import Scenario, ScenarioError, __version__
@@ -314,27 +313,11 @@ def new_run_directory(path: PathLike, resume: bool = False) -> Path:
     Raises:
         RunError: it holds another run and ``resume`` is false; it is a file; it cannot be written.
     """
-    if not str(path):
-        raise RunError('--out is empty: give a directory, such as "runs/first".')
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        found = [name for name in FILES if (folder / name).exists()]
-        if found and not resume:
-            raise RunError(
-                f"{folder}: holds another run ({', '.join(found)}). Choose another --out, or continue "
-                "that run with --resume."
-            )
-        with tempfile.TemporaryFile(dir=folder):  # permissions alone do not tell
-            pass
-    except (FileExistsError, NotADirectoryError):
+    folder = writable_folder(path)
+    found = [name for name in FILES if (folder / name).exists()]
+    if found and not resume:
         raise RunError(
-            f"{folder}: it, or a folder above it, is a file. Choose another --out."
-        ) from None
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    except RunError:
-        raise
-    except ValueError as error:  # a zero byte
-        raise RunError(f"--out = {str(path)!r}: no path ({error}). Choose another.") from None
+            f"{folder}: holds another run ({', '.join(found)}). Choose another --out, or continue "
+            "that run with --resume."
+        )
     return folder

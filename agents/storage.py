@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import secrets
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -100,6 +101,33 @@ def atomic_write(path: PathLike, write: Callable[[BinaryIO], object]) -> None:
         raise unwritable(path, error) from error
     with contextlib.suppress(OSError):  # not every system lets a folder be flushed
         _flush_folder(path.parent)
+
+
+def writable_folder(path: PathLike) -> Path:
+    """The folder ``path``, there and writable, made where it is missing.
+
+    Args:
+        path: ``--out``.
+
+    Raises:
+        RunError: it is empty or no path; it is a file; it cannot be written.
+    """
+    if not str(path):
+        raise RunError('--out is empty: give a directory, such as "runs/first".')
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # permissions alone do not tell
+            pass
+    except (FileExistsError, NotADirectoryError):
+        raise RunError(
+            f"{folder}: it, or a folder above it, is a file. Choose another --out."
+        ) from None
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    except ValueError as error:  # a zero byte
+        raise RunError(f"--out = {str(path)!r}: no path ({error}). Choose another.") from None
+    return folder
 
 
 def write_text(path: PathLike, text: str) -> None:

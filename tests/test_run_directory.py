@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -260,7 +261,7 @@ def test_a_directory_that_may_not_be_written(
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_directory.tempfile, "TemporaryFile", forbidden)
+        patch.setattr(tempfile, "TemporaryFile", forbidden)
         with pytest.raises(RunError, match=r"cannot be written \(Permission denied\)") as error:
             new_run_directory(tmp_path)
     one_line(error, str(tmp_path), "permissions")
