@@ -49,9 +49,14 @@ def lp(scenario: Scenario) -> LinearProgramme:
     return LinearProgramme(scenario)
 
 
-def lp_scenario(scenario: Scenario, scenarios: int = 12, seed: int = 0) -> ScenarioProgramme:
+def lp_scenario(
+    scenario: Scenario,
+    scenarios: int = 12,
+    margins: tuple[float, float] = (0.0, 0.0),
+    seed: int = 0,
+) -> ScenarioProgramme:
     """The two-stage stochastic programme; see ``ScenarioProgramme``."""
-    return ScenarioProgramme(scenario, scenarios=scenarios, seed=seed)
+    return ScenarioProgramme(scenario, scenarios=scenarios, margins=margins, seed=seed)
 
 
 def lp_buffered(

@@ -333,10 +333,13 @@ class Programme:
 
     @property
     def solution(self) -> Solution:
-        """All that the last run found."""
+        """All that the last run found; nan where it found nothing."""
         found = self._solver.getSolution()
-        values, prices = np.array(found.col_value), np.array(found.col_dual)
-        row_prices = np.array(found.row_dual)
+        values, prices = (
+            _padded(found.col_value, self._columns),
+            _padded(found.col_dual, self._columns),
+        )
+        row_prices = _padded(found.row_dual, self._rows)
         scenarios, buckets, _ = self._shape
         limits = np.zeros((scenarios, buckets))
         limits[0, 0] = row_prices[0]
@@ -354,3 +357,7 @@ class Programme:
             limits,
             row_prices[self._balance[:, -1]],
         )
+
+
+def _padded(numbers: list[float], size: int) -> Floats:
+    return np.array(numbers) if len(numbers) == size else np.full(size, np.nan)

@@ -27,7 +27,7 @@ BINS = 16
 """Of remaining lots; a solve starts from the basis that is optimal in the middle of its bin."""
 
 EXPLORATION = 0.3
-"""Share of a random allocation at the first bucket, falling linearly to 0 at the last."""
+"""Share of a random allocation at the first bucket, falling linearly to 0 at the order's end."""
 
 Floats = NDArray[np.float64]
 

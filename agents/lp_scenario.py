@@ -19,7 +19,9 @@ McKay, Beckman & Conover 1979, Technometrics 21), the least correlated of many s
 marginal is right with few scenarios, and decisions are functions of the observation alone.
 
 S = 12, and no noise in later buckets, were chosen on tuning days of baseline, drifting and known-rates:
-more scenarios or margins in addition gained nothing there, fewer scenarios or more noise lost.
+more scenarios gained nothing there, fewer scenarios or more noise lost. Margins in addition help where
+the hidden factor moves (drifting, 2 lots below and 1 above: 0.866 instead of 0.896 on 500 tuning days)
+and cost elsewhere (known-rates, the same: 0.715 instead of 0.695 on 250), so there are none by default.
 """
 
 from __future__ import annotations

@@ -567,11 +567,11 @@ class TestMargins:
     def test_tuned_margins_help_on_other_days(self):
         scenario = load_scenario("baseline")
         calls = []
-        policy = lp_buffered(scenario, days=40, progress=lambda *done: calls.append(done))
+        policy = lp_buffered(scenario, days=20, progress=lambda *done: calls.append(done))
         assert policy.name == "lp-buffered"
         assert [done for done, _ in calls] == sorted(done for done, _ in calls)
         assert {total for _, total in calls} == {calls[-1][0]}
-        assert policy.tuning.days == 40
+        assert policy.tuning.days == 20
         objectives = policy.tuning.objectives
         assert min(objectives, key=objectives.get) == tuple(policy.margins)
         days = DayStream(scenario, 7, VALIDATION).draw(200)
@@ -579,7 +579,7 @@ class TestMargins:
             play(lp(scenario), scenario, days).objective - play(policy, scenario, days).objective
         )
         assert saved.mean() > 0.1
-        again = lp_buffered(scenario, days=40)
+        again = lp_buffered(scenario, days=20)
         assert again.tuning == policy.tuning
 
 
@@ -640,6 +640,37 @@ def test_without_a_plan_something_safe_is_posted(monkeypatch):
     assert (lots >= 0).all()
     assert (lots.sum(axis=1) <= np.rint(100 * observations[:, -1])).all()
     assert lots.sum() > 0
+
+
+def test_a_plan_that_was_not_found_is_a_result(monkeypatch):
+    scenario = load_scenario("baseline")
+    monkeypatch.setattr(Programme, "run", lambda self, basis=None: False)
+    plan = lp(scenario).plan(first_observation(scenario))
+    assert plan.status != "Optimal"
+    assert np.isnan(plan.allocations).all()
+
+
+def test_equal_observations_are_solved_once(monkeypatch):
+    scenario, runs, run = load_scenario("baseline"), [], Programme.run
+    policy = lp(scenario)
+    observations = np.repeat(observations_of("baseline", 30)[40:43], 100, axis=0)
+    policy.decide(observations)  # stores bases
+    monkeypatch.setattr(
+        Programme, "run", lambda self, basis=None: (runs.append(1), run(self, basis))[1]
+    )
+    policy.decide(observations)
+    assert len(runs) == len(np.unique(observations, axis=0))
+
+
+@pytest.mark.parametrize(("lots", "buckets"), [(1, 1), (3, 2), (2**24, 3), (100, 60)])
+def test_any_size_of_order(lots, buckets):
+    changes = {"order.size": lots, "order.lot_size": 1, "order.buckets": buckets}
+    scenario = with_overrides(load_scenario("baseline"), changes)
+    days = DayStream(scenario, 0, VALIDATION).draw(3)
+    for policy in (lp(scenario), lp_scenario(scenario, 3)):
+        assert np.isfinite(play(policy, scenario, days).objective).all()
+        plan = policy.plan(first_observation(scenario))
+        assert plan.status == "Optimal"
 
 
 class TestBadInput:
