@@ -1,1 +1,9 @@
-"""Policies on held-out days: rollouts, statistics, comparison."""
+"""Policies on held-out days: rollouts, statistics, comparison.
+
+>>> from agents.evaluation import compare
+>>> compare(["twap", "runs/first"], "baseline", range(1000)).objectives  # doctest: +SKIP
+"""
+
+from agents.evaluation.comparison import Comparison, compare
+
+__all__ = ["Comparison", "compare"]

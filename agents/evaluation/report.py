@@ -1,0 +1,132 @@
+"""What a comparison says to a person: a table, in the terminal or in markdown, and its finding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from agents.evaluation.selection import REFERENCE
+from agents.evaluation.tables import Cell, Row
+from agents.policy import BOUNDS
+
+HEADER = (
+    "policy",
+    "objective",
+    "95 % interval",
+    "minus lp",
+    "95 % interval",
+    "gap to clairvoyant",
+    "completed",
+    "decision",
+)
+
+LEGEND = (
+    "Objective: cost and penalties per share of the parent order, in half-spreads; lower is better. "
+    "Minus lp: paired by day, negative is better than plain lp. Clairvoyant knows each day's hidden "
+    "state: on average no policy on the action grid gets below it. Hindsight knows everything: no "
+    "policy gets below it on any day."
+)
+
+
+def split(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Rows of policies, and of bounds."""
+    policies = [row for row in rows if row["policy"] not in BOUNDS]
+    return policies, [row for row in rows if row["policy"] in BOUNDS]
+
+
+def table(rows: Sequence[Row], title: str) -> Table:
+    """For the terminal."""
+    shown = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for j, name in enumerate(HEADER):
+        shown.add_column(name, justify="right" if j else "left", no_wrap=True)
+    policies, bounds = split(rows)
+    for row in policies:
+        shown.add_row(*map(Text, _cells(row)), style="bold" if row is policies[0] else None)
+    shown.add_section()
+    for row in bounds:
+        shown.add_row(*map(Text, _cells(row)), style="dim")
+    return shown
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The same table in markdown, bounds last."""
+    lines = [HEADER, ("---", *["---:"] * (len(HEADER) - 1)), *map(_cells, rows)]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    name = str(row["policy"])
+    decision = row["decision_us"]
+    return (
+        f"{name} (bound)" if name in BOUNDS else name,
+        _number(row["objective_mean"]),
+        _interval(row, "objective"),
+        _number(row["diff_vs_lp_mean"], "+.4f") if name != REFERENCE else "",
+        _interval(row, "diff_vs_lp", "+.4f") if name != REFERENCE else "",
+        _number(row["gap_to_clairvoyant"], "+.1%") if name != "clairvoyant" else "",
+        _number(row["completion_rate"], ".1%"),
+        f"{_number(decision, ',.0f')} us" if decision is not None else "",
+    )
+
+
+def _number(cell: Cell, shape: str = ".4f") -> str:
+    return format(cell, shape) if isinstance(cell, int | float) else ""
+
+
+def _interval(row: Row, what: str, shape: str = ".4f") -> str:
+    low, high = row[f"{what}_ci_low"], row[f"{what}_ci_high"]
+    return "" if low is None else f"{_number(low, shape)} to {_number(high, shape)}"
+
+
+def finding(rows: Sequence[Row]) -> str:
+    """What the table says, in a few sentences."""
+    policies, _ = split(rows)
+    best = policies[0]
+    sentences = [f"Best is {best['policy']} with {_number(best['objective_mean'])}{_within(best)}"]
+    if best["policy"] == REFERENCE:
+        sentences[0] += "; nothing here beats lp."
+    else:
+        sentences[0] += f": {_against(best)}."
+    gap = best["gap_to_clairvoyant"]
+    if isinstance(gap, float):
+        where = "above" if gap >= 0 else "below"
+        sentences.append(f"It is {abs(gap):.1%} {where} the clairvoyant bound.")
+    known = [row for row in policies if row["diff_vs_lp_ci_low"] is not None]
+    others = [row for row in known if row["policy"] not in (best["policy"], REFERENCE)]
+    better = [row for row in others if _ci(row, "high") < 0]
+    worse = [row for row in others if _ci(row, "low") > 0]
+    unclear = [row for row in others if row not in better and row not in worse]
+    for listed, words in (
+        (better, "Also better than lp: {}."),
+        (unclear, "Not told apart from lp on these days: {}."),
+        (worse, "Worse than lp: {}."),
+    ):
+        if listed:
+            sentences.append(words.format(", ".join(str(row["policy"]) for row in listed)))
+    if not known:
+        sentences.append("One day tells nothing of other days; play more for intervals.")
+    return " ".join(sentences)
+
+
+def _within(row: Row) -> str:
+    interval = _interval(row, "objective")
+    return f" ({interval})" if interval else ""
+
+
+def _against(row: Row) -> str:
+    mean, interval = row["diff_vs_lp_mean"], _interval(row, "diff_vs_lp", "+.4f")
+    assert isinstance(mean, float)
+    if not interval:
+        return f"{_number(mean, '+.4f')} against lp"
+    if _ci(row, "high") < 0:
+        return f"it beats lp by {-mean:.4f} (policy minus lp {interval})"
+    return f"it is not told apart from lp ({_number(mean, '+.4f')}, {interval})"
+
+
+def _ci(row: Row, end: str) -> float:
+    value = row[f"diff_vs_lp_ci_{end}"]
+    assert isinstance(value, int | float)
+    return float(value)

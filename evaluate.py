@@ -1,0 +1,175 @@
+"""``python evaluate.py``: policies compared on held-out days; ``--help`` tells more."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from agents.command_line import Count, Natural, Settings, parse, read_settings, run_command
+from agents.console import bars, notes, output
+from agents.evaluation.comparison import EPISODES, FIRST_SEED, Comparison, compare
+from agents.evaluation.report import LEGEND, finding, markdown, split, table
+from agents.evaluation.selection import Given, everything
+from agents.evaluation.tables import episodes_csv, table_csv
+from agents.run_directory import git_commit, package_versions
+from agents.storage import writable_folder, write_text
+from execution_env import Scenario, load_scenario
+
+RUNS = Path("runs")
+TABLE, DAYS, PAGE = "comparison.csv", "episodes.csv", "comparison.md"
+
+
+@dataclass
+class Compare:
+    """Play policies on the same held-out days and compare them.
+
+    Every policy is compared with the linear programme lp, and with two bounds that nobody can beat:
+    clairvoyant (knows each day's hidden state) and hindsight (knows everything). These three are
+    always computed. Intervals are 95 %. Day number s is what env.reset(seed=s) plays; no training
+    ever meets it.
+
+    For example
+      python evaluate.py
+          everything there is: all built-in policies, and the runs in runs/
+      python evaluate.py --policies lp twap runs/first --episodes 1000
+          a quick look at a run
+      python evaluate.py --scenario vwap-u-shape --policies q=runs/a q2=runs/b
+          two runs, under names of your choice
+      python evaluate.py --set order.buckets=20 costs.basis=filled --policies dp
+          a changed scenario
+      python evaluate.py --policies mypackage.mymodule:make
+          your own: make(scenario) gives a Policy, or an object with predict
+
+    Built-in policies
+      lp, lp-buffered, lp-scenario
+          linear programme; with margins; against several outcomes of a bucket
+      dp, dp-fine, dp-adaptive
+          dynamic programming; on a finer grid; at the current estimates
+      all-NAME, passive-then-sweep, twap, random
+          fixed rules; all-NAME uses one algo, such as all-passive
+
+    Scenarios
+      python -m execution_env
+          lists the shipped ones; the path of a TOML file does as well
+
+    The table is printed, and written to --out with all numbers (comparison.csv), with the command
+    that makes it (comparison.md), and day by day (episodes.csv), at the end and not before: a stopped
+    comparison leaves earlier files as they were.
+    """
+
+    scenario: str = "baseline"
+    """Shipped name, or path of a TOML file."""
+    policies: Annotated[
+        list[str],
+        tyro.conf.arg(metavar="POLICY ...", help_behavior_hint="(default: all there are)"),
+    ] = field(default_factory=list)
+    """Built-in names, run directories, package.module:factory; each also as label=POLICY."""
+    episodes: Count = EPISODES
+    """Number of days."""
+    first_seed: Natural = FIRST_SEED
+    """Number of the first day."""
+    out: Annotated[
+        str | None,
+        tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/comparison-SCENARIO)"),
+    ] = None
+    """Folder for the results; made where it is missing."""
+    settings: Settings = field(default_factory=list)
+    """Override fields of the scenario, such as order.buckets=20; none removes one."""
+
+    def run(self) -> None:
+        """Compare, print and write.
+
+        Raises:
+            ValueError: an argument is wrong, as ``compare`` has it; RunError: --out cannot be written.
+        """
+        console = notes()
+        scenario = load_scenario(self.scenario, read_settings(self.settings))
+        folder = writable_folder(self.out if self.out is not None else _default_folder(scenario))
+        given: list[Given] = list(self.policies)
+        if not given:
+            given, found = everything(scenario, RUNS)
+            for note in found:
+                console.print(note, markup=False)
+        start = time.perf_counter()
+        with bars(console) as track:
+            result = compare(
+                given,
+                scenario,
+                range(self.first_seed, self.first_seed + self.episodes),
+                track=track,
+                keep_rollouts=False,
+            )
+        for note in result.notes:
+            console.print(note, markup=False)
+        self._write(folder, result, given)
+        last = self.first_seed + self.episodes - 1
+        title = f"{scenario.name}, {self.episodes:,} days (seeds {self.first_seed} to {last})"
+        screen = output()
+        screen.print(table(result.rows, title))
+        screen.print(finding(result.rows), markup=False)
+        console.print(
+            f"Wrote {TABLE}, {PAGE} and {DAYS} to {folder} after "
+            f"{time.perf_counter() - start:.0f} s.",
+            markup=False,
+        )
+
+    def _write(self, folder: Path, result: Comparison, given: list[Given]) -> None:
+        policies, bounds = split(result.rows)
+        named = dict(zip(result.names, result.objectives, strict=True)) | result.bounds
+        order = [str(row["policy"]) for row in policies + bounds if row["policy"] in named]
+        write_text(folder / TABLE, table_csv(result.rows))
+        write_text(folder / DAYS, episodes_csv(result.seeds, {name: named[name] for name in order}))
+        write_text(folder / PAGE, self._page(result, given))
+
+    def _page(self, result: Comparison, given: list[Given]) -> str:
+        versions = ", ".join(f"{name} {text}" for name, text in package_versions().items())
+        first, last = result.seeds[0], result.seeds[-1]
+        lines = [
+            f"# {result.scenario.name}: policies compared",
+            "",
+            f"    {self.command(given)}",
+            "",
+            finding(result.rows),
+            "",
+            markdown(result.rows),
+            "",
+            LEGEND,
+            *(f"\n{note}" for note in result.notes),
+            "",
+            f"{len(result.seeds):,} days, seeds {first} to {last}. {versions}; commit "
+            f"{git_commit() or 'unknown'}.",
+            "",
+        ]
+        return "\n".join(lines)
+
+    def command(self, given: list[Given]) -> str:
+        """The command that makes this comparison, with all that goes without saying."""
+        words = ["python", "evaluate.py", "compare", "--scenario", self.scenario]
+        words += ["--policies", *map(str, given), "--episodes", str(self.episodes)]
+        words += ["--first-seed", str(self.first_seed)]
+        words += ["--set", *self.settings] if self.settings else []
+        words += ["--out", self.out] if self.out is not None else []
+        return shlex.join(words)
+
+
+def _default_folder(scenario: Scenario) -> Path:
+    name = "".join(letter if letter.isalnum() else "-" for letter in scenario.name)
+    return RUNS / f"comparison-{name}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    command = parse({"compare": Compare}, "compare", arguments, "evaluate.py")
+    if "" not in sys.path:
+        sys.path.append("")  # module:factory may be where the user is
+    return run_command(command.run, "stopped; nothing was written, earlier results are untouched.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

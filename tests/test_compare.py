@@ -1,0 +1,543 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from agents import policy as policies
+from agents.evaluation import Comparison, compare, statistics
+from agents.evaluation.comparison import TIMED, _Checked
+from agents.evaluation.report import finding, markdown, split
+from agents.evaluation.rollouts import Rollout, play
+from agents.evaluation.selection import Entry, everything, same, seeds_only, select
+from agents.evaluation.tables import COLUMNS, Row, episodes_csv, table_csv
+from agents.lp import LinearProgramme, lp
+from agents.policy import GridPolicy, Policy, load_policy
+from agents.rules import OneAlgo, Random, Twap
+from agents.run_directory import RunConfig, new_config, write_config
+from execution_env import Scenario, load_scenario, numbered_days
+
+BASELINE = load_scenario("baseline")
+SEEDS = range(1_000_000, 1_000_012)
+CONTRACT = re.findall(
+    r"\w+",
+    "policy, scenario, episodes, objective_mean, objective_ci_low, objective_ci_high, objective_sd, "
+    "objective_cvar95, posting_cost_mean, envelope_penalty_mean, residual_penalty_mean, "
+    "completion_rate, residual_fraction_mean, behind_rate, ahead_rate, fill_ratio, "
+    "participation_mean, diff_vs_lp_mean, diff_vs_lp_ci_low, diff_vs_lp_ci_high, win_rate_vs_lp, "
+    "gap_to_clairvoyant, gap_to_hindsight, train_seconds, train_steps, decision_us",
+)
+
+Floats = NDArray[np.float64]
+
+
+def by_name(rows: list[Row]) -> dict[Any, Any]:
+    return {row["policy"]: row for row in rows}
+
+
+def values(rows: list[Row]) -> list[Row]:
+    """Rows without what is measured by the clock."""
+    return [row | {"decision_us": None} for row in rows]
+
+
+# Against a plain loop.
+
+
+def looped(policy: Policy, scenario: Scenario) -> dict[str, Any]:
+    """What ``policy`` achieves on the days of ``SEEDS``, played one after the other."""
+    env = policy.environment()
+    lower, upper = scenario.envelope_bounds
+    days = numbered_days(scenario, SEEDS)
+    found: dict[str, list[Any]] = {}
+    for day, seed in enumerate(SEEDS):
+        observation, info = env.reset(seed=seed)
+        lots, fills, totals, reward = [], [], np.zeros(3), 0.0
+        for _ in range(scenario.buckets):
+            action, _ = policy.predict(observation)
+            observation, gained, _, _, info = env.step(action)
+            lots.append(info["lots_posted"])
+            fills.append(info["lots_filled"])
+            reward += float(gained)
+            totals += [
+                info[key] for key in ("posting_cost", "envelope_penalty", "residual_penalty")
+            ]
+        done = np.cumsum(np.sum(fills, axis=1))[:-1] / scenario.lots
+        shares = np.sum(fills, axis=1) * scenario.order.lot_size / days.volume[:, day]
+        about = {
+            "objective": -reward,
+            "posting_cost": totals[0],
+            "envelope_penalty": totals[1],
+            "residual_penalty": totals[2],
+            "residual": info["remaining_lots"] / scenario.lots,
+            "behind": np.mean(done < lower[:-1] - 1e-12),
+            "ahead": np.mean(done > upper[:-1] + 1e-12),
+            "participation": np.mean(shares),
+            "posted": np.array(lots),
+            "filled": np.array(fills),
+        }
+        for key, value in about.items():
+            found.setdefault(key, []).append(value)
+    return {key: np.array(value) for key, value in found.items()}
+
+
+@pytest.mark.parametrize("name", ["vwap-u-shape", "baseline", "baseline-filled"])
+def test_every_column_against_a_plain_loop(name: str) -> None:
+    scenario = load_scenario(name, {"envelope.track_volume": None})
+    names = ["twap", "all-neutral", "random", "lp"]
+    result = compare(names, scenario, SEEDS)
+    rows = by_name(result.rows)
+    loops = {label: looped(load_policy(label, scenario), scenario) for label in names}
+    for label, loop in loops.items():
+        row, rollout = rows[label], result.rollouts[label]
+        assert np.array_equal(rollout.posted.transpose(2, 0, 1), loop["posted"])
+        assert np.array_equal(rollout.filled.transpose(2, 0, 1), loop["filled"])
+        objective = loop["objective"]
+        np.testing.assert_allclose(
+            result.objectives[names.index(label)], objective, rtol=0, atol=1e-9
+        )
+        worst = max(1.0, 0.05 * len(SEEDS))
+        difference = objective - loops["lp"]["objective"]
+        expected = {
+            "objective_mean": objective.mean(),
+            "objective_sd": np.std(objective, ddof=1),
+            "objective_cvar95": np.sort(objective)[::-1][: int(worst)].mean(),
+            "posting_cost_mean": loop["posting_cost"].mean(),
+            "envelope_penalty_mean": loop["envelope_penalty"].mean(),
+            "residual_penalty_mean": loop["residual_penalty"].mean(),
+            "completion_rate": np.mean(loop["residual"] == 0),
+            "residual_fraction_mean": loop["residual"].mean(),
+            "behind_rate": loop["behind"].mean(),
+            "ahead_rate": loop["ahead"].mean(),
+            "fill_ratio": loop["filled"].sum() / loop["posted"].sum(),
+            "participation_mean": loop["participation"].mean(),
+            "diff_vs_lp_mean": difference.mean(),
+            "win_rate_vs_lp": np.mean((difference < 0) + 0.5 * (difference == 0)),
+        }
+        for bound in ("clairvoyant", "hindsight"):
+            below = result.bounds[bound].mean()
+            expected[f"gap_to_{bound}"] = (objective.mean() - below) / below
+        for key, value in expected.items():
+            assert row[key] == pytest.approx(value, rel=1e-9, abs=1e-9), (label, key)
+        for key, data in (("objective", objective), ("diff_vs_lp", difference)):
+            interval = statistics.mean(data)
+            # Ties in the bootstrap turn on the last bit of a sum.
+            close = 0.02 * float(interval.high - interval.low)
+            assert row[f"{key}_ci_low"] == pytest.approx(float(interval.low), abs=close)
+            assert row[f"{key}_ci_high"] == pytest.approx(float(interval.high), abs=close)
+        assert (row["policy"], row["scenario"], row["episodes"]) == (label, name, len(SEEDS))
+        assert row["train_seconds"] is row["train_steps"] is None
+        assert 1.0 < row["decision_us"] < 1e6
+
+
+def test_bounds_have_rows(baseline: Comparison) -> None:
+    rows = by_name(baseline.rows)
+    (position,) = [j for j, name in enumerate(baseline.names) if name == "lp"]
+    reference = baseline.objectives[position]
+    for name, bound in baseline.bounds.items():
+        row = rows[name]
+        assert row["objective_mean"] == pytest.approx(bound.mean())
+        assert row["diff_vs_lp_mean"] == pytest.approx((bound - reference).mean())
+        assert row[f"gap_to_{name}"] == 0
+        empty = ["posting_cost_mean", "completion_rate", "fill_ratio", "decision_us", "train_steps"]
+        assert [row[key] for key in empty] == [None] * len(empty)
+    assert rows["hindsight"]["win_rate_vs_lp"] > 0.9
+    assert (baseline.objectives >= baseline.bounds["hindsight"] - 1e-9).all()
+
+
+# The table.
+
+
+@pytest.fixture(scope="module")
+def baseline() -> Comparison:
+    return compare(["twap", "all-passive", "random"], BASELINE, SEEDS)
+
+
+def test_columns_are_those_of_the_contract(baseline: Comparison) -> None:
+    assert list(COLUMNS) == CONTRACT
+    for row in baseline.rows:
+        assert list(row) == CONTRACT
+    lines = list(csv.reader(io.StringIO(table_csv(baseline.rows))))
+    assert lines[0] == CONTRACT
+    for line, row in zip(lines[1:], baseline.rows, strict=True):
+        for cell, value in zip(line, row.values(), strict=True):
+            if value is None:
+                assert cell == ""
+            else:
+                assert (cell if isinstance(value, str) else float(cell)) == value
+
+
+def test_rows_are_sorted_and_bounds_last(baseline: Comparison) -> None:
+    shown, bounds = split(baseline.rows)
+    assert baseline.rows == shown + bounds
+    assert [row["policy"] for row in bounds] == ["hindsight", "clairvoyant"]
+    objectives = [row["objective_mean"] for row in shown]
+    assert objectives == sorted(objectives)  # type: ignore[type-var]
+
+
+def test_lp_is_there_though_not_asked_for(baseline: Comparison) -> None:
+    assert baseline.names == ["twap", "all-passive", "random", "lp"]
+    assert baseline.objectives.shape == (4, len(SEEDS))
+    row = by_name(baseline.rows)["lp"]
+    keys = ("diff_vs_lp_mean", "diff_vs_lp_ci_low", "diff_vs_lp_ci_high", "win_rate_vs_lp")
+    assert [row[key] for key in keys] == [0, 0, 0, 0.5]
+    only = compare([], BASELINE, SEEDS)
+    assert only.names == ["lp"]
+    assert values(only.rows)[0] == values([row])[0]
+
+
+def test_the_days_are_those_of_the_environment(baseline: Comparison) -> None:
+    rollout = play(load_policy("twap"), BASELINE, numbered_days(BASELINE, SEEDS))
+    assert np.array_equal(baseline.objectives[0], rollout.objective)
+    assert baseline.seeds == list(SEEDS)
+    assert isinstance(baseline.rollouts["twap"], Rollout)
+    assert baseline.rollouts["twap"].posted.shape == (10, 3, len(SEEDS))
+
+
+def test_the_same_again(baseline: Comparison) -> None:
+    again = compare(["random", "twap", "all-passive"], "baseline", SEEDS, keep_rollouts=False)
+    assert values(again.rows) == values(baseline.rows)
+    assert again.rollouts == {}
+
+
+def test_one_day() -> None:
+    result = compare(["twap"], BASELINE, [7])
+    for row in result.rows:
+        assert row["episodes"] == 1
+        for key in ("objective_ci_low", "objective_ci_high", "objective_sd", "diff_vs_lp_ci_low"):
+            assert row[key] is None
+        assert row["objective_cvar95"] == row["objective_mean"]
+    assert "nan" not in table_csv(result.rows)
+    assert "One day tells nothing" in finding(result.rows)
+    assert "nan" not in markdown(result.rows)
+
+
+def test_without_volume() -> None:
+    plain = replace(BASELINE, volume=None, participation=None, name="plain")
+    result = compare(["twap"], plain, range(5))
+    assert {row["participation_mean"] for row in result.rows} == {None}
+    assert {row["scenario"] for row in result.rows} == {"plain"}
+
+
+def test_posting_nothing_at_all() -> None:
+    class Idle(Twap):
+        def decide(self, observations: Any) -> Any:
+            return np.zeros((len(observations), 3), np.int64)
+
+    row = by_name(compare([Idle(BASELINE, "idle")], BASELINE, range(5)).rows)["idle"]
+    assert (row["fill_ratio"], row["completion_rate"], row["residual_fraction_mean"]) == (
+        None,
+        0,
+        1,
+    )
+
+
+def test_a_bound_that_is_too_expensive_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ValueError("too many lots.")
+
+    monkeypatch.setattr("agents.bounds.hindsight", refuse)
+    result = compare(["twap"], BASELINE, range(5))
+    assert list(result.bounds) == ["clairvoyant"]
+    assert result.notes == ["Without hindsight: too many lots."]
+    assert {row["gap_to_hindsight"] for row in result.rows} == {None}
+
+
+def test_episodes(baseline: Comparison) -> None:
+    text = episodes_csv(baseline.seeds, {"a": baseline.objectives[0], "b|": baseline.objectives[1]})
+    lines = list(csv.reader(io.StringIO(text)))
+    assert lines[0] == ["seed", "a", "b|"]
+    numbers = np.array(lines[1:], float)
+    assert np.array_equal(numbers[:, 0], SEEDS)
+    assert np.array_equal(numbers[:, 1:].T, baseline.objectives[:2])
+
+
+# Decision times.
+
+
+class Counting(Twap):
+    """Counts decisions for one order alone, by bucket."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__(scenario, "counting")
+        self.alone: list[int] = []
+
+    def predict(self, observation: Any, *arguments: Any, **more: Any) -> Any:
+        assert np.shape(observation) == (11,)
+        self.alone.append(round(10 * (1 - observation[1])))
+        return super().predict(observation, *arguments, **more)
+
+
+def test_decision_times_are_of_all_buckets_alike() -> None:
+    policy = Counting(BASELINE)
+    compare([policy], BASELINE, range(40))
+    timed = policy.alone[1:]
+    assert timed == list(range(10)) * 30
+    assert len(timed) == TIMED
+
+
+def test_timing_a_policy_does_not_change_what_it_decides(baseline: Comparison) -> None:
+    rollout = play(Random(BASELINE), BASELINE, numbered_days(BASELINE, SEEDS))
+    assert np.array_equal(baseline.objectives[2], rollout.objective)
+
+
+# Which policies.
+
+
+def refused(given: Any, *words: str, seeds: Any = range(3)) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011  the words are what is tested
+        compare(given, BASELINE, seeds)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_names_labels_and_policies() -> None:
+    given = ["mine=twap", Twap(BASELINE, "yours"), "x=agents.rules:Random", "agents.rules:Twap"]
+    entries, notes = select(given, BASELINE)
+    assert [entry.label for entry in entries] == ["mine", "yours", "x", "twap", "lp"]
+    assert [type(entry.policy) for entry in entries] == [Twap, Twap, Random, Twap, LinearProgramme]
+    assert notes == []
+    assert [entry.label for entry in select([lp(BASELINE), "a=lp"], BASELINE)[0]] == ["lp", "a"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("twap", ["policies = 'twap': must be a list"]),
+        (Twap(BASELINE), ["must be a list"]),
+        (["twpa"], ['Did you mean "twap"?']),
+        (["a=twpa"], ['"twpa"', 'Did you mean "twap"?']),
+        (["hindsight"], ["is a bound"]),
+        (["hindsight=twap"], ["is the name of a bound"]),
+        (["twap", "twap"], ["policy twap: is there twice", "label=DIR"]),
+        (["a=twap", Twap(BASELINE, "a")], ["policy a: is there twice"]),
+        (["lp", "lp"], ["policy lp: is there twice"]),
+        (["lp=twap"], ["that name is for the plain linear programme"]),
+        ([Twap(BASELINE, "lp")], ["that name is for the plain linear programme"]),
+        ([LinearProgramme(BASELINE, margins=(1, 0))], ["that name is for the plain"]),
+        (["=twap"], ["policy =twap: must be label=POLICY"]),
+        (["a="], ["policy a=: must be label=POLICY"]),
+        ([3], ["policy 3: must be a name"]),
+        ([Twap(load_scenario("textbook"))], ["policy twap: was made for", "buckets 5, here 10"]),
+    ],
+)
+def test_policies_that_cannot_be_compared(given: Any, words: list[str]) -> None:
+    refused(given, *words)
+
+
+def test_mistakes_show_before_anything_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*_: Any) -> None:
+        pytest.fail("was made")
+
+    monkeypatch.setattr("agents.dynamic_programming.dp", slow)
+    refused(["dp", "runs/none-such"], "there is no such directory")
+    refused(["dp", "dp"], "twice")
+    refused(["dp", "b=dp", "twpa"], "twap")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        ([], ["there are none"]),
+        ([1, 2, 1], ["seed 1: is there twice"]),
+        ([-1], ["seed = -1: must be a non-negative integer"]),
+        ([0.5], ["seed = 0.5"]),
+    ],
+)
+def test_wrong_seeds(seeds: Any, words: list[str]) -> None:
+    refused(["twap"], *words, seeds=seeds)
+
+
+@pytest.mark.parametrize(
+    ("decided", "words"),
+    [
+        (lambda n: np.zeros((n, 2)), ["of shape (3, 2) for 3 observations; must be (3, 3)"]),
+        (np.zeros, ["of shape (3,)"]),
+        (lambda n: np.full((n, 3), -1), ["with -1", "not negative"]),
+        (lambda n: np.full((n, 3), 0.5), ["with 0.5", "whole numbers"]),
+        (lambda n: np.full((n, 3), np.nan), ["with nan"]),
+        (lambda n: np.full((n, 3), "one"), ["of <U3"]),
+        (lambda n: None, ["of shape ()"]),
+    ],
+)
+def test_policies_that_decide_on_something_else(
+    decided: Callable[[int], Any], words: list[str]
+) -> None:
+    class Odd(Twap):
+        def decide(self, observations: Any) -> Any:
+            return decided(len(observations))
+
+    refused([Odd(BASELINE, "odd")], "policy odd: decided on an array", *words)
+
+
+def test_whole_numbers_may_be_floats() -> None:
+    class Floating(Twap):
+        def decide(self, observations: Any) -> Any:
+            return super().decide(observations).astype(float)
+
+    checked = _Checked("a", Floating(BASELINE), BASELINE)
+    days = numbered_days(BASELINE, range(3))
+    expected = play(Twap(BASELINE), BASELINE, days).objective
+    assert np.array_equal(play(checked, BASELINE, days).objective, expected)
+
+
+# Runs.
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Makes runs whose policy posts through the algo of their seed, under tmp_path/runs."""
+
+    def load(directory: Path, config: RunConfig) -> Policy:
+        policy = OneAlgo(config.scenario, 1 + config.seed % 3, "from a file")
+        policy.train_seconds, policy.train_steps = 10.0 + config.seed, 100
+        return policy
+
+    module = type(sys)("fake_loader")
+    module.load = load  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "fake_loader", module)
+    monkeypatch.setitem(policies.RUNS, "fake", "fake_loader:load")
+
+    def make(name: str, seed: int = 0, scenario: Scenario = BASELINE, **more: Any) -> Path:
+        path = tmp_path / "runs" / name
+        path.mkdir(parents=True)
+        write_config(path, new_config("fake", scenario, seed, more))
+        return path
+
+    return make
+
+
+def test_runs_are_called_like_their_directories(run: Callable[..., Path]) -> None:
+    first, other = run("first"), run("other", alpha=1)
+    result = compare([first, f"mine={other}", f"again={first}"], BASELINE, SEEDS)
+    rows = by_name(result.rows)
+    assert result.names == ["first", "mine", "again", "lp"]
+    assert (rows["mine"]["train_seconds"], rows["mine"]["train_steps"]) == (10, 100)
+    assert len(result.rows) == 6  # one run twice is not two seeds
+    refused([first, str(first)], "policy first: is there twice")
+
+
+def test_runs_of_several_seeds_get_a_row(run: Callable[..., Path]) -> None:
+    given = [run(f"q-base-{seed}", seed) for seed in range(3)] + [run("q-base-3", 3, alpha=1)]
+    result = compare(given, BASELINE, SEEDS)
+    rows = by_name(result.rows)
+    assert "q-base (3 seeds)" in rows
+    assert len(rows) == 4 + 1 + 1 + 2
+    row, ones = rows["q-base (3 seeds)"], [rows[f"q-base-{seed}"] for seed in range(3)]
+    both, reference = result.objectives[:3], result.objectives[-1]
+    for key, data in (("objective", both), ("diff_vs_lp", both - reference)):
+        interval = statistics.mean_over_seeds(data)
+        assert row[f"{key}_mean"] == pytest.approx(data.mean())
+        assert row[f"{key}_ci_low"] == pytest.approx(float(interval.low))
+        assert row[f"{key}_ci_high"] == pytest.approx(float(interval.high))
+    for key in set(CONTRACT[3:]) - {name for name in CONTRACT if "_ci_" in name}:
+        assert row[key] == pytest.approx(np.mean([one[key] for one in ones])), key
+    assert row["train_seconds"] == 11
+    assert row["episodes"] == len(SEEDS)
+    objectives = [row["objective_mean"] for row in split(result.rows)[0]]
+    assert objectives == sorted(objectives)  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize(
+    ("labels", "name"),
+    [
+        (["q-0", "q-1"], "q (2 seeds)"),
+        (["q10", "q11"], "q (2 seeds)"),
+        (["dqn2_seed_10", "dqn2_seed_11"], "dqn2 (2 seeds)"),
+        (["a", "b"], "fake (2 seeds)"),
+        (["rules0", "rules1"], "rules (2 seeds)"),
+        (["1", "2"], "fake (2 seeds)"),
+        (["seed0", "seed1"], "fake (2 seeds)"),
+    ],
+)
+def test_names_of_groups(labels: list[str], name: str) -> None:
+    entries = []
+    for seed, label in enumerate(labels):
+        policy = Twap(BASELINE)
+        policy.run = new_config("fake", BASELINE, seed, {"bins": (1, 2)})
+        entries.append(Entry(label, policy))
+    assert seeds_only(entries) == {name: [0, 1]}
+    taken = Entry(name, Twap(BASELINE))
+    assert seeds_only([*entries, taken]) == {f"{name}'": [0, 1]}
+
+
+def test_runs_that_differ_in_more_than_their_seed_are_no_group(run: Callable[..., Path]) -> None:
+    other = load_scenario("baseline", {"penalties.envelope": 1.0})
+    given = [run("a", 0), run("b", 1, alpha=1), run("c", 2, scenario=other)]
+    entries, notes = select(given, BASELINE)
+    assert seeds_only(entries) == {}
+    assert notes == ["c was trained on another scenario, baseline."]
+
+
+def test_a_run_for_something_else(run: Callable[..., Path]) -> None:
+    refused([run("a", scenario=load_scenario("textbook"))], "buckets 5, here 10")
+
+
+def test_everything_there_is(tmp_path: Path, run: Callable[..., Path]) -> None:
+    runs = tmp_path / "runs"
+    given, notes = everything(BASELINE, runs)
+    assert given == policies.policy_names(BASELINE)
+    assert notes == [f"No run in {runs} was trained on this scenario; python train.py makes one."]
+    renamed = load_scenario("baseline", {"name": "x", "description": "y"})
+    run("a/0"), run("b/0", scenario=renamed), run("c", scenario=load_scenario("textbook"))
+    run("broken")
+    (runs / "broken" / "config.json").write_text("{")
+    given, notes = everything(BASELINE, runs)
+    assert given[-2:] == [f"a/0={runs / 'a/0'}", f"b/0={runs / 'b/0'}"]
+    assert len(notes) == 2
+    assert notes[0].startswith(f"Left out: {runs / 'broken' / 'config.json'}: not valid JSON")
+    assert notes[1] == f"Found in {runs}: a/0, b/0."
+    assert [entry.label for entry in select(given[-2:], BASELINE)[0]] == ["a/0", "b/0", "lp"]
+    assert same(BASELINE, renamed)
+
+
+# What it says.
+
+
+def row(name: str, mean: float, low: float | None, high: float | None, gap: float = 0.1) -> Row:
+    found: Row = dict.fromkeys(COLUMNS)
+    found |= {"policy": name, "objective_mean": mean, "gap_to_clairvoyant": gap}
+    found |= {"diff_vs_lp_mean": mean - 1, "diff_vs_lp_ci_low": low, "diff_vs_lp_ci_high": high}
+    return found
+
+
+def test_the_finding() -> None:
+    reference, bound = row("lp", 1.0, 0.0, 0.0), row("hindsight", 0.5, -0.6, -0.4)
+    said = finding([row("dp", 0.9, -0.2, -0.05), row("q", 0.95, -0.1, -0.01), reference, bound])
+    assert said == (
+        "Best is dp with 0.9000: it beats lp by 0.1000 (policy minus lp -0.2000 to -0.0500). It is "
+        "10.0% above the clairvoyant bound. Also better than lp: q."
+    )
+    said = finding([row("dp", 0.9, -0.2, 0.05), reference, row("q", 1.1, -0.1, 0.2), bound])
+    assert "it is not told apart from lp (-0.1000, -0.2000 to +0.0500)" in said
+    assert said.endswith("Not told apart from lp on these days: q.")
+    said = finding([reference, row("q", 1.5, 0.4, 0.6), bound])
+    assert said.startswith("Best is lp with 1.0000; nothing here beats lp.")
+    assert said.endswith("Worse than lp: q.")
+
+
+def test_markdown_is_a_table(baseline: Comparison) -> None:
+    lines = markdown(baseline.rows).splitlines()
+    assert len(lines) == 2 + len(baseline.rows)
+    assert len({line.count("|") for line in lines}) == 1
+    assert lines[-1].startswith("| clairvoyant (bound) |")
+    assert markdown([row("a|b", 1.0, None, None)]).splitlines()[2].startswith("| a/b |")
+
+
+def test_rows_are_json(baseline: Comparison) -> None:
+    text = json.dumps(baseline.rows, allow_nan=False)
+    assert json.loads(text) == baseline.rows
+    assert all(
+        not (isinstance(cell, float) and math.isnan(cell)) for cell in baseline.rows[0].values()
+    )
+    assert issubclass(Random, GridPolicy)
