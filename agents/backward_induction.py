@@ -11,8 +11,8 @@ expectation is a mean over draws of (F, u), the fill rates and rounding of one b
 algos. Fills and penalties are the formulas of ``transition``. The law of g depends on R through m
 only: it is counted once per m and action, and serves all R and all buckets with the same draws.
 
-Orders of more than ``LEVELS`` lots are solved on fewer, equally spaced levels of R. W is then taken
-to be linear between them: a fill that ends between two levels is spread over both.
+Where levels of R are further apart than a lot, W is taken to be linear between them: a fill that
+ends between two levels is spread over both.
 """
 
 from __future__ import annotations
@@ -22,73 +22,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.dp_problem import Floats, Ints, Problem
 from agents.jit import jit
-from agents.policy import Lots, grid_lots
-from execution_env import Scenario
-from execution_env.actions import action_grid
-from execution_env.batch import Batch
-from execution_env.parameters import Parameters, parameters
-from execution_env.transition import (
-    LOT_TOLERANCE,
-    distance_outside,
-    envelope_room,
-    filled_lots,
-    participation_room,
-    residual_price,
-)
-
-LEVELS = 512
-"""Most levels of remaining lots; up to that many lots, a level is a lot."""
+from agents.policy import Lots
+from execution_env.transition import distance_outside, filled_lots, residual_price
 
 MEMORY = 1 << 23
 """Most probabilities held at a time, 64 MiB."""
-
-Ints = NDArray[np.int32]
-Floats = NDArray[np.float64]
-
-
-def levels_of(lots: int, most: int = LEVELS) -> int:
-    """J, how many levels of remaining lots to solve on: all ``lots``, or at most ``most``.
-
-    A number that divides the lots where there is one: envelopes have their edges at round fractions
-    of the order, and an edge between two levels blurs by up to a level.
-    """
-    if lots <= most:
-        return lots
-    fair = [levels for levels in range(most, most // 4, -1) if lots % levels == 0]
-    return fair[0] if fair else most
-
-
-class Problem(NamedTuple):
-    """A scenario on a grid of A actions and J + 1 equally spaced levels of remaining lots.
-
-    Attributes:
-        parameters: of the scenario.
-        resolution: of the action grid.
-        lower, upper: (B,) lots between which the cumulative fill should lie.
-        postable: (B, L, J + 1) lots that may be posted at each level. [:, 0] is what is expected
-            there; [:, 1:] are other cases that the market may lead to.
-        rooms: (M,) ascending, all numbers of lots in ``postable``.
-        runs: for every bucket (N, 4): a room's index, a case l and the levels [j, k) that have that room
-            in ``postable[b, l]``; rooms ascending.
-        lots: (M, A, K) lots that actions post in those rooms.
-        distinct: (M, A) whether an action differs from all earlier ones.
-    """
-
-    parameters: Parameters
-    resolution: int
-    lower: Floats
-    upper: Floats
-    postable: Lots
-    rooms: Lots
-    runs: list[Lots]
-    lots: Ints
-    distinct: NDArray[np.bool_]
-
-    @property
-    def levels(self) -> int:
-        """J."""
-        return int(self.postable.shape[2]) - 1
 
 
 class Draws(NamedTuple):
@@ -117,106 +57,6 @@ class Solution(NamedTuple):
     values: Floats
 
 
-def pose(scenario: Scenario, resolution: int | None = None, levels: int = LEVELS) -> Problem:
-    """``scenario`` on at most ``levels`` levels, on its own grid or one of ``resolution``."""
-    resolution = resolution or scenario.actions.resolution
-    levels = levels_of(scenario.lots, levels)
-    lower, upper = envelopes(scenario, scenario.expected_volume[:, None])
-    remaining = np.arange(levels + 1, dtype=np.float64) * (scenario.lots / levels)
-    room = _expected_room(scenario, upper[:, 0], remaining)[:, None]
-    if _room_varies(scenario):
-        # Denser where there is little room: there a lot more or less matters.
-        most = float(parameters(scenario).order[0]["max_posted"])
-        others = np.unique(np.rint(most * np.linspace(0.0, 1.0, 25) ** 2))[:, None]
-        shape = (scenario.buckets, len(others), levels + 1)
-        room = np.concatenate([room, np.broadcast_to(others, shape)], axis=1)
-    limited = np.minimum(room, remaining + LOT_TOLERANCE)
-    postable = np.floor(np.maximum(limited, 0.0)).astype(np.int64)
-    rooms = np.unique(postable)
-    grid = action_grid(len(scenario.algos), resolution)
-    count = len(grid.parts)
-    actions = np.tile(np.arange(count), rooms.size)
-    lots = grid_lots(scenario, actions, np.repeat(rooms, count).astype(np.int32), resolution)
-    return Problem(
-        parameters(scenario),
-        resolution,
-        lower[:, 0],
-        upper[:, 0],
-        postable,
-        rooms,
-        [_runs(np.searchsorted(rooms, lots)) for lots in postable],
-        lots.reshape(rooms.size, count, -1).astype(np.int32),
-        grid.mask[np.minimum(rooms, len(grid.mask) - 1)] == 1,
-    )
-
-
-def _runs(indices: NDArray[np.int64]) -> Lots:
-    """(N, 4): value, row, and [start, stop) of the runs of equal numbers in rows (L, J + 1)."""
-    rows, width = indices.shape
-    change = np.ones((rows, width), np.bool_)
-    change[:, 1:] = indices[:, 1:] != indices[:, :-1]
-    first = np.flatnonzero(change)
-    stop = np.append(first[1:], rows * width)
-    row = first // width
-    runs = np.stack([indices.reshape(-1)[first], row, first - row * width, stop - row * width], 1)
-    return np.ascontiguousarray(runs[np.argsort(runs[:, 0], kind="stable")])
-
-
-def envelopes(scenario: Scenario, volume: Floats) -> tuple[Floats, Floats]:
-    """Lower and upper bounds (B, n) in lots on n days with ``volume`` (B, n) shares.
-
-    Nothing posted moves them: they are read off orders that post nothing.
-    """
-    batch = Batch(scenario, volume.shape[1], "lots", "minimal", informs=False)
-    for array in batch.days:
-        array[...] = 0
-    batch.days.volume[...] = volume
-    lower, upper = np.empty((2, *volume.shape))
-    batch.advance(batch.no_actions, batch.everyone, batch.nobody)
-    for bucket in range(scenario.buckets):
-        lower[bucket], upper[bucket] = batch.orders.lower, batch.orders.upper
-        batch.advance(batch.no_actions, batch.nobody, batch.everyone)
-    return lower, upper
-
-
-def _room_varies(scenario: Scenario) -> bool:
-    """Whether postable lots depend on more than bucket and remaining lots."""
-    order = parameters(scenario).order[0]
-    noisy = scenario.volume is not None and scenario.volume.sd > 0
-    looks_back = bool(order["capped"] and order["window"] > 1)
-    partly = looks_back and bool(order["window"] < scenario.buckets)
-    tracked = bool(order["hard_upper"] and order["track_volume"])
-    return partly or (noisy and (looks_back or tracked))
-
-
-def _expected_room(scenario: Scenario, upper: Floats, remaining: Floats) -> Floats:
-    """(B, J + 1) lots that limits other than ``remaining`` (J + 1,) leave room for.
-
-    Past volume is as expected. Past fills all count where the cap looks back to the start; where it
-    looks at the last few buckets, they count as if fills had been spread evenly over the past.
-    """
-    order = parameters(scenario).order[0]
-    filled, expected = scenario.lots - remaining, scenario.expected_volume
-    room = np.full((scenario.buckets, remaining.size), float(order["max_posted"]))
-    for bucket in range(scenario.buckets):
-        if order["capped"]:
-            oldest = max(bucket + 1 - int(order["window"]), 0)
-            volume, share = expected[oldest : bucket + 1].sum(), (bucket - oldest) / max(bucket, 1)
-            ours = [participation_room(order["max_rate"], volume, share * lots) for lots in filled]
-            room[bucket] = np.minimum(room[bucket], ours)
-        if order["hard_upper"]:
-            below = [envelope_room(upper[bucket], lots) for lots in filled]
-            room[bucket] = np.minimum(room[bucket], below)
-    return room
-
-
-def same_cells(scenario: Scenario) -> NDArray[np.int64]:
-    """(B,) for every bucket the first one with the same predictions and costs."""
-    cells = np.hstack([scenario.predictions, scenario.posting_costs])
-    _, first, inverse = np.unique(cells, axis=0, return_index=True, return_inverse=True)
-    return np.asarray(first[inverse.reshape(-1)], np.int64)
-
-
 def solve(problem: Problem, draws: Draws) -> Solution:
     """The best action everywhere, by backward induction."""
     order, buckets = problem.parameters.order[0], len(problem.lower)
@@ -231,7 +71,7 @@ def solve(problem: Problem, draws: Draws) -> Solution:
     held = (-1, -1)
     for bucket in range(buckets - 1, -1, -1):
         lower, upper = problem.lower[bucket], problem.upper[bucket]
-        _continue(order, lower, upper, bucket, values[bucket + 1], after)
+        continuation(order, lower, upper, bucket, values[bucket + 1], after)
         best = np.full(problem.postable.shape[1:], np.inf)
         source = draws.source[bucket]
         of_source = np.flatnonzero(draws.source == source)
@@ -261,7 +101,7 @@ def solve(problem: Problem, draws: Draws) -> Solution:
 
 
 @jit
-def _continue(
+def continuation(
     order: Any, lower: float, upper: float, bucket: int, following: Floats, after: Floats
 ) -> None:
     """Write W: penalty after ``bucket`` plus what follows, at every level of remaining lots."""

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri  # type: ignore[import-untyped]
 
 from agents.jit import inline, jit
 from agents.policy import Lots, grid_lots
@@ -101,6 +102,13 @@ def scratch(split: Allocations) -> Scratch:
         np.zeros(size),
         np.zeros((algos + 1, levels)),
     )
+
+
+def stratified_normals(uniforms: Floats) -> Floats:
+    """(n, S) standard normals, one in each of S equally likely strata, from uniforms in [0, 1)."""
+    strata = np.arange(uniforms.shape[1])
+    normals: Floats = ndtri((strata + np.maximum(uniforms, 1e-9)) / uniforms.shape[1])
+    return normals
 
 
 @inline

@@ -1,0 +1,82 @@
+"""What a day allows an order whose days are known: room to post, and penalties.
+
+The formulas are those of ``transition``, for a number of lots filled instead of an order in progress.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.jit import inline, jit
+from execution_env.parameters import Parameters
+from execution_env.transition import (
+    Index,
+    distance_outside,
+    envelope_room,
+    participation_room,
+    residual_price,
+)
+
+Floats = NDArray[np.float64]
+
+
+@inline
+def cap_volume(
+    order: Any, bucket: int, expected: float, volume: Floats, day: int
+) -> tuple[int, Any]:
+    """The first bucket of the participation window of ``bucket``, and the volume in it."""
+    oldest = max(bucket + 1 - order.window, 0)
+    total = 0.0
+    for past in range(oldest, bucket):
+        total += volume[past, day]
+    return oldest, total + expected
+
+
+@inline
+def postable_lots(order: Any, cap: float, upper: float, filled: Index, outside: Index) -> Any:
+    """Lots that may be posted when ``filled`` have filled, at most ``outside`` of them before the
+    participation window; ``cap`` is the room in that window without fills.
+    """
+    room: Any = min(np.float64(order.lots - filled), np.float64(order.max_posted))
+    if order.capped:
+        room = min(room, cap - max(filled - outside, 0))
+    if order.hard_upper:
+        room = min(room, envelope_room(upper, np.float64(filled)))
+    return np.int64(max(room, 0.0))
+
+
+@inline
+def penalty_after(order: Any, bucket: int, lower: float, upper: float, filled: Index) -> Any:
+    """Per share of the order, when ``filled`` lots have filled at the end of ``bucket``."""
+    if bucket + 1 == order.buckets:
+        left = (order.lots - filled) * order.per_lot
+        return residual_price(order.residual_penalty, order.residual_quadratic, left)
+    distance = distance_outside(lower, upper, np.float64(filled))
+    return order.envelope_penalty * order.per_lot * distance
+
+
+@jit
+def reach_of(
+    parameters: Parameters, volume: Floats, upper: Floats, day: int, cap: Floats, reach: Any
+) -> None:
+    """What can be reached on a day.
+
+    Args:
+        parameters: of the scenario.
+        volume, upper: (B, n) of the days.
+        day: which.
+        cap: (B,), written: lots that the participation window has room for without fills in it.
+        reach: (B + 1,), written: most lots that can have filled before a bucket.
+    """
+    order = parameters.order[0]
+    reach[0] = 0
+    for b in range(order.buckets):
+        oldest, total = cap_volume(order, b, parameters.buckets[b].expected_volume, volume, day)
+        cap[b] = participation_room(order.max_rate, total, 0.0)
+        # What has filled plus what may be posted does not fall as more has filled.
+        reach[b + 1] = reach[b] + postable_lots(
+            order, cap[b], upper[b, day], reach[b], reach[oldest]
+        )
