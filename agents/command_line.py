@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import re
 import sys
@@ -27,6 +28,9 @@ Command = TypeVar("Command")
 
 USER_ERRORS = (ValueError, OSError, ImportError, GymnasiumError, MemoryError)
 """What a user can cause; anything else is a mistake of ours and keeps its traceback."""
+
+RULE = re.compile(r"[-─╭╮╰╯]{3,}")
+"""A line across tyro's box."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -146,16 +150,17 @@ def _merged(command: type, arguments: Sequence[str]) -> list[str]:
     where = ""
     for argument in arguments:
         if argument.startswith("--"):
-            where, _, value = argument.partition("=")
+            where, equals, value = argument.partition("=")
             where = where.replace("_", "-")
             if where in groups and where not in several:
                 _stop(f"{where}: given twice; once is enough.")
             groups.setdefault(where, [])
-            if value:
+            if equals:
                 groups[where].append(value)
         else:
             groups.setdefault(where, []).append(argument)
-    return [word for key, values in groups.items() for word in (key, *values) if word]
+    words = [word for key, values in groups.items() for word in (key, *values)]
+    return words[1:] if words and not words[0] else words
 
 
 def _lists(command: type) -> list[str]:
@@ -171,13 +176,11 @@ def _lists(command: type) -> list[str]:
 
 def _in_one_line(message: str) -> str:
     """What matters of tyro's box: its lines up to the first rule, and the option it thinks was meant."""
-    lines = []
-    for line in message.splitlines()[1:]:
-        text = line.strip("│ ")
-        if text.startswith(("─", "╰")):
-            break
-        lines.append(text)
-    text = " ".join(lines).removeprefix("Error parsing ") or " ".join(message.split())
+    lines = [line.strip("│ ") for line in message.splitlines()[1:]]  # after the title
+    if lines and RULE.fullmatch(lines[0]):  # tyro draws so where there is ASCII only
+        lines = lines[1:]
+    matter = itertools.takewhile(lambda line: not RULE.fullmatch(line), lines)
+    text = " ".join(matter).removeprefix("Error parsing ") or " ".join(message.split())
     text = text if text.endswith(".") else f"{text}."
     meant = re.search(r"Perhaps you meant.*?(--[\w-]+)", message, re.DOTALL)
     return f"{text} Did you mean {meant[1]}?" if meant else text

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,6 +81,29 @@ def test_repeated_lists_are_joined() -> None:
         settings=["a=1", "b=2", "c=3"], dishes=["soup", "pie", "jam"], quick=True
     )
     assert parsed("--set").settings == []
+
+
+def test_empty_words_are_values() -> None:
+    assert parsed("--dishes", "", "pie").dishes == ["", "pie"]
+    assert parsed("--dishes=", "--quick").dishes == [""]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_wrong_arguments_are_one_line_on_any_terminal(encoding: str) -> None:
+    code = "from tests.test_agents_command_line import parsed; parsed('--gests', '1')"
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (line,) = found.stderr.splitlines()
+    assert line == (
+        "error: Unrecognized options: --gests, 1. Did you mean --guests? See python kitchen.py cook "
+        "--help."
+    )
 
 
 @pytest.mark.parametrize(
