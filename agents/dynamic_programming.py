@@ -53,17 +53,31 @@ MOST_RATES = 1 << 22
 FINE, FINE_ACTIONS = 12, 1500
 """Resolution and size of the grid of ``dp-fine``."""
 
-MOST_TABLES, MOST_ENTRIES, ADAPTIVE_WORK = 1000, 1 << 26, 2e9
-"""Tables of ``dp-adaptive``; entries of all of them; expected values times fills: some 4 seconds."""
+MOST_TABLES = 1000
+"""Tables of ``dp-adaptive``, one for each combination of multipliers."""
+
+MOST_VALUES = 40
+"""Multipliers of an algo in them."""
+
+MOST_ENTRIES = 1 << 26
+"""Actions in all of them together, of 2 bytes each."""
+
+ADAPTIVE_WORK = 2e9
+"""Actions times fills to look at while solving them: some 4 seconds."""
 
 ADAPTIVE_LEVELS = 128
-"""Levels of remaining lots in those tables, at most."""
+"""Levels of remaining lots in them, at most."""
 
 STRATA = 64
 """Fill rates that stand for the distribution of one."""
 
-RECORDED, COVERED, LEAST_MULTIPLIER = 1000, (0.005, 0.995), 0.02
-"""Days on which multipliers are recorded, the quantiles of theirs that tables cover."""
+RECORDED = 1000
+"""Days on which multipliers are recorded, to see what the tables should cover."""
+
+COVERED = (0.005, 0.995)
+"""Quantiles of those multipliers between which tables lie."""
+
+LEAST_MULTIPLIER = 0.02
 
 CHUNK = 64
 """Tables between reports of progress."""
@@ -264,7 +278,7 @@ def _multiplier_grids(
     width = np.where(hidden, np.log(high / low), 0.0)
     sizes = np.ones(width.size, np.int64)
     while True:
-        fits = (width > 0) & (np.prod(sizes) // sizes * (sizes + 1) <= most)
+        fits = (width > 0) & (sizes < MOST_VALUES) & (np.prod(sizes) // sizes * (sizes + 1) <= most)
         if not fits.any():
             break
         sizes[np.argmax(np.where(fits, width / sizes, -1.0))] += 1
@@ -293,9 +307,15 @@ def _rates(f: Floats, multipliers: list[Floats], sd: Floats) -> NDArray[np.float
     most = max(grid.size for grid in multipliers)
     rates = np.zeros((len(multipliers), most, len(f), STRATA), np.float32)
     middles = stratified_normals(np.full((1, STRATA), 0.5))[0]
+    logits = np.linspace(-12.0, 12.0, 129)
     for i, grid in enumerate(multipliers):
-        predicted, back = np.unique(np.clip(grid[:, None] * f[:, i], 0.0, 1.0), return_inverse=True)
-        location = intercept(predicted, np.full(predicted.size, sd[i]))[back.reshape(grid.size, -1)]
+        # Solving for every location takes long; between these they are all but linear.
+        locations = intercept(logistic(logits), np.full(logits.size, sd[i]))
+        predicted = np.clip(grid[:, None] * f[:, i], 0.0, 1.0)
+        with np.errstate(divide="ignore"):
+            wanted = np.log(predicted) - np.log1p(-predicted)
+        found = np.interp(wanted, logits, locations)
+        location = np.where(np.isinf(wanted), wanted, found)
         rates[i, : grid.size] = logistic(location[..., None] + sd[i] * middles)
     return rates
 
