@@ -33,7 +33,7 @@ from agents.q_run import (
     settings_of,
 )
 from agents.q_training import BLOCK
-from agents.run_directory import CONFIG, LEARNING_CURVE, RunConfig, new_run_directory, read_config
+from agents.run_directory import FILES, LEARNING_CURVE, RunConfig, new_run_directory, read_config
 from agents.storage import RunError, atomic_write
 from execution_env import load_scenario
 
@@ -103,7 +103,7 @@ def _train(command: QLearning) -> int:
     run = Run(directory, config, command.resume)
     notes = console.notes()
     training = run.training
-    if training.blocks == training.total:
+    if run.finished:
         notes.print(
             f"{directory}: this run is finished; --episodes and another --out start a new one."
         )
@@ -122,7 +122,7 @@ def _train(command: QLearning) -> int:
         f"{VALIDATION_DAYS:,} validation days, after {training.steps:,} updates in "
         f"{training.seconds:.1f} s"
     )
-    notes.print(f"compare it on held-out days: {_next_command(command, directory)}")
+    notes.print(f"compare it on held-out days: {_next_command(command, config, directory)}")
     return 0
 
 
@@ -139,12 +139,12 @@ def _config(command: QLearning, directory: Path) -> RunConfig:
     """Of the run to be; with --resume the one that is there, if the command does not contradict it."""
     scenario = load_scenario(command.scenario, read_settings(command.overrides))
     config = config_of(scenario, command.seed, command.settings)
-    if not (command.resume and (directory / CONFIG).exists()):
+    if not (command.resume and any((directory / name).exists() for name in FILES)):
         return config
     before = read_config(directory)
-    settings_of(before)  # raises where it is no run of this kind
     asked = {"scenario": config.scenario, "seed": config.seed, **config.hyperparameters}
-    stored = {"scenario": before.scenario, "seed": before.seed, **before.hyperparameters}
+    settings = settings_of(before)  # raises where it is no run of this kind
+    stored = {"scenario": before.scenario, "seed": before.seed, **settings.flat()}
     plain = QLearning()
     usual = {"scenario": load_scenario(plain.scenario), "seed": 0, **plain.settings.flat()}
     for key, value in asked.items():
@@ -190,10 +190,14 @@ def _draw(run: Run) -> None:
     atomic_write(run.directory / LEARNING_CURVE, lambda file: file.write(picture))
 
 
-def _next_command(command: QLearning, directory: Path) -> str:
-    words = ["python", "evaluate.py", "--scenario", command.scenario]
-    if command.overrides:
-        words += ["--set", *command.overrides]
+def _next_command(command: QLearning, config: RunConfig, directory: Path) -> str:
+    words = ["python", "evaluate.py", "--scenario"]
+    if load_scenario(command.scenario, read_settings(command.overrides)) != config.scenario:
+        words += [config.scenario.name]  # --resume was enough to say
+    elif command.overrides:
+        words += [command.scenario, "--set", *command.overrides]
+    else:
+        words += [command.scenario]
     return shlex.join([*words, "--policies", "lp", "dp", str(directory)])
 
 

@@ -18,6 +18,7 @@ with discrete states and actions; ``q_training`` runs it on millions of orders, 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any, Literal, NamedTuple
 
 import gymnasium as gym
@@ -142,8 +143,15 @@ class Hyperparameters:
 
     def __post_init__(self) -> None:
         unit = "must be a number"
+        for name in ("omega", "epsilon", "final_epsilon", "epsilon_share", "discount"):
+            self._check(name, unit, isinstance(getattr(self, name), Real))
+        schedules = ("linear", "exponential")
+        right = f"must be one of {', '.join(schedules)}"
+        self._check("epsilon_schedule", right, self.epsilon_schedule in schedules)
+        self._check("double", "must be true or false", isinstance(self.double, bool))
         self._check("omega", f"{unit} in (0, 1]", 0 < self.omega <= 1)
         if self.step_size is not None:
+            self._check("step_size", unit, isinstance(self.step_size, Real))
             self._check("step_size", f"{unit} in (0, 1]", 0 < self.step_size <= 1)
         self._check("epsilon", f"{unit} in [0, 1]", 0 <= self.epsilon <= 1)
         lowest = 0 if self.epsilon_schedule == "linear" else 1e-12
@@ -151,9 +159,6 @@ class Hyperparameters:
         self._check("final_epsilon", right, lowest <= self.final_epsilon <= self.epsilon)
         self._check("epsilon_share", f"{unit} in [0, 1]", 0 <= self.epsilon_share <= 1)
         self._check("discount", f"{unit} in [0, 1]", 0 <= self.discount <= 1)
-        schedules = ("linear", "exponential")
-        right = f"must be one of {', '.join(schedules)}"
-        self._check("epsilon_schedule", right, self.epsilon_schedule in schedules)
 
     def _check(self, name: str, right: str, holds: bool) -> None:
         if not holds:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +31,8 @@ from agents.q_states import with_estimates, without_estimates
 from agents.q_training import BLOCK, Trainer, warm_up
 from agents.run_directory import (
     CHECKPOINT,
+    POLICY,
+    PROGRESS,
     RunConfig,
     new_config,
     read_progress,
@@ -35,6 +42,7 @@ from agents.run_directory import (
 from agents.storage import RunError, load_arrays, remedy, save_arrays
 from execution_env import Days, DayStream, Scenario
 from execution_env.market import VALIDATION
+from execution_env.scenario_file import scenario_to_dict
 
 MEASURED = 40
 """Blocks played greedily, without learning, to see which estimates orders meet."""
@@ -50,7 +58,23 @@ CHECKPOINT_SECONDS = 5.0
 CHECKPOINT_SHARE = 0.04
 """Most time that checkpoints may take, as a share."""
 
+MOST_EPISODES = 2**31 - 1
+"""Orders that a training may have: visits are counted in 32 bits."""
+
+COLUMNS = (
+    "episodes",
+    "steps",
+    "seconds",
+    "epsilon",
+    "objective_mean",
+    "objective_ci_low",
+    "objective_ci_high",
+    "states",
+)
+"""Of ``progress.csv``."""
+
 SAVED = {
+    "run": (np.uint8, 1),
     "values": (np.float32, 3),
     "visits": (np.int32, 3),
     "bins": (np.int64, 1),
@@ -81,10 +105,16 @@ class Settings:
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
 
     def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise ValueError(f"episodes = {self.episodes}: must be 1 or more.")
-        if not 1 <= self.bins <= 64:
-            raise ValueError(f"bins = {self.bins}: must be from 1 (no estimates) to 64.")
+        if not (isinstance(self.episodes, int) and 1 <= self.episodes <= MOST_EPISODES):
+            raise ValueError(
+                f"episodes = {self.episodes}: must be a whole number from 1 to {MOST_EPISODES:,}."
+            )
+        if not (isinstance(self.bins, int) and 1 <= self.bins <= 64):
+            raise ValueError(
+                f"bins = {self.bins}: must be a whole number from 1 (no estimates) to 64."
+            )
+        if self.start not in ("optimistic", "pessimistic"):
+            raise ValueError(f"start = {self.start}: must be optimistic or pessimistic.")
 
     def flat(self) -> dict[str, Any]:
         """All of them in one dictionary, for ``config.json``."""
@@ -104,7 +134,7 @@ class Training:
     """
 
     def __init__(self, scenario: Scenario, seed: int, settings: Settings) -> None:
-        self.scenario, self.settings = scenario, settings
+        self.scenario, self.seed, self.settings = scenario, seed, settings
         self.total = -(-settings.episodes // BLOCK)
         self.blocks, self.seconds = 0, 0.0
         self._hyperparameters = settings.hyperparameters
@@ -189,6 +219,7 @@ class Training:
         """
         save_arrays(
             path,
+            run=self._identity(),
             values=self.table.values,
             visits=self.table.visits,
             bins=self.space.bins,
@@ -208,23 +239,21 @@ class Training:
             RunError: the file is missing, damaged, or of another run.
         """
         saved = load_arrays(path, SAVED)
-        space = self.space._replace(bins=saved["bins"], edges=saved["edges"])
-        shape = (self._hyperparameters.tables, space.size, self.scenario.grid_size)
-        stage, blocks = int(saved["stage"]), int(saved["blocks"])
-        if (
-            saved["values"].shape != shape
-            or saved["visits"].shape != shape
-            or not 0 <= stage < len(self._stages)
-            or not 0 <= blocks <= self.total
-            or saved["days"].shape != (4,)
-            or saved["exploration"].shape != (4,)
-        ):
+        if not np.array_equal(saved["run"], self._identity()):
             raise RunError(f"{path}: does not fit this run's config.json. {remedy(path)}")
-        self.space, self.table = space, Table(saved["values"], saved["visits"])
-        self._final_bins, self._stage, self.blocks = saved["final_bins"], stage, blocks
+        self.space = self.space._replace(bins=saved["bins"], edges=saved["edges"])
+        self.table = Table(saved["values"], saved["visits"])
+        self._final_bins = saved["final_bins"]
+        self._stage, self.blocks = int(saved["stage"]), int(saved["blocks"])
         self.seconds = float(saved["seconds"])
         _move(self._trainer.days.generator, saved["days"])
         _move(self._trainer.exploration, saved["exploration"])
+
+    def _identity(self) -> NDArray[np.uint8]:
+        """(32,) SHA-256 of all that decides what is learned: whose checkpoint it is."""
+        facts = [scenario_to_dict(self.scenario), self.seed, self.settings.flat()]
+        text = json.dumps(facts, sort_keys=True)
+        return np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
 
 
 def _position(generator: np.random.Generator) -> NDArray[np.uint64]:
@@ -261,12 +290,22 @@ class Run:
         if resume and (directory / CHECKPOINT).exists():
             self.training.restore(directory / CHECKPOINT)
             steps = self.training.steps
-            self.rows = [row for row in read_progress(directory) if row["steps"] <= steps]
+            rows = read_progress(directory)
+            if any(tuple(row) != COLUMNS for row in rows):
+                path = directory / PROGRESS
+                raise RunError(f"{path}: its columns must be {', '.join(COLUMNS)}. {remedy(path)}")
+            self.rows = [row for row in rows if row["steps"] <= steps]
         else:
             write_config(directory, config)
         total = self.training.total
         points = np.unique(np.linspace(0, total, CURVE_POINTS + 1).round().astype(np.int64))
         self._points: set[int] = set(points.tolist())
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do, no file to be written either."""
+        done = self.training.blocks == self.training.total and not self._due()
+        return done and (self.directory / POLICY).exists()
 
     def go(self, report: Callable[[Training, Row | None], object]) -> None:
         """Train to the end. Ctrl-C leaves a checkpoint behind.
@@ -280,16 +319,16 @@ class Run:
         training = self.training
         report(training, self.rows[-1] if self.rows else None)
         warm_up(self.config.scenario)
-        try:
+        with _interrupts_wait() as interrupted:
             while training.blocks < training.total:
                 row = self._validate() if self._due() else None
                 training.advance(min(self._until_next_point(), 50))
-                if time.perf_counter() - self._saved_at > self._interval():
+                stop = interrupted()
+                if stop or time.perf_counter() - self._saved_at > self._interval():
                     self._checkpoint()
+                if stop:
+                    raise KeyboardInterrupt
                 report(training, row)
-        except KeyboardInterrupt:
-            self._checkpoint()
-            raise
         if self._due():
             report(training, self._validate())
         training.policy().save(self.directory)
@@ -324,18 +363,43 @@ class Run:
         training = self.training
         objective = play(training.policy(), self.config.scenario, self._days).objective
         mean, low, high = (float(number) for number in statistics.mean(objective))
-        row = {
-            "episodes": training.episodes,
-            "steps": training.steps,
-            "seconds": round(training.seconds, 3),
-            "epsilon": training.epsilon,
-            "objective_mean": mean,
-            "objective_ci_low": low,
-            "objective_ci_high": high,
-            "states": training.space.size,
-        }
+        numbers = (
+            training.episodes,
+            training.steps,
+            round(training.seconds, 3),
+            training.epsilon,
+            mean,
+            low,
+            high,
+            training.space.size,
+        )
+        row = dict(zip(COLUMNS, numbers, strict=True))
         self.rows.append(row)
         return row
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C wait until it is asked for by the function given: half a block must not be
+    saved. A second one does not wait, and nothing is saved then.
+    """
+    asked = False
+
+    def note(number: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # somebody else's business
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def config_of(scenario: Scenario, seed: int, settings: Settings) -> RunConfig:
