@@ -111,8 +111,9 @@ class Compare:
         last = self.first_seed + self.episodes - 1
         title = f"{scenario.name}, {self.episodes:,} days (seeds {self.first_seed} to {last})"
         screen = output()
-        screen.print(table(result.rows, title))
-        screen.print(finding(result.rows), markup=False)
+        screen.print(table(result.rows, title, screen.width))
+        screen.print()
+        screen.print(finding(result.rows, result.level), markup=False)
         console.print(
             f"Wrote {TABLE}, {PAGE} and {DAYS} to {folder} after "
             f"{time.perf_counter() - start:.0f} s.",
@@ -135,7 +136,7 @@ class Compare:
             "",
             f"    {self.command(given)}",
             "",
-            finding(result.rows),
+            finding(result.rows, result.level),
             "",
             markdown(result.rows),
             "",

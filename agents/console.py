@@ -18,11 +18,13 @@ from rich.progress import (
     BarColumn,
     Progress,
     SpinnerColumn,
+    Task,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 Advance = Callable[[int], object]
 """Called with how much more is done."""
@@ -57,6 +59,14 @@ def _console(stderr: bool) -> Console:
     return console
 
 
+class TimeLeft(TimeRemainingColumn):
+    """The time left, and nothing where the total is not known."""
+
+    def render(self, task: Task) -> Text:
+        """For one bar."""
+        return super().render(task).append(" left") if task.total else Text()
+
+
 @contextmanager
 def bars(console: Console | None = None) -> Iterator[Track]:
     """A ``Track`` whose bars have a percentage and the time left; they vanish when done.
@@ -71,8 +81,7 @@ def bars(console: Console | None = None) -> Iterator[Track]:
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TimeLeft(),
         console=console,
         transient=True,
         disable=not console.is_terminal,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agents import policy as policies
 from agents.evaluation import Comparison, compare, statistics
-from agents.evaluation.comparison import TIMED, _Checked
+from agents.evaluation.comparison import TIMED, _Checked, _level_with
 from agents.evaluation.report import finding, markdown, split
 from agents.evaluation.rollouts import Rollout, play
 from agents.evaluation.selection import Entry, everything, same, seeds_only, select
@@ -515,7 +515,7 @@ def test_the_finding() -> None:
     reference, bound = row("lp", 1.0, 0.0, 0.0), row("hindsight", 0.5, -0.6, -0.4)
     said = finding([row("dp", 0.9, -0.2, -0.05), row("q", 0.95, -0.1, -0.01), reference, bound])
     assert said == (
-        "Best is dp with 0.9000: it beats lp by 0.1000 (policy minus lp -0.2000 to -0.0500). It is "
+        "Best is dp with 0.9000: it beats lp by 0.1000 (policy minus lp -0.2000 to -0.0500). dp is "
         "10.0% above the clairvoyant bound. Also better than lp: q."
     )
     said = finding([row("dp", 0.9, -0.2, 0.05), reference, row("q", 1.1, -0.1, 0.2), bound])
@@ -524,6 +524,40 @@ def test_the_finding() -> None:
     said = finding([reference, row("q", 1.5, 0.4, 0.6), bound])
     assert said.startswith("Best is lp with 1.0000; nothing here beats lp.")
     assert said.endswith("Worse than lp: q.")
+
+    said = finding([row("dp", 0.9, -0.2, -0.05), row("q", 0.95, -0.1, -0.01), reference], ["q"])
+    assert ". Not told apart from it on these days: q. dp is 10.0%" in said
+
+
+class Shifted(Twap):
+    """Posts like TWAP; a lot less in the first bucket of ``rarely`` days in a hundred."""
+
+    def __init__(self, name: str, rarely: int) -> None:
+        super().__init__(BASELINE, name)
+        self.rarely = rarely
+
+    def decide(self, observations: Any) -> Any:
+        lots = super().decide(observations)
+        days = np.arange(len(lots)) % 100 < self.rarely
+        lots[days & (observations[:, 1] == 1)] = 0
+        return lots
+
+
+def test_what_is_not_told_apart_from_the_best() -> None:
+    plain = load_scenario("baseline")
+    given = [Shifted("same", 0), Shifted("nearly", 1), "all-aggressive", "twap"]
+    result = compare(given, plain, range(200))
+    best = result.rows[0]["policy"]
+    assert best == "lp"
+    assert result.level == []
+    rows = {name: result.objectives[j] for j, name in enumerate(result.names)}
+    level = _level_with("twap", result.names, result.objectives, {})
+    assert {"same", "nearly"} <= set(level)
+    assert "all-aggressive" not in level
+    assert np.array_equal(rows["same"], rows["twap"])
+    both = {"twaps (2 seeds)": [0, 3]}
+    assert "nearly" in _level_with("twaps (2 seeds)", result.names, result.objectives, both)
+    assert _level_with("lp", ["lp"], result.objectives[-1:], {}) == []
 
 
 def test_markdown_is_a_table(baseline: Comparison) -> None:

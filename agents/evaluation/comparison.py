@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.console import Track, silent
+from agents.evaluation import statistics
 from agents.evaluation.rollouts import Rollout, play
 from agents.evaluation.selection import REFERENCE, Given, seeds_only, select
 from agents.evaluation.tables import Row, Scores, make_rows, scores_of
@@ -44,6 +45,8 @@ class Comparison:
         bounds: (n,) objectives that no policy can beat, by name: "clairvoyant" in expectation,
             "hindsight" on every day; without those that the scenario is too large for.
         rows: of the table, see ``tables.COLUMNS``; best policy first, bounds last.
+        level: labels of policies that these days do not tell apart from the best: the interval of the
+            paired difference has 0 in it.
         rollouts: by label; empty where they were not to be kept.
         notes: a sentence each on what a reader should know.
     """
@@ -54,6 +57,7 @@ class Comparison:
     objectives: Floats
     bounds: dict[str, Floats]
     rows: list[Row]
+    level: list[str]
     rollouts: dict[str, Rollout]
     notes: list[str]
 
@@ -96,10 +100,25 @@ def compare(
         if keep_rollouts:
             rollouts[entry.label] = rollout
     bounds = _bounds(scenario, days, track, notes)
+    names = list(scores)
+    objectives = np.array([scores[name].objective for name in names])
     with track("statistics", None):
-        rows = make_rows(scenario.name, scores, bounds, seeds_only(entries), REFERENCE)
-    objectives = np.array([score.objective for score in scores.values()])
-    return Comparison(scenario, seeds, list(scores), objectives, bounds, rows, rollouts, notes)
+        groups = seeds_only(entries)
+        rows = make_rows(scenario.name, scores, bounds, groups, REFERENCE)
+        level = _level_with(str(rows[0]["policy"]), names, objectives, groups)
+    return Comparison(scenario, seeds, names, objectives, bounds, rows, level, rollouts, notes)
+
+
+def _level_with(
+    best: str, names: list[str], objectives: Floats, groups: Mapping[str, list[int]]
+) -> list[str]:
+    """Labels of the policies, groups aside, that are not told apart from ``best``."""
+    mine = groups.get(best) or [names.index(best)]
+    others = [j for j in range(len(names)) if j not in mine]
+    if not others:
+        return []
+    low = statistics.paired_difference(objectives[others], objectives[mine].mean(axis=0)).low
+    return [names[j] for j, end in zip(others, low, strict=True) if end <= 0]
 
 
 def _checked_seeds(seeds: Iterable[int]) -> list[int]:

@@ -23,6 +23,9 @@ HEADER = (
     "decision",
 )
 
+NARROW = 110
+"""Columns of a terminal below which the table leaves out what is needed least."""
+
 LEGEND = (
     "Objective: cost and penalties per share of the parent order, in half-spreads; lower is better. "
     "Minus lp: paired by day, negative is better than plain lp. Clairvoyant knows each day's hidden "
@@ -37,17 +40,26 @@ def split(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     return policies, [row for row in rows if row["policy"] in BOUNDS]
 
 
-def table(rows: Sequence[Row], title: str) -> Table:
-    """For the terminal."""
-    shown = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for j, name in enumerate(HEADER):
-        shown.add_column(name, justify="right" if j else "left", no_wrap=True)
+def table(rows: Sequence[Row], title: str, width: int = 160) -> Table:
+    """For a terminal of ``width`` columns."""
+    kept = [0, 1, 3, 4, 5] if width < NARROW else range(len(HEADER))
+    shown = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for j in kept:
+        shown.add_column(HEADER[j], justify="right" if j else "left", no_wrap=j != 5, min_width=7)
     policies, bounds = split(rows)
-    for row in policies:
-        shown.add_row(*map(Text, _cells(row)), style="bold" if row is policies[0] else None)
-    shown.add_section()
-    for row in bounds:
-        shown.add_row(*map(Text, _cells(row)), style="dim")
+    for row in policies + bounds:
+        if bounds and row is bounds[0]:
+            shown.add_section()
+        style = "bold" if row is policies[0] else "dim" if row in bounds else None
+        cells = _cells(row)
+        shown.add_row(*(Text(cells[j]) for j in kept), style=style)
     return shown
 
 
@@ -81,8 +93,13 @@ def _interval(row: Row, what: str, shape: str = ".4f") -> str:
     return "" if low is None else f"{_number(low, shape)} to {_number(high, shape)}"
 
 
-def finding(rows: Sequence[Row]) -> str:
-    """What the table says, in a few sentences."""
+def finding(rows: Sequence[Row], level: Sequence[str] = ()) -> str:
+    """What the table says, in a few sentences.
+
+    Args:
+        rows: of the table.
+        level: what is not told apart from the best policy.
+    """
     policies, _ = split(rows)
     best = policies[0]
     sentences = [f"Best is {best['policy']} with {_number(best['objective_mean'])}{_within(best)}"]
@@ -90,10 +107,12 @@ def finding(rows: Sequence[Row]) -> str:
         sentences[0] += "; nothing here beats lp."
     else:
         sentences[0] += f": {_against(best)}."
+    if level:
+        sentences.append(f"Not told apart from it on these days: {', '.join(level)}.")
     gap = best["gap_to_clairvoyant"]
     if isinstance(gap, float):
         where = "above" if gap >= 0 else "below"
-        sentences.append(f"It is {abs(gap):.1%} {where} the clairvoyant bound.")
+        sentences.append(f"{best['policy']} is {abs(gap):.1%} {where} the clairvoyant bound.")
     known = [row for row in policies if row["diff_vs_lp_ci_low"] is not None]
     others = [row for row in known if row["policy"] not in (best["policy"], REFERENCE)]
     better = [row for row in others if _ci(row, "high") < 0]
