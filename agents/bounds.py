@@ -52,10 +52,15 @@ def clairvoyant(
     more than ``LEVELS`` lots are solved on fewer levels, which errs above: by some 0.05 % where the
     levels divide the lots (see ``levels_of``), else by up to 1 %.
 
+    Where the window of a participation cap looks back further than one bucket and not to the start,
+    past fills are taken to lie outside it as far as they can, as in ``hindsight``. More may then be
+    posted, though in other parts: a bound up to the rounding to the grid.
+
     Args:
         scenario: what the days are of.
         days: n of them.
-        draws: noise terms per bucket and algo; more come closer to the true minimum, from below.
+        draws: noise terms per bucket and algo. More come closer to the true minimum, from below: on
+            baseline 16, 32, 64 and 128 fall short of it by 0.3, 0.06, 0.01 and less than 0.005 %.
         seed: of those.
         progress: called now and then, with the number of days done since the last call.
 

@@ -24,18 +24,6 @@ Floats = NDArray[np.float64]
 
 
 @inline
-def cap_volume(
-    order: Any, bucket: int, expected: float, volume: Floats, day: int
-) -> tuple[int, Any]:
-    """The first bucket of the participation window of ``bucket``, and the volume in it."""
-    oldest = max(bucket + 1 - order.window, 0)
-    total = 0.0
-    for past in range(oldest, bucket):
-        total += volume[past, day]
-    return oldest, total + expected
-
-
-@inline
 def postable_lots(order: Any, cap: float, upper: float, filled: Index, outside: Index) -> Any:
     """Lots that may be posted when ``filled`` have filled, at most ``outside`` of them before the
     participation window; ``cap`` is the room in that window without fills.
@@ -73,10 +61,17 @@ def reach_of(
     """
     order = parameters.order[0]
     reach[0] = 0
+    since_start = 0.0
     for b in range(order.buckets):
-        oldest, total = cap_volume(order, b, parameters.buckets[b].expected_volume, volume, day)
+        oldest = max(b + 1 - order.window, 0)
+        past = since_start
+        if oldest > 0:
+            past = 0.0
+            for earlier in range(oldest, b):
+                past += volume[earlier, day]
+        total = past + parameters.buckets[b].expected_volume
         cap[b] = participation_room(order.max_rate, total, 0.0)
         # What has filled plus what may be posted does not fall as more has filled.
-        reach[b + 1] = reach[b] + postable_lots(
-            order, cap[b], upper[b, day], reach[b], reach[oldest]
-        )
+        room = postable_lots(order, cap[b], upper[b, day], reach[b], reach[oldest])
+        reach[b + 1] = reach[b] + room
+        since_start += volume[b, day]
