@@ -29,10 +29,10 @@ TABLE, DAYS, PAGE = "comparison.csv", "episodes.csv", "comparison.md"
 class Compare:
     """Play policies on the same held-out days and compare them.
 
-    Every policy is compared with the linear programme lp, and with two bounds that nobody can beat:
-    clairvoyant (knows each day's hidden state) and hindsight (knows everything). These three are
-    always computed. Intervals are 95 %. Day number s is what env.reset(seed=s) plays; no training
-    ever meets it.
+    Every policy is compared with the linear programme lp and with two bounds: clairvoyant knows each
+    day's hidden state, and no policy on the action grid beats it on average; hindsight knows
+    everything, and nothing beats it on any day. These three are always computed. Intervals are 95 %.
+    Day number s is what env.reset(seed=s) plays; no training ever meets it.
 
     For example
       python evaluate.py

@@ -525,6 +525,8 @@ def test_the_finding() -> None:
     assert said.startswith("Best is lp with 1.0000; nothing here beats lp.")
     assert said.endswith("Worse than lp: q.")
 
+    said = finding([row("dp", 0.9, -0.2, -0.05, gap=-0.01), reference])
+    assert "dp is 1.0% below the clairvoyant bound, which holds on average, for the" in said
     said = finding([row("dp", 0.9, -0.2, -0.05), row("q", 0.95, -0.1, -0.01), reference], ["q"])
     assert ". Not told apart from it on these days: q. dp is 10.0%" in said
 

@@ -42,8 +42,9 @@ class Comparison:
         seeds: (n,) of the days.
         names: (P,) labels of the policies, in the order given; plain ``lp`` is among them.
         objectives: (P, n).
-        bounds: (n,) objectives that no policy can beat, by name: "clairvoyant" in expectation,
-            "hindsight" on every day; without those that the scenario is too large for.
+        bounds: (n,) objectives by name: no policy on the action grid beats "clairvoyant" in
+            expectation, none at all "hindsight" on any day; without those that the scenario is too
+            large for.
         rows: of the table, see ``tables.COLUMNS``; best policy first, bounds last.
         level: labels of policies that these days do not tell apart from the best: the interval of the
             paired difference has 0 in it.

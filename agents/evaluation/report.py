@@ -111,8 +111,10 @@ def finding(rows: Sequence[Row], level: Sequence[str] = ()) -> str:
         sentences.append(f"Not told apart from it on these days: {', '.join(level)}.")
     gap = best["gap_to_clairvoyant"]
     if isinstance(gap, float):
-        where = "above" if gap >= 0 else "below"
-        sentences.append(f"{best['policy']} is {abs(gap):.1%} {where} the clairvoyant bound.")
+        where = "above the clairvoyant bound"
+        if gap < 0:
+            where = "below the clairvoyant bound, which holds on average, for the action grid"
+        sentences.append(f"{best['policy']} is {abs(gap):.1%} {where}.")
     known = [row for row in policies if row["diff_vs_lp_ci_low"] is not None]
     others = [row for row in known if row["policy"] not in (best["policy"], REFERENCE)]
     better = [row for row in others if _ci(row, "high") < 0]
