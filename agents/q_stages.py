@@ -114,9 +114,12 @@ def _parents(
     """(combinations,) the old combination of bins in which each new one has its middle."""
     parents = np.zeros(1, np.int64)
     for i, bins in enumerate(new.bins):
-        shares = (np.arange(bins) + 0.5) / bins
-        middles = np.quantile(estimates[i], shares, method="higher").astype(np.float32)
-        of_algo = bins_of(old.edges[bucket, i, : old.bins[i] - 1], middles)
+        ordered = np.sort(estimates[i])
+        borders = np.searchsorted(ordered, new.edges[bucket, i, : bins - 1])
+        # Of what lies in the bin: with ties that is not the middle of its share of all estimates.
+        middles = (np.append(0, borders) + np.append(borders, ordered.size)) // 2
+        values = ordered[np.minimum(middles, ordered.size - 1)]
+        of_algo = bins_of(old.edges[bucket, i, : old.bins[i] - 1], values)
         parents = (parents[:, None] * old.bins[i] + of_algo).reshape(-1)
     return parents
 
