@@ -6,9 +6,10 @@ import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -49,7 +50,7 @@ class QLearning:
     checkpoint.npz. Ctrl-C, or even kill -9, loses a few seconds of work: --resume goes on, and ends
     with the same table as if nothing had happened. Evaluate it by python evaluate.py --policies lp DIR.
 
-    Examples:
+    For example
       python train.py
       python train.py --scenario drifting --seed 1 --episodes 20000000
       python train.py --scenario baseline --set order.buckets=20 --bins 1 --out runs/no-estimates
@@ -62,8 +63,13 @@ class QLearning:
     """Values of the scenario to change, such as order.buckets=20."""
     seed: Natural = 0
     """Of the training days and of exploration."""
-    out: Path | None = None
-    """The run directory; runs/q-learning-SCENARIO-seedN where left out."""
+    out: Annotated[
+        str | None,
+        tyro.conf.arg(
+            metavar="DIR", help_behavior_hint="(default: runs/q-learning-SCENARIO-seedN)"
+        ),
+    ] = None
+    """The run directory."""
     resume: bool = False
     """Go on with the run in --out, with its own settings."""
     episodes: Count = Settings.episodes
@@ -97,33 +103,41 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(command: QLearning) -> int:
-    directory = command.out or _default_directory(command)
-    config = _config(command, directory)
-    new_run_directory(directory, command.resume)
+    out = str(_default_directory(command)) if command.out is None else command.out
+    config = _config(command, Path(out))
+    directory = new_run_directory(out, command.resume)
     run = Run(directory, config, command.resume)
-    notes = console.notes()
+    notes, output = console.notes(), console.output()
     training = run.training
     if run.finished:
-        notes.print(
-            f"{directory}: this run is finished; --episodes and another --out start a new one."
+        _say(
+            notes,
+            f"{directory}: this run is finished; --episodes and another --out start a new one.",
         )
     else:
         verb = "going on with" if training.blocks else "training"
-        notes.print(
+        _say(
+            notes,
             f"{verb} q-learning on {config.scenario.name}, seed {config.seed}, "
-            f"{training.total * BLOCK:,} orders -> {directory}"
+            f"{training.total * BLOCK:,} orders -> {directory}",
         )
         _with_progress(run)
     _draw(run)
     last = run.rows[-1]
     low, high = last["objective_ci_low"], last["objective_ci_high"]
-    console.output().print(
+    _say(
+        output,
         f"{directory}: objective {last['objective_mean']:.4f} [{low:.4f}, {high:.4f}] on "
         f"{VALIDATION_DAYS:,} validation days, after {training.steps:,} updates in "
-        f"{training.seconds:.1f} s"
+        f"{training.seconds:.1f} s",
     )
-    notes.print(f"compare it on held-out days: {_next_command(command, config, directory)}")
+    _say(notes, f"compare it on held-out days: {_next_command(command, config, directory)}")
     return 0
+
+
+def _say(to: Console, text: str) -> None:
+    """Print as it is: a path may hold brackets, and be longer than a line."""
+    to.print(text, markup=False, soft_wrap=True)
 
 
 def _default_directory(command: QLearning) -> Path:
