@@ -25,6 +25,7 @@ from agents.command_line import Settings as Overrides
 from agents.evaluation.figures import learning_curve
 from agents.q_learning import Hyperparameters
 from agents.q_run import (
+    ORDERS,
     VALIDATION_DAYS,
     Row,
     Run,
@@ -33,7 +34,6 @@ from agents.q_run import (
     config_of,
     settings_of,
 )
-from agents.q_training import BLOCK
 from agents.run_directory import FILES, LEARNING_CURVE, RunConfig, new_run_directory, read_config
 from agents.storage import RunError, atomic_write
 from execution_env import load_scenario
@@ -73,7 +73,7 @@ class QLearning:
     resume: bool = False
     """Go on with the run in --out, with its own settings."""
     episodes: Count = Settings.episodes
-    """Orders to train on, rounded up to whole blocks of 512."""
+    """Orders to train on, rounded up to whole blocks of 2,048."""
     bins: Count = Settings.bins
     """Most bins per estimate, fewer where the table would pass 64 MB; 1 for a state without
     estimates."""
@@ -119,7 +119,7 @@ def _train(command: QLearning) -> int:
         _say(
             notes,
             f"{verb} q-learning on {config.scenario.name}, seed {config.seed}, "
-            f"{training.total * BLOCK:,} orders -> {directory}",
+            f"{training.total * ORDERS:,} orders -> {directory}",
         )
         _with_progress(run)
     _draw(run)

@@ -2,7 +2,7 @@
 
 After taking action a in state s, seeing reward r and state s',
 
-    Q(s, a) <- Q(s, a) + alpha [r + gamma max_a' Q(s', a') - Q(s, a)]
+    Q(s, a) <- Q(s, a) + alpha [G - Q(s, a)],        G = r + gamma max_a' Q(s', a')
 
 (Watkins & Dayan 1992; Sutton & Barto 2018, Reinforcement Learning, equation 6.8), the maximum being
 over the actions that are allowed in s', and 0 after the last step. alpha is constant, or n^-omega
@@ -11,12 +11,23 @@ Learning rates for Q-learning, JMLR 5). With ``double`` there are two tables: a 
 learns, and the other one judges the action that the learning one prefers, which takes away the
 upward bias of the maximum (van Hasselt 2010, Double Q-learning).
 
+Episodes are learned from when they are over, their last step first, so that what the end cost
+reaches the beginning at once. Then the maximum can give way to what really followed, as long as
+greedy actions did, a share ``trace`` of it:
+
+    G_t = r_t + gamma [(1 - lambda) max_a' Q(s', a') + lambda G_t+1]     where a_t+1 was greedy
+
+This is Watkins's Q(lambda) in its forward view (Watkins 1989; Sutton & Barto, section 12.10); 0 is
+one-step Q-learning. It pays where a state of the table stands for many: the value of the table's
+next state is that of all orders in it, what followed is that of this one.
+
 The functions at the top are the algorithm. ``q_learning`` below runs it on any Gymnasium environment
 with discrete states and actions; ``q_training`` runs it on millions of orders, compiled.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, Literal, NamedTuple
@@ -93,6 +104,32 @@ def bootstrap(values: Values, table: int, state: int, barred: Values) -> float:
 
 
 @inline
+def continuation(
+    values: Values,
+    table: int,
+    state: int,
+    barred: Values,
+    greedy: bool,
+    trace: float,
+    following: float,
+) -> float:
+    """What is to be expected from the next ``state`` on, undiscounted.
+
+    Args:
+        values, table, state, barred: see ``bootstrap``.
+        greedy: whether the action that was taken there was.
+        trace: lambda.
+        following: G of that action.
+    """
+    if greedy and trace == 1.0:
+        return following
+    value = bootstrap(values, table, state, barred)
+    if greedy:
+        value += trace * (following - value)
+    return value
+
+
+@inline
 def learn(
     values: Values,
     visits: Visits,
@@ -108,7 +145,7 @@ def learn(
         values, visits: (T, S, A), changed.
         step_sizes: alpha_1, alpha_2, ...; the last one from then on.
         table, state, action: what learns.
-        target: r + gamma max Q(s', .).
+        target: G.
     """
     n = visits[table, state, action]
     old = np.float64(values[table, state, action])
@@ -130,7 +167,7 @@ class Hyperparameters:
     """A constant step size instead, in (0, 1]."""
     epsilon: float = 1.0
     """Share of random actions at the start."""
-    final_epsilon: float = 0.5
+    final_epsilon: float = 0.2
     """Share of random actions at the end; above 0 for the exponential schedule."""
     epsilon_schedule: Literal["linear", "exponential"] = "linear"
     """How epsilon falls from start to end."""
@@ -138,12 +175,27 @@ class Hyperparameters:
     """Share of the training after which epsilon has arrived at its end."""
     discount: float = 1.0
     """gamma, what a reward one step later is worth; in [0, 1]."""
+    trace: float = 1.0
+    """lambda, the share of what really followed greedy actions in what is learned; in [0, 1], 0 for
+    one-step Q-learning."""
+    caution: float = 0.1
+    """The policy judges an action by its value minus this over the square root of its visits, so that
+    it does not fall for lucky ones; at least 0, in units of the return."""
     double: bool = False
     """Double Q-learning: two tables, each judging the other's choice."""
 
     def __post_init__(self) -> None:
         unit = "must be a number"
-        for name in ("omega", "epsilon", "final_epsilon", "epsilon_share", "discount"):
+        numbers = (
+            "omega",
+            "epsilon",
+            "final_epsilon",
+            "epsilon_share",
+            "discount",
+            "trace",
+            "caution",
+        )
+        for name in numbers:
             self._check(name, unit, isinstance(getattr(self, name), Real))
         schedules = ("linear", "exponential")
         right = f"must be one of {', '.join(schedules)}"
@@ -159,6 +211,9 @@ class Hyperparameters:
         self._check("final_epsilon", right, lowest <= self.final_epsilon <= self.epsilon)
         self._check("epsilon_share", f"{unit} in [0, 1]", 0 <= self.epsilon_share <= 1)
         self._check("discount", f"{unit} in [0, 1]", 0 <= self.discount <= 1)
+        self._check("trace", f"{unit} in [0, 1]", 0 <= self.trace <= 1)
+        right = "must be a finite number of at least 0"
+        self._check("caution", right, 0 <= self.caution < math.inf)
 
     def _check(self, name: str, right: str, holds: bool) -> None:
         if not holds:
@@ -211,10 +266,16 @@ class Table(NamedTuple):
         values = np.zeros(shape, np.float32) if value == 0 else np.full(shape, value, np.float32)
         return Table(values, np.zeros(shape, np.int32))
 
-    def greedy(self) -> NDArray[np.int64]:
-        """(S,) the best of the actions that were tried in each state; -1 where none was."""
-        tried = self.visits.sum(axis=0) > 0
-        values = np.where(tried, self.values.sum(axis=0), -np.inf)
+    def greedy(self, caution: float = 0.0) -> NDArray[np.int64]:
+        """(S,) the best of the actions that were tried in each state; -1 where none was.
+
+        Args:
+            caution: an action counts as its value minus this over the square root of its visits.
+        """
+        visits = self.visits.sum(axis=0)
+        tried = visits > 0
+        doubt = np.float32(caution) / np.sqrt(np.maximum(visits, 1), dtype=np.float32)
+        values = np.where(tried, self.values.mean(axis=0) - doubt, -np.inf)
         return np.where(tried.any(axis=-1), values.argmax(axis=-1), -1)
 
 
@@ -231,13 +292,17 @@ def q_learning(
         env: with ``Discrete`` states and actions. ``info["action_mask"]`` (A,), where there is one,
             tells which actions are allowed.
         episodes: to play.
-        hyperparameters: step size, exploration and so on.
+        hyperparameters: step size, exploration and so on; ``trace`` must be 0, as every step is
+            learned from at once.
         initial_value: of every state and action.
         seed: of the environment, and of exploration.
 
     Raises:
         TypeError: states or actions are not discrete.
+        ValueError: there is a trace.
     """
+    if hyperparameters.trace != 0:
+        raise ValueError(f"trace = {hyperparameters.trace}: must be 0 when learning step by step.")
     for name in ("observation_space", "action_space"):
         if not isinstance(getattr(env, name), gym.spaces.Discrete):
             raise TypeError(f"{name} = {getattr(env, name)}: must be Discrete.")

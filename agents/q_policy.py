@@ -57,10 +57,14 @@ class QPolicy(GridPolicy):
         self.train_seconds, self.train_steps = seconds, steps
 
     @classmethod
-    def of(cls, scenario: Scenario, space: StateSpace, table: Table, **about: Any) -> QPolicy:
-        """The greedy policy of ``table``; states never met act as the nearest that was."""
+    def of(
+        cls, scenario: Scenario, space: StateSpace, table: Table, caution: float = 0.0, **about: Any
+    ) -> QPolicy:
+        """The greedy policy of ``table``, see ``Table.greedy``; states never met act as the nearest
+        that was.
+        """
         values = table.values[0] if len(table.values) == 1 else table.values.mean(axis=0)
-        return cls(scenario, space, values, _greedy(space, table), **about)
+        return cls(scenario, space, values, _greedy(space, table, caution), **about)
 
     def actions(self, observations: Observations) -> NDArray[np.int64]:
         """(n,) greedy actions; see ``GridPolicy``."""
@@ -119,11 +123,11 @@ def load(directory: Path, config: RunConfig) -> QPolicy:
     return QPolicy(scenario, space, values, actions, directory.name, seconds, steps)
 
 
-def _greedy(space: StateSpace, table: Table) -> NDArray[np.int32]:
+def _greedy(space: StateSpace, table: Table, caution: float) -> NDArray[np.int32]:
     """(S,) greedy actions; where no action was ever tried, that of the nearest level of remaining
     lots in the same bucket and bins, the lower one of two.
     """
-    best = table.greedy().reshape(space.buckets, space.levels, space.combinations)
+    best = table.greedy(caution).reshape(space.buckets, space.levels, space.combinations)
     level = np.arange(space.levels)[None, :, None]
     known = best >= 0
     far = 2 * space.levels

@@ -28,7 +28,7 @@ from agents.q_stages import (
     worst_return,
 )
 from agents.q_states import with_estimates, without_estimates
-from agents.q_training import BLOCK, Trainer, warm_up
+from agents.q_training import BLOCK, REPLAYS, Trainer, warm_up
 from agents.run_directory import (
     CHECKPOINT,
     POLICY,
@@ -43,6 +43,9 @@ from agents.storage import RunError, load_arrays, remedy, save_arrays
 from execution_env import Days, DayStream, Scenario
 from execution_env.market import VALIDATION
 from execution_env.scenario_file import scenario_to_dict
+
+ORDERS = BLOCK * REPLAYS
+"""Orders between two moments at which a run can be saved."""
 
 MEASURED = 40
 """Blocks played greedily, without learning, to see which estimates orders meet."""
@@ -99,7 +102,7 @@ class Settings:
         ValueError: a value is out of range; the message names it.
     """
 
-    episodes: int = 10_000_000
+    episodes: int = 25_000_000
     bins: int = 5
     start: Literal["optimistic", "pessimistic"] = "optimistic"
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
@@ -135,7 +138,7 @@ class Training:
 
     def __init__(self, scenario: Scenario, seed: int, settings: Settings) -> None:
         self.scenario, self.seed, self.settings = scenario, seed, settings
-        self.total = -(-settings.episodes // BLOCK)
+        self.total = -(-settings.episodes // ORDERS)
         self.blocks, self.seconds = 0, 0.0
         self._hyperparameters = settings.hyperparameters
         self._step_sizes = self._hyperparameters.step_sizes()
@@ -151,7 +154,7 @@ class Training:
     @property
     def episodes(self) -> int:
         """Orders played so far."""
-        return self.blocks * BLOCK
+        return self.blocks * ORDERS
 
     @property
     def steps(self) -> int:
@@ -173,7 +176,7 @@ class Training:
                 self.space,
                 self.table,
                 self._step_sizes,
-                self._hyperparameters.discount,
+                self._hyperparameters,
                 self.epsilon,
             )
             self.blocks += 1
@@ -187,7 +190,7 @@ class Training:
                 self.settings.bins,
                 estimates,
                 len(self.table.values),
-                self.total * BLOCK * self.scenario.buckets,
+                self.total * ORDERS * self.scenario.buckets,
             )
         self._stage += 1
         bins = coarser(self._final_bins, self._stages[self._stage].divisor)
@@ -199,16 +202,20 @@ class Training:
         """(B, K, n) estimates that the greedy policy meets."""
         met = []
         for _ in range(MEASURED):
-            self._trainer.block(
-                self.space, self.table, self._step_sizes, 1.0, epsilon=0.0, learning=False
-            )
+            self._trainer.watch(self.space, self.table)
             met.append(self._trainer.notes.estimates.copy())
         return np.concatenate(met, axis=2)
 
     def policy(self, name: str = KIND) -> QPolicy:
         """The greedy policy so far."""
         return QPolicy.of(
-            self.scenario, self.space, self.table, name=name, seconds=self.seconds, steps=self.steps
+            self.scenario,
+            self.space,
+            self.table,
+            self._hyperparameters.caution,
+            name=name,
+            seconds=self.seconds,
+            steps=self.steps,
         )
 
     def save(self, path: Path) -> None:

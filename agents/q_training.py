@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from agents.jit import jit
 from agents.q_learning import (
     Actions,
+    Hyperparameters,
     Table,
     Values,
     Visits,
-    bootstrap,
+    continuation,
     epsilon_greedy,
     learn,
 )
@@ -41,6 +42,10 @@ from execution_env.transition import (
 
 BLOCK = 512
 """Orders played with the same table; a multiple of the days that ``market`` draws side by side."""
+
+REPLAYS = 4
+"""Times that a block of days is played: days do not depend on what is posted, so they can be used
+again with other actions. That saves drawing them, a quarter of the time."""
 
 
 class Grid(NamedTuple):
@@ -78,14 +83,16 @@ class Notes(NamedTuple):
         states: (B, n).
         actions: (B, n).
         rows: (B, n) of ``Grid.allowed``.
-        rewards: (B, n).
+        greedy: (B, n) whether the action was.
+        returns: (B, n) G, the reward until the block is learned from.
         estimates: (B, K, n) float32, before each decision.
     """
 
     states: NDArray[np.int64]
     actions: NDArray[np.int64]
     rows: NDArray[np.int64]
-    rewards: NDArray[np.float64]
+    greedy: NDArray[np.bool_]
+    returns: NDArray[np.float64]
     estimates: NDArray[np.float32]
 
 
@@ -115,6 +122,7 @@ class Trainer:
             np.empty(shape, np.int64),
             np.empty(shape, np.int64),
             np.empty(shape, np.int64),
+            np.empty(shape, np.bool_),
             np.empty(shape),
             np.empty((buckets, algos, BLOCK), np.float32),
         )
@@ -124,13 +132,30 @@ class Trainer:
         space: StateSpace,
         table: Table,
         step_sizes: NDArray[np.float64],
-        discount: float,
+        hyperparameters: Hyperparameters,
         epsilon: float,
-        learning: bool = True,
     ) -> None:
-        """Play a block of fresh training days and learn from it."""
+        """Play a block of fresh training days ``REPLAYS`` times, and learn from it each time."""
         self.days.draw_into(self._days)
-        _block(
+        for _ in range(REPLAYS):
+            self._play(space, table, epsilon)
+            _learn(
+                self.grid,
+                *table,
+                step_sizes,
+                hyperparameters.discount,
+                hyperparameters.trace,
+                self.exploration,
+                self.notes,
+            )
+
+    def watch(self, space: StateSpace, table: Table) -> None:
+        """Play a block of fresh training days greedily; ``notes`` tell what was met."""
+        self.days.draw_into(self._days)
+        self._play(space, table, epsilon=0.0)
+
+    def _play(self, space: StateSpace, table: Table, epsilon: float) -> None:
+        _play(
             self._parameters,
             self._days[:4],
             self._orders,
@@ -138,25 +163,21 @@ class Trainer:
             self.grid,
             space,
             table.values,
-            table.visits,
-            step_sizes,
-            discount,
             epsilon,
-            learning,
             self.exploration,
             self.notes,
         )
 
 
 def warm_up(scenario: Scenario) -> None:
-    """Compile the loop, so that the time of a training is that of training."""
+    """Compile the loops, so that the time of a training is that of training."""
     space = without_estimates(scenario)
     table = Table.start(1, space.size, scenario.grid_size, 0.0)
-    Trainer(scenario, 0).block(space, table, np.ones(1), discount=1.0, epsilon=1.0)
+    Trainer(scenario, 0).block(space, table, np.ones(1), Hyperparameters(), epsilon=1.0)
 
 
 @jit
-def _block(
+def _play(
     parameters: Parameters,
     days: Any,
     order_memory: Any,
@@ -164,11 +185,7 @@ def _block(
     grid: Grid,
     space: StateSpace,
     values: Values,
-    visits: Visits,
-    step_sizes: NDArray[np.float64],
-    discount: float,
     epsilon: float,
-    learning: bool,
     exploration: np.random.Generator,
     notes: Notes,
 ) -> None:
@@ -179,7 +196,6 @@ def _block(
     posted, outcome = outcome_in(outcome_memory[0], outcome_memory[1])
     everyone = np.ones(count, np.bool_)
     chosen = np.empty((count, 1), np.int64)
-    learner = np.zeros(count, np.int64)
     most = grid.counts.size - 1
     n = np.uint64(count)
     start(parameters, orders, market, 0, count)
@@ -197,7 +213,7 @@ def _block(
                 notes.estimates[b, i, e] = estimate
                 states[e] = states[e] * bins + bin_of(space.edges[b, i], bins, estimate)
         for e in range(n):
-            row = notes.rows[b, e]
+            row, uniform = notes.rows[b, e], exploration.random()
             action = epsilon_greedy(
                 values,
                 states[e],
@@ -205,29 +221,48 @@ def _block(
                 grid.allowed[row],
                 grid.counts[row],
                 epsilon,
-                exploration.random(),
+                uniform,
             )
             chosen[e, 0] = action
             notes.actions[b, e] = action
+            notes.greedy[b, e] = uniform >= epsilon
         allocate_grid(
             grid.parts, grid.remainders, chosen, orders.postable, everyone, posted, 0, count
         )
         transition(parameters, orders, market, posted, outcome, b, 0, count)
         for e in range(n):
-            notes.rewards[b, e] = outcome.reward[e]
-    if not learning:
-        return
-    tables = values.shape[0]
+            notes.returns[b, e] = outcome.reward[e]
+
+
+@jit
+def _learn(
+    grid: Grid,
+    values: Values,
+    visits: Visits,
+    step_sizes: NDArray[np.float64],
+    discount: float,
+    trace: float,
+    exploration: np.random.Generator,
+    notes: Notes,
+) -> None:
+    buckets, count = notes.states.shape
+    learner = np.zeros(count, np.int64)
+    n = np.uint64(count)
     for b in range(buckets - 1, -1, -1):
-        if tables == 2:
+        if values.shape[0] == 2:
             for e in range(n):
                 learner[e] = np.int64(exploration.random() * 2.0)
         if b + 1 < buckets:
             # Targets first, then updates: loads that do not wait for stores overlap in the processor.
             for e in range(n):
-                row = notes.rows[b + 1, e]
-                notes.rewards[b, e] += discount * bootstrap(
-                    values, learner[e], notes.states[b + 1, e], grid.barred[row]
+                notes.returns[b, e] += discount * continuation(
+                    values,
+                    learner[e],
+                    notes.states[b + 1, e],
+                    grid.barred[notes.rows[b + 1, e]],
+                    notes.greedy[b + 1, e],
+                    trace,
+                    notes.returns[b + 1, e],
                 )
         for e in range(n):
             learn(
@@ -237,5 +272,5 @@ def _block(
                 learner[e],
                 notes.states[b, e],
                 notes.actions[b, e],
-                notes.rewards[b, e],
+                notes.returns[b, e],
             )

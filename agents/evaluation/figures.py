@@ -21,7 +21,7 @@ STYLE: dict[str, Any] = {
     "ytick.color": INK,
 }
 
-TOP_QUANTILE = 0.6
+TOP_QUANTILE = 0.85
 """Of the points' upper ends: the first, far worse points of a curve may leave the picture."""
 
 
