@@ -103,7 +103,7 @@ class Settings:
     """
 
     episodes: int = 25_000_000
-    bins: int = 5
+    bins: int = 6
     start: Literal["optimistic", "pessimistic"] = "optimistic"
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
 

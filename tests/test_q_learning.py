@@ -17,6 +17,7 @@ from agents.q_learning import (
     Hyperparameters,
     Table,
     bootstrap,
+    continuation,
     epsilon_greedy,
     greedy_action,
     learn,
@@ -55,6 +56,24 @@ def test_the_bootstrap_is_the_maximum_or_the_other_tables_opinion_of_it() -> Non
     both = table_of([[1, 2, 7]], [[30, 20, 10]]).values
     assert bootstrap(both, 0, 0, barred) == 20
     assert bootstrap(both, 1, 0, barred) == 1
+
+
+@pytest.mark.parametrize(
+    ("greedy", "trace", "expected"), [(False, 1, 7), (True, 0, 7), (True, 1, 3), (True, 0.25, 6)]
+)
+def test_what_follows_counts_as_far_as_it_was_greedy(
+    greedy: bool, trace: float, expected: float
+) -> None:
+    values = table_of([[1, 2, 7]]).values
+    assert continuation(values, 0, 0, np.full(3, OPEN), greedy, trace, 3.0) == expected
+
+
+def test_a_cautious_policy_does_not_fall_for_lucky_actions() -> None:
+    table = table_of([[-1.0, -0.9]])
+    table.visits[0] = [[100, 1]]
+    assert table.greedy().tolist() == [1]
+    assert table.greedy(caution=0.1).tolist() == [1]  # -1.01 and -1.0
+    assert table.greedy(caution=0.2).tolist() == [0]  # -1.02 and -1.1
 
 
 @given(
@@ -200,6 +219,8 @@ def test_tables(double: bool) -> None:
             "final_epsilon": [-0.1, 1.1, math.nan, "none", None],
             "epsilon_share": [-0.1, 1.1, math.nan, None],
             "discount": [-0.1, 1.1, math.nan, "1", None],
+            "trace": [-0.1, 1.1, math.nan, "1", None],
+            "caution": [-0.1, math.inf, math.nan, "1", None],
             "epsilon_schedule": ["cubic", "", None, 1],
             "double": ["no", 1, None],
         }.items()
@@ -251,7 +272,7 @@ class Bandit(gym.Env[int, int]):
         return 0, -1.0 - action, True, False, {"action_mask": self.mask}
 
 
-GREEDY = Hyperparameters(epsilon=0, final_epsilon=0)
+GREEDY = Hyperparameters(epsilon=0, final_epsilon=0, trace=0)
 
 
 def test_an_optimistic_start_tries_everything() -> None:
@@ -271,7 +292,7 @@ def test_a_pessimistic_start_stays_with_what_it_knows() -> None:
 @pytest.mark.parametrize("epsilon", [0.0, 0.5, 1.0])
 def test_masked_actions_are_never_taken(epsilon: float, double: bool) -> None:
     env = Bandit([0, 1, 0, 1, 0])
-    h = Hyperparameters(epsilon=epsilon, final_epsilon=epsilon, double=double)
+    h = Hyperparameters(epsilon=epsilon, final_epsilon=epsilon, double=double, trace=0)
     table = q_learning(env, 200, h)
     assert set(env.taken) == {1, 3}
     assert (table.visits.sum(axis=0) > 0).tolist() == [[False, True, False, True, False]]
@@ -279,7 +300,7 @@ def test_masked_actions_are_never_taken(epsilon: float, double: bool) -> None:
 
 
 def test_the_same_seed_learns_the_same() -> None:
-    h = Hyperparameters(double=True)
+    h = Hyperparameters(double=True, trace=0)
     first, second, other = (
         q_learning(gym.make("FrozenLake-v1"), 50, h, seed=seed) for seed in (3, 3, 4)
     )
@@ -291,7 +312,12 @@ def test_the_same_seed_learns_the_same() -> None:
 @pytest.mark.parametrize("name", ["CartPole-v1", "Blackjack-v1", "Pendulum-v1"])
 def test_only_discrete_environments(name: str) -> None:
     with pytest.raises(TypeError, match=r"_space = .*: must be Discrete\."):
-        q_learning(gym.make(name), 1, Hyperparameters())
+        q_learning(gym.make(name), 1, Hyperparameters(trace=0))
+
+
+def test_learning_step_by_step_has_no_trace() -> None:
+    with pytest.raises(ValueError, match=r"trace = 0\.5: must be 0"):
+        q_learning(gym.make("FrozenLake-v1"), 1, Hyperparameters(trace=0.5))
 
 
 class Corridor(gym.Env[int, int]):
@@ -314,7 +340,7 @@ class Corridor(gym.Env[int, int]):
 
 
 def test_a_truncated_episode_would_have_gone_on() -> None:
-    h = Hyperparameters(step_size=1.0, discount=0.5)
+    h = Hyperparameters(step_size=1.0, discount=0.5, trace=0)
     values = {
         ends: q_learning(Corridor(ends), 200, h).values[0, :, 0].tolist()
         for ends in ("terminated", "truncated")
@@ -385,7 +411,7 @@ def test_toy_problems_are_solved(title: str) -> None:
     problem = PROBLEMS[title]
     # Without the checker, which would take half of the time.
     env = gym.make(problem.name, disable_env_checker=True, **problem.arguments)
-    h = Hyperparameters(**problem.settings, double="double" in title)
+    h = Hyperparameters(**problem.settings, double="double" in title, trace=0)
     table = q_learning(env, problem.episodes, h, problem.start)
     actions = np.maximum(table.greedy(), 0)
     best, ours = value(env, 100), value(env, 100, actions)

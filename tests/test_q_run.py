@@ -29,6 +29,7 @@ from agents.q_run import (
     CHECKPOINT_SHARE,
     COLUMNS,
     MOST_EPISODES,
+    ORDERS,
     SAVED,
     Run,
     Settings,
@@ -37,7 +38,7 @@ from agents.q_run import (
     settings_of,
 )
 from agents.q_states import StateSpace, without_estimates
-from agents.q_training import BLOCK, Trainer
+from agents.q_training import Trainer
 from agents.run_directory import (
     FILES,
     new_run_directory,
@@ -53,7 +54,7 @@ from execution_env.batch import Batch
 ROOT = Path(__file__).parents[1]
 SMALL = {"order.size": 3000, "order.buckets": 4, "volume.total": 12000}
 SCENARIO = load_scenario("two-algos", SMALL)
-SETTINGS = Settings(60 * BLOCK, 4)
+SETTINGS = Settings(60 * ORDERS, 4)
 
 
 def quiet(*_: Any) -> None:
@@ -123,7 +124,7 @@ def test_a_run_directory(finished: Path) -> None:
     assert config["seed"] == 0
     assert config["scenario"]["order"] == {"size": 3000, "lot_size": 100, "buckets": 4}
     assert config["hyperparameters"] == SETTINGS.flat()
-    assert config["hyperparameters"]["episodes"] == 60 * BLOCK
+    assert config["hyperparameters"]["episodes"] == 60 * ORDERS
     assert config["versions"] == package_versions()
     assert config["git_commit"] is None or len(config["git_commit"]) == 40
     assert settings_of(read_config(finished)) == SETTINGS
@@ -137,12 +138,12 @@ def test_progress(finished: Path) -> None:
     assert len(rows) == len(lines) == FASTER["CURVE_POINTS"] + 1
     episodes = [row["episodes"] for row in rows]
     assert episodes[0] == 0
-    assert episodes[-1] == 60 * BLOCK
+    assert episodes[-1] == 60 * ORDERS
     assert episodes == sorted(set(episodes))
     assert [row["steps"] for row in rows] == [4 * number for number in episodes]
     epsilons = [row["epsilon"] for row in rows]
     h = SETTINGS.hyperparameters
-    assert epsilons == [h.epsilon_at(number / (60 * BLOCK)) for number in episodes]
+    assert epsilons == [h.epsilon_at(number / (60 * ORDERS)) for number in episodes]
     for row in rows:
         assert row["objective_ci_low"] <= row["objective_mean"] <= row["objective_ci_high"]
     seconds = [row["seconds"] for row in rows]
@@ -167,19 +168,19 @@ def test_the_curve_is_a_picture(finished: Path, tmp_path: Path) -> None:
         assert len(colours or []) > 10
 
 
-@pytest.mark.parametrize("episodes", [1, BLOCK, BLOCK + 1, 3 * BLOCK])
+@pytest.mark.parametrize("episodes", [1, ORDERS, ORDERS + 1, 3 * ORDERS])
 def test_short_runs(tmp_path: Path, episodes: int) -> None:
     new_run(tmp_path / "run", Settings(episodes, 3)).go(quiet)
     rows = read_progress(tmp_path / "run")
-    blocks = -(-episodes // BLOCK)
-    assert [row["episodes"] for row in rows] == [BLOCK * j for j in range(blocks + 1)]
-    assert load_policy(str(tmp_path / "run")).train_steps == blocks * BLOCK * 4
+    blocks = -(-episodes // ORDERS)
+    assert [row["episodes"] for row in rows] == [ORDERS * j for j in range(blocks + 1)]
+    assert load_policy(str(tmp_path / "run")).train_steps == blocks * ORDERS * 4
     assert learning_curve(rows, "short")
 
 
 def test_nothing_hidden_needs_no_bins(tmp_path: Path) -> None:
     scenario = load_scenario("known-rates", SMALL)
-    new_run(tmp_path / "run", Settings(20 * BLOCK, 8), scenario).go(quiet)
+    new_run(tmp_path / "run", Settings(20 * ORDERS, 8), scenario).go(quiet)
     policy = load(tmp_path / "run", read_config(tmp_path / "run"))
     assert policy.space.bins.tolist() == [1, 1, 1]
     assert policy.observation == "minimal"
@@ -241,16 +242,19 @@ def test_double_and_constant_steps_go_on_as_well(double: bool, tmp_path: Path) -
 
 def interrupt_in(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     """Ctrl-C while this block is being learned; numbers include blocks without learning."""
-    original, played = Trainer.block, [0]
+    played = [0]
 
-    def playing(self: Trainer, *args: Any, **options: Any) -> None:
-        original(self, *args, **options)
-        if self.days.generator.bit_generator.seed_seq.spawn_key == (1,):  # type: ignore[attr-defined]
+    def counted(original: Any) -> Any:
+        def playing(self: Trainer, *args: Any, **options: Any) -> None:
+            original(self, *args, **options)
             played[0] += 1
             if played[0] == block:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(Trainer, "block", playing)
+        return playing
+
+    for name in ("block", "watch"):
+        monkeypatch.setattr(Trainer, name, counted(getattr(Trainer, name)))
 
 
 # The first block is that of warming up. Stages change after 2, 6 and 18 blocks, with 6 of measuring.
@@ -327,7 +331,7 @@ def test_another_ones_handler_of_ctrl_c_is_left_alone(tmp_path: Path) -> None:
     before = signal.signal(signal.SIGINT, lambda *_: caught.append(1))
     try:
         mine = signal.getsignal(signal.SIGINT)
-        new_run(tmp_path / "run", Settings(2 * BLOCK)).go(
+        new_run(tmp_path / "run", Settings(2 * ORDERS)).go(
             lambda *_: os.kill(os.getpid(), signal.SIGINT)
         )
         assert signal.getsignal(signal.SIGINT) is mine
@@ -345,7 +349,7 @@ for name, number in {FASTER}.items():
 q_run.CHECKPOINT_SECONDS, q_run.CHECKPOINT_SHARE = 0.0, float(sys.argv.pop())
 sys.exit(train.main(sys.argv[1:]))
 """
-LONG = ["--bins", "4", "--episodes", str(4000 * BLOCK), "--scenario", "two-algos"]
+LONG = ["--bins", "4", "--episodes", str(1000 * ORDERS), "--scenario", "two-algos"]
 LONG += ["--set", *(f"{key}={value}" for key, value in SMALL.items())]
 
 
@@ -377,7 +381,7 @@ def killed(directory: Path, *options: str, after: str, number: int = signal.SIGK
 def test_kill_9_costs_nothing(tmp_path: Path) -> None:
     """Before the first checkpoint, soon after it, again and again, with Ctrl-C in between."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    settings = Settings(4000 * BLOCK, 4)
+    settings = Settings(1000 * ORDERS, 4)
     run = new_run(whole, settings)
     run.go(quiet)
     # Nobody may be killed by luck only once the run is over: there must be work left.
@@ -460,7 +464,7 @@ def test_checkpoints_take_a_small_share_of_the_time(
         self.blocks += 1
         clock.now += 0.5
 
-    run = new_run(tmp_path / "run", Settings(4000 * BLOCK, 1))
+    run = new_run(tmp_path / "run", Settings(1000 * ORDERS, 1))
     monkeypatch.setattr(Training, "save", save)
     monkeypatch.setattr(Training, "advance", advance)
     monkeypatch.setattr(q_run, "write_progress", quiet)
@@ -546,7 +550,7 @@ def test_damaged_checkpoints(finished: Path, tmp_path: Path) -> None:
         {"seed": 1},
         {"scenario": load_scenario("two-algos", SMALL | {"penalties.envelope": 4.0})},
         {"scenario": load_scenario("two-algos", SMALL | {"order.buckets": 5})},
-        {"settings": replace(SETTINGS, episodes=61 * BLOCK)},
+        {"settings": replace(SETTINGS, episodes=61 * ORDERS)},
         {"settings": replace(SETTINGS, hyperparameters=Hyperparameters(double=True))},
         {"settings": replace(SETTINGS, hyperparameters=Hyperparameters(omega=0.9))},
     ],
@@ -623,7 +627,7 @@ def test_the_policy_comes_back_the_same(finished: Path, tmp_path: Path) -> None:
     assert np.array_equal(policy.values, loaded.values)
     assert loaded.name == "whole"
     assert loaded.run == read_config(finished)
-    assert loaded.train_steps == run.training.steps == 60 * BLOCK * 4
+    assert loaded.train_steps == run.training.steps == 60 * ORDERS * 4
     assert loaded.train_seconds == run.training.seconds > 0
     policy.save(tmp_path)
     kept = load_arrays(finished / "policy.npz", FILE)
@@ -652,7 +656,7 @@ def test_default_and_full_observations_agree(finished: Path) -> None:
 
 
 def test_a_policy_without_estimates_reads_all_observations(tmp_path: Path) -> None:
-    new_run(tmp_path / "run", Settings(8 * BLOCK, bins=1)).go(quiet)
+    new_run(tmp_path / "run", Settings(8 * ORDERS, bins=1)).go(quiet)
     policy = load_policy(str(tmp_path / "run"))
     full = observations(SCENARIO)
     assert policy.observation == "minimal"

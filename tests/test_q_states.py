@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.q_learning import Table
+from agents.q_learning import Hyperparameters, Table
 from agents.q_stages import (
     MOST_BYTES,
     VISITS,
@@ -63,7 +63,7 @@ def met(name: str, blocks: int = 2, **overrides: Any) -> np.ndarray:
     table = Table.start(1, space.size, scenario.grid_size, 0.0)
     found = []
     for _ in range(blocks):
-        trainer.block(space, table, np.ones(1), 1.0, 1.0, learning=False)
+        trainer.block(space, table, np.ones(1), Hyperparameters(), 1.0)
         found.append(trainer.notes.estimates.copy())
     return np.concatenate(found, axis=2)
 

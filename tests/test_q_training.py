@@ -70,27 +70,43 @@ class PlainLearner:
         return allowed[sums.index(max(sums))]
 
     def play(self, d: int, days: Any, epsilon: float, uniforms: list[float]) -> list[Any]:
-        """Day ``d``: (state, action, reward, next state, what is allowed there) per bucket."""
+        """Day ``d``, per bucket: state, action, reward, next state, what is allowed there, and whether
+        the next action is greedy.
+        """
         batch = self.batch
         batch.days.put(0, [array[..., d] for array in days])
         report = batch.advance(batch.no_actions, batch.everyone, batch.nobody)
         steps = []
-        for uniform in uniforms:
+        for b, uniform in enumerate(uniforms):
             state, allowed = self.state(report.observations[0]), np.flatnonzero(report.masks[0])
             action = self.choose(state, allowed.tolist(), epsilon, uniform)
             report = batch.advance(np.array([[action]]), batch.nobody, batch.everyone)
             following = None if report.terminations[0] else self.state(report.observations[0])
             after = np.flatnonzero(report.masks[0]).tolist()
-            steps.append((state, action, float(report.rewards[0]), following, after))
+            greedy = following is not None and uniforms[b + 1] >= epsilon
+            steps.append((state, action, float(report.rewards[0]), following, after, greedy))
         return steps
 
-    def target(self, table: int, reward: float, following: int | None, allowed: list[int]) -> float:
+    def target(
+        self,
+        table: int,
+        reward: float,
+        following: int | None,
+        allowed: list[int],
+        greedy: bool,
+        next_return: float,
+    ) -> float:
         if following is None:
             return reward
         own = [float(self.q(table, following, action)) for action in allowed]
         best = allowed[own.index(max(own))]
         judge = 1 - table if self.h.double else table
-        return reward + self.h.discount * float(self.q(judge, following, best))
+        expected = float(self.q(judge, following, best))
+        if greedy and self.h.trace == 1:
+            expected = next_return
+        elif greedy:
+            expected += self.h.trace * (next_return - expected)
+        return reward + self.h.discount * expected
 
     def learn(self, table: int, state: int, action: int, target: float) -> None:
         pair = (state, action)
@@ -102,23 +118,23 @@ class PlainLearner:
 
     def block(self, epsilon: float) -> None:
         days = self.days.draw(self.block_size)
-        buckets = self.scenario.buckets
-        uniforms = [
-            [self.exploration.random() for _ in range(self.block_size)] for _ in range(buckets)
-        ]
-        episodes = [
-            self.play(d, days, epsilon, [row[d] for row in uniforms])
-            for d in range(self.block_size)
-        ]
+        for _ in range(q_training.REPLAYS):
+            self.replay(days, epsilon)
+
+    def replay(self, days: Any, epsilon: float) -> None:
+        buckets, size = self.scenario.buckets, self.block_size
+        uniforms = [[self.exploration.random() for _ in range(size)] for _ in range(buckets)]
+        episodes = [self.play(d, days, epsilon, [row[d] for row in uniforms]) for d in range(size)]
+        returns = [0.0] * size
         for b in reversed(range(buckets)):
-            coins = [0] * self.block_size
+            coins = [0] * size
             if self.h.double:
                 coins = [int(self.exploration.random() * 2) for _ in coins]
-            targets = [
-                self.target(coin, *episode[b][2:])
-                for coin, episode in zip(coins, episodes, strict=True)
+            returns = [
+                self.target(coin, *episode[b][2:], next_return)
+                for coin, episode, next_return in zip(coins, episodes, returns, strict=True)
             ]
-            for coin, episode, target in zip(coins, episodes, targets, strict=True):
+            for coin, episode, target in zip(coins, episodes, returns, strict=True):
                 self.learn(coin, *episode[b][:2], target)
 
     def table(self) -> Table:
@@ -139,10 +155,15 @@ FEW = {"order.size": 500, "order.buckets": 3, "volume.total": 3000}
 MANY = {"order.size": 90000, "order.buckets": 3, "participation": None}
 CASES: dict[str, tuple[str, dict[str, Any], Hyperparameters, list[int]]] = {
     "usual": ("baseline", SMALL, Hyperparameters(), [1, 3, 2]),
-    "without estimates": ("baseline", SMALL, Hyperparameters(omega=0.7), [1, 1, 1]),
-    "double": ("baseline", SMALL, Hyperparameters(double=True), [2, 2, 2]),
+    "without estimates": ("baseline", SMALL, Hyperparameters(omega=0.7, trace=0), [1, 1, 1]),
+    "double": ("baseline", SMALL, Hyperparameters(double=True, trace=0.6), [2, 2, 2]),
     "constant step": ("two-algos", SMALL, Hyperparameters(step_size=0.1, double=True), [3, 4]),
-    "discount": ("textbook", {}, Hyperparameters(discount=0.9, step_size=0.3), [1, 1, 1]),
+    "discount": (
+        "textbook",
+        {},
+        Hyperparameters(discount=0.9, step_size=0.3, trace=0.3),
+        [1, 1, 1],
+    ),
     "exponential": (
         *("drifting", SMALL, Hyperparameters(epsilon_schedule="exponential", omega=0.6)),
         [1, 2, 3],
@@ -178,12 +199,12 @@ def test_the_loop_learns_bit_for_bit_what_plain_python_learns(
             plain.tables = [{} for _ in plain.tables]
             plain.visits = [{} for _ in plain.visits]
         epsilon = h.epsilon_at(j / (2 * blocks))
-        trainer.block(space, table, h.step_sizes(), h.discount, epsilon)
+        trainer.block(space, table, h.step_sizes(), h, epsilon)
         plain.block(epsilon)
         expected = plain.table()
         assert np.array_equal(table.visits, expected.visits)
         assert np.array_equal(table.values, expected.values)
-    assert table.visits.sum() == blocks * block * scenario.buckets
+    assert table.visits.sum() == blocks * block * q_training.REPLAYS * scenario.buckets
     assert (trainer.grid.barred[trainer.notes.rows, trainer.notes.actions] == 0).all()
 
 
@@ -193,7 +214,7 @@ def test_a_refined_table_goes_on_bit_for_bit() -> None:
     trainer, plain = Trainer(scenario, 2), PlainLearner(scenario, 2, q_training.BLOCK, h)
     coarse = without_estimates(scenario)
     table = Table.start(1, coarse.size, scenario.grid_size, 0.0)
-    trainer.block(coarse, table, h.step_sizes(), 1.0, 1.0)
+    trainer.block(coarse, table, h.step_sizes(), h, 1.0)
     plain.block(1.0)
     assert np.array_equal(table.values, plain.table().values)
     estimates = trainer.notes.estimates
@@ -204,7 +225,7 @@ def test_a_refined_table_goes_on_bit_for_bit() -> None:
     plain.visits[0] = {
         pair: int(table.visits[0, *pair]) for pair in np.ndindex(table.visits[0].shape)
     }
-    trainer.block(space, table, h.step_sizes(), 1.0, 0.5)
+    trainer.block(space, table, h.step_sizes(), h, 0.5)
     plain.block(0.5)
     assert np.array_equal(table.values, plain.table().values)
     assert np.array_equal(table.visits, plain.table().visits)
@@ -219,12 +240,12 @@ def trained() -> tuple[Scenario, Trainer, StateSpace, Table]:
     trainer, plain = Trainer(scenario, 0), without_estimates(scenario)
     table = Table.start(1, plain.size, scenario.grid_size, 0.0)
     steps = Hyperparameters().step_sizes()
-    trainer.block(plain, table, steps, 1.0, 1.0)
+    trainer.block(plain, table, steps, Hyperparameters(), 1.0)
     estimates = trainer.notes.estimates
     space = with_estimates(scenario, np.array([2, 4, 3]), estimates)
     table = refine(plain, table, space, estimates)
     for _ in range(5):
-        trainer.block(space, table, steps, 1.0, 0.7)
+        trainer.block(space, table, steps, Hyperparameters(), 0.7)
     return scenario, trainer, space, table
 
 
@@ -247,7 +268,7 @@ def test_learning_can_be_left_out(trained: Any) -> None:
     scenario, _, space, table = trained
     before = table.values.copy(), table.visits.copy()
     trainer = Trainer(scenario, 1)
-    trainer.block(space, table, np.ones(1), 1.0, 0.0, learning=False)
+    trainer.watch(space, table)
     assert np.array_equal(before[0], table.values)
     assert np.array_equal(before[1], table.visits)
     best = table.values[0].argmax(axis=1)
@@ -263,7 +284,7 @@ def test_seeds_are_streams() -> None:
         table = Table.start(1, space.size, scenario.grid_size, 0.0)
         trainer = Trainer(scenario, seed)
         for _ in range(2):
-            trainer.block(space, table, np.ones(1), 1.0, 1.0)
+            trainer.block(space, table, np.ones(1), Hyperparameters(), 1.0)
         return table
 
     assert np.array_equal(learned(7).values, learned(7).values)
@@ -307,7 +328,7 @@ def test_masked_actions_are_never_taken(epsilon: float, double: bool) -> None:
     trainer, space = Trainer(scenario, 3), without_estimates(scenario)
     table = Table.start(h.tables, space.size, scenario.grid_size, 0.0)
     for _ in range(6):
-        trainer.block(space, table, h.step_sizes(), 1.0, epsilon)
+        trainer.block(space, table, h.step_sizes(), h, epsilon)
         assert (trainer.grid.barred[trainer.notes.rows, trainer.notes.actions] == 0).all()
     mask = action_grid(2, scenario.actions.resolution).mask[: scenario.lots + 1] == 1
     assert not mask.all()

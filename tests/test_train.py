@@ -21,8 +21,8 @@ import train
 from agents import q_run, storage
 from agents.policy import load_policy
 from agents.q_learning import Hyperparameters
-from agents.q_run import SAVED, Settings
-from agents.q_training import BLOCK, Trainer
+from agents.q_run import ORDERS, SAVED, Settings
+from agents.q_training import Trainer
 from agents.run_directory import FILES, read_config, read_progress
 from agents.storage import load_arrays
 from execution_env import load_scenario
@@ -30,7 +30,7 @@ from execution_env.market import stream_generator
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--set", "order.size=3000", "order.buckets=3", "volume.total=9000"]
-SHORT = ["--scenario", "two-algos", *SMALL, "--episodes", str(20 * BLOCK), "--bins", "3"]
+SHORT = ["--scenario", "two-algos", *SMALL, "--episodes", str(20 * ORDERS), "--bins", "3"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,11 +88,11 @@ def test_a_training(capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = captured.out.splitlines()
     assert re.fullmatch(
         r"runs/mine: objective \d+\.\d{4} \[\d+\.\d{4}, \d+\.\d{4}\] on 2,048 validation days, after "
-        r"30,720 updates in \d+\.\d s",
+        r"122,880 updates in \d+\.\d s",
         line,
     )
     first, last = captured.err.splitlines()
-    assert first == "training q-learning on two-algos, seed 0, 10,240 orders -> runs/mine"
+    assert first == "training q-learning on two-algos, seed 0, 40,960 orders -> runs/mine"
     command = last.removeprefix("compare it on held-out days: ")
     assert shlex.split(command) == [
         *("python", "evaluate.py", "--scenario", "two-algos", *SMALL),
@@ -101,7 +101,7 @@ def test_a_training(capsys: pytest.CaptureFixture[str]) -> None:
     assert sorted(os.listdir("runs/mine")) == sorted(FILES)
     with Image.open("runs/mine/learning_curve.png") as image:
         image.verify()
-    assert load_policy("runs/mine").train_steps == 30720
+    assert load_policy("runs/mine").train_steps == 20 * ORDERS * 3
 
 
 def test_options_arrive(finished: Path) -> None:
@@ -111,8 +111,10 @@ def test_options_arrive(finished: Path) -> None:
         "epsilon": 0.9,
         "final_epsilon": 0.1,
         "discount": 0.9,
+        "trace": 0.5,
+        "caution": 0.2,
     }
-    numbers |= {"epsilon_share": 0.5, "bins": 2, "episodes": 2 * BLOCK}
+    numbers |= {"epsilon_share": 0.5, "bins": 2, "episodes": 2 * ORDERS}
     choices = {"epsilon_schedule": "exponential", "double": True, "start": "pessimistic"}
     options: dict[str, Any] = numbers | choices
     names = {field.name for field in fields(Hyperparameters)} | {"start", "bins", "episodes"}
@@ -127,7 +129,7 @@ def test_options_arrive(finished: Path) -> None:
     overrides = {"order.size": 3000, "order.buckets": 3, "volume.total": 9000}
     assert config.scenario == load_scenario("two-algos", overrides)
     plain = read_config(finished).hyperparameters
-    assert plain == Settings(20 * BLOCK, 3).flat()
+    assert plain == Settings(20 * ORDERS, 3).flat()
 
 
 def test_the_word_may_be_given() -> None:
@@ -184,7 +186,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         "Values of the scenario to change, such as order.buckets=20.",
         "Of the training days and of exploration.",
         "Go on with the run in --out, with its own settings.",
-        "Orders to train on, rounded up to whole blocks of 512.",
+        "Orders to train on, rounded up to whole blocks of 2,048.",
         "Step size n^-omega at the n-th visit of a state and action; in (0, 1].",
         "Double Q-learning: two tables, each judging the other's choice.",
         "(default: baseline)",
@@ -224,7 +226,7 @@ def test_ctrl_c_and_resume(
     assert train.main(["--resume", "--out", "run"]) == 0
     said = capsys.readouterr()
     first, last = said.err.splitlines()
-    assert first == "going on with q-learning on two-algos, seed 3, 10,240 orders -> run"
+    assert first == "going on with q-learning on two-algos, seed 3, 40,960 orders -> run"
     assert "--scenario two-algos " in last
     ours, theirs = (load_arrays(d / "checkpoint.npz", SAVED) for d in (Path("run"), finished))
     for name in ours:
@@ -242,7 +244,7 @@ def test_the_same_command_with_resume(monkeypatch: pytest.MonkeyPatch) -> None:
     ("options", "word"),
     [
         (["--seed", "4"], "seed = 3"),
-        (["--episodes", "99999"], f"episodes = {20 * BLOCK}"),
+        (["--episodes", "99999"], f"episodes = {20 * ORDERS}"),
         (["--bins", "2"], "bins = 3"),
         (["--start", "pessimistic"], "start = optimistic"),
         (["--scenario", "drifting"], "scenario = two-algos"),

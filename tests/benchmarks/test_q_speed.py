@@ -19,7 +19,7 @@ import pytest
 from agents.q_learning import Hyperparameters, Table, q_learning
 from agents.q_stages import refine
 from agents.q_states import StateSpace, with_estimates, without_estimates
-from agents.q_training import BLOCK, Trainer
+from agents.q_training import BLOCK, REPLAYS, Trainer
 from execution_env import load_scenario
 from tests.benchmarks.test_environment_speed import drawing
 from tests.test_q_training import PlainLearner
@@ -49,29 +49,29 @@ def learned(bins: list[int], double: bool, blocks: int) -> tuple[Trainer, StateS
     table = Table.start(1 + double, space.size, scenario.grid_size, 0.0)
     steps = Hyperparameters().step_sizes()
     for _ in range(blocks):
-        trainer.block(space, table, steps, 1.0, 1.0)
-    trainer.block(space, table, steps, 1.0, 0.0, learning=False)
+        trainer.block(space, table, steps, Hyperparameters(), 1.0)
+    trainer.watch(space, table)
     estimates = trainer.notes.estimates.copy()
     if max(bins) > 1:
         fine = with_estimates(scenario, np.array(bins), estimates)
         space, table = fine, refine(space, table, fine, estimates)
     for _ in range(blocks):
-        trainer.block(space, table, steps, 1.0, EPSILON)
+        trainer.block(space, table, steps, Hyperparameters(), EPSILON)
     return trainer, space, table
 
 
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("bins", [[1, 1, 1], [1, 8, 8], [5, 5, 5]])
 def test_compiled(benchmark: Benchmark, bins: list[int], double: bool) -> None:
-    blocks = 200 if benchmark.enabled else 2
+    blocks = 50 if benchmark.enabled else 2
     trainer, space, table = learned(bins, double, blocks)
     steps = Hyperparameters().step_sizes()
 
     def train() -> None:
-        for _ in range(8):
-            trainer.block(space, table, steps, 1.0, EPSILON)
+        for _ in range(2):
+            trainer.block(space, table, steps, Hyperparameters(), EPSILON)
 
-    measure(benchmark, train, 8 * BLOCK * BUCKETS, rounds=60)
+    measure(benchmark, train, 2 * REPLAYS * BLOCK * BUCKETS, rounds=60)
 
 
 def test_drawing_3_normals_and_3_uniforms(benchmark: Benchmark) -> None:
@@ -96,7 +96,7 @@ def test_step_by_step(benchmark: Benchmark) -> None:
     """The textbook loop of ``q_learning`` on the scalar environment."""
     env = gym.make("execution_env/OrderAllocation-v0", disable_env_checker=True)
     discrete = Discrete(env, learned([1, 8, 8], False, 2)[1])
-    h, episodes = Hyperparameters(epsilon=EPSILON, final_epsilon=EPSILON), 50
+    h, episodes = Hyperparameters(epsilon=EPSILON, final_epsilon=EPSILON, trace=0), 50
     measure(benchmark, lambda: q_learning(discrete, episodes, h), episodes * BUCKETS, rounds=10)
 
 
