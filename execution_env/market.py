@@ -110,6 +110,7 @@ class MarketModel(NamedTuple):
 
 @lru_cache(maxsize=256)
 def market_model(scenario: Scenario) -> MarketModel:
+    """The noise of ``scenario``; its arrays are shared between callers and must not be changed."""
     day_sd = np.array([algo.day_sd for algo in scenario.algos])
     loading = np.array([algo.liquidity_loading for algo in scenario.algos])
     bucket_sd = np.array([algo.bucket_sd for algo in scenario.algos])
