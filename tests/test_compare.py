@@ -24,6 +24,7 @@ from agents.evaluation.selection import Entry, everything, same, seeds_only, sel
 from agents.evaluation.tables import COLUMNS, Row, episodes_csv, table_csv
 from agents.lp import LinearProgramme, lp
 from agents.policy import GridPolicy, Policy, load_policy
+from agents.q_run import ORDERS, Run, Settings, config_of
 from agents.rules import OneAlgo, Random, Twap
 from agents.run_directory import RunConfig, new_config, write_config
 from execution_env import Scenario, load_scenario, numbered_days
@@ -92,12 +93,18 @@ def looped(policy: Policy, scenario: Scenario) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["vwap-u-shape", "baseline", "baseline-filled"])
-def test_every_column_against_a_plain_loop(name: str) -> None:
+def test_every_column_against_a_plain_loop(name: str, tmp_path: Path) -> None:
     scenario = load_scenario(name, {"envelope.track_volume": None})
-    names = ["twap", "all-neutral", "random", "lp"]
-    result = compare(names, scenario, SEEDS)
+    run = Run(tmp_path, config_of(scenario, 0, Settings(20 * ORDERS, 3)), resume=False)
+    run.go(lambda *_: None)
+    paths = {"q": str(tmp_path)}
+    names = ["twap", "all-neutral", "random", "lp", "q"]
+    given = [f"{label}={paths[label]}" if label in paths else label for label in names]
+    result = compare(given, scenario, SEEDS)
     rows = by_name(result.rows)
-    loops = {label: looped(load_policy(label, scenario), scenario) for label in names}
+    loops = {
+        label: looped(load_policy(paths.get(label, label), scenario), scenario) for label in names
+    }
     for label, loop in loops.items():
         row, rollout = rows[label], result.rollouts[label]
         assert np.array_equal(rollout.posted.transpose(2, 0, 1), loop["posted"])
@@ -136,7 +143,9 @@ def test_every_column_against_a_plain_loop(name: str) -> None:
             assert row[f"{key}_ci_low"] == pytest.approx(float(interval.low), abs=close)
             assert row[f"{key}_ci_high"] == pytest.approx(float(interval.high), abs=close)
         assert (row["policy"], row["scenario"], row["episodes"]) == (label, name, len(SEEDS))
-        assert row["train_seconds"] is row["train_steps"] is None
+        steps = 20 * ORDERS * scenario.buckets if label == "q" else None
+        assert row["train_steps"] == steps
+        assert (row["train_seconds"] is None) == (steps is None)
         assert 1.0 < row["decision_us"] < 1e6
 
 
