@@ -73,7 +73,7 @@ class QLearning:
     resume: bool = False
     """Go on with the run in --out, with its own settings."""
     episodes: Count = Settings.episodes
-    """Orders to train on, rounded up to whole blocks of 2,048."""
+    """Orders to train on, rounded up to whole blocks of 2,048; every day is played four times."""
     bins: Count = Settings.bins
     """Most bins per estimate, fewer where the table would pass 64 MB; 1 for a state without
     estimates."""
@@ -97,14 +97,20 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     command = parse(COMMANDS, "q-learning", arguments, "train.py")
     return run_command(
-        lambda: _train(command),
+        lambda: _train(command, _given(sys.argv[1:] if arguments is None else arguments)),
         "stopped. What was learned is kept: the same command with --resume goes on.",
     )
 
 
-def _train(command: QLearning) -> int:
+def _given(words: list[str]) -> set[str]:
+    """The options on the command line; --set is part of the scenario."""
+    names = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
+    return {"scenario" if name == "set" else name.replace("-", "_") for name in names}
+
+
+def _train(command: QLearning, given: set[str]) -> int:
     out = str(_default_directory(command)) if command.out is None else command.out
-    config = _config(command, Path(out))
+    config = _config(command, Path(out), given)
     directory = new_run_directory(out, command.resume)
     run = Run(directory, config, command.resume)
     notes, output = console.notes(), console.output()
@@ -149,7 +155,7 @@ def _default_directory(command: QLearning) -> Path:
     return candidates[max(free - 1, 0)] if command.resume else candidates[free]
 
 
-def _config(command: QLearning, directory: Path) -> RunConfig:
+def _config(command: QLearning, directory: Path, given: set[str]) -> RunConfig:
     """Of the run to be; with --resume the one that is there, if the command does not contradict it."""
     scenario = load_scenario(command.scenario, read_settings(command.overrides))
     config = config_of(scenario, command.seed, command.settings)
@@ -159,10 +165,8 @@ def _config(command: QLearning, directory: Path) -> RunConfig:
     asked = {"scenario": config.scenario, "seed": config.seed, **config.hyperparameters}
     settings = settings_of(before)  # raises where it is no run of this kind
     stored = {"scenario": before.scenario, "seed": before.seed, **settings.flat()}
-    plain = QLearning()
-    usual = {"scenario": load_scenario(plain.scenario), "seed": 0, **plain.settings.flat()}
     for key, value in asked.items():
-        if value not in (usual[key], stored[key]):
+        if key in given and value != stored[key]:
             was = getattr(stored[key], "name", stored[key])
             raise RunError(
                 f"--resume: the run in {directory} has {key.replace('_', '-')} = {was}, which "

@@ -119,11 +119,21 @@ class Policy(ABC):
     ) -> tuple[NDArray[np.int64], Any]:
         """Actions for one observation (D,) or a batch (n, D), and ``state`` as it came.
 
+        An order that is over gets action 0, or no lots: with ``NextStep`` a vector environment asks
+        for an action there and ignores it.
+
         Raises:
-            ValueError: the observation has too few columns, or is not finite.
+            ValueError: the observation has too few columns, or a number outside [0, 1].
         """
         observations, alone = self._batched(observation)
-        actions = self._act(observations, deterministic)
+        going = observations[:, 1] > 0
+        if going.all():
+            actions = self._act(observations, deterministic)
+        else:
+            width = () if self.action == "grid" else (len(self.scenario.algos),)
+            actions = np.zeros((len(observations), *width), np.int64)
+            if going.any():
+                actions[going] = self._act(observations[going], deterministic)
         return (actions[0] if alone else actions), state
 
     def _act(self, observations: Observations, deterministic: bool) -> NDArray[np.int64]:
@@ -142,8 +152,9 @@ class Policy(ABC):
                 f"(n, {needed[self.observation]}) or ({needed[self.observation]},); make the "
                 f'environment with observation="{self.observation}".'
             )
-        if not np.isfinite(observations).all():
-            raise ValueError(f"observation = {observation!r}: must be finite numbers.")
+        # Compiled code looks things up by what an observation says; nan fails the comparison too.
+        if observations.size and not (observations.min() >= 0 and observations.max() <= 1):
+            raise ValueError(f"observation = {observation!r}: must be numbers from 0 to 1.")
         return observations, alone
 
     def environment(self, **arguments: Any) -> gym.Env[Any, Any]:

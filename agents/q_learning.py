@@ -275,8 +275,17 @@ class Table(NamedTuple):
         visits = self.visits.sum(axis=0)
         tried = visits > 0
         doubt = np.float32(caution) / np.sqrt(np.maximum(visits, 1), dtype=np.float32)
-        values = np.where(tried, self.values.mean(axis=0) - doubt, -np.inf)
+        values = np.where(tried, self.mean() - doubt, -np.inf)
         return np.where(tried.any(axis=-1), values.argmax(axis=-1), -1)
+
+    def mean(self) -> Values:
+        """(S, A) values; of two tables each counts as often as it has learned."""
+        mean: Values = self.values[0]
+        if len(self.values) > 1:
+            visits = self.visits.sum(axis=0)
+            total = (self.values * self.visits).sum(axis=0) / np.maximum(visits, 1)
+            mean = np.where(visits > 0, total, mean).astype(np.float32)
+        return mean
 
 
 def q_learning(

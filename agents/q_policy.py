@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from agents.policy import GridPolicy, Observations
 from agents.q_learning import Table
 from agents.q_states import StateSpace, without_estimates
-from agents.run_directory import POLICY, RunConfig
+from agents.run_directory import CHECKPOINT, POLICY, RunConfig
 from agents.storage import RunError, load_arrays, remedy, save_arrays
 from execution_env import Scenario
 
@@ -63,8 +63,7 @@ class QPolicy(GridPolicy):
         """The greedy policy of ``table``, see ``Table.greedy``; states never met act as the nearest
         that was.
         """
-        values = table.values[0] if len(table.values) == 1 else table.values.mean(axis=0)
-        return cls(scenario, space, values, _greedy(space, table, caution), **about)
+        return cls(scenario, space, table.mean(), _greedy(space, table, caution), **about)
 
     def actions(self, observations: Observations) -> NDArray[np.int64]:
         """(n,) greedy actions; see ``GridPolicy``."""
@@ -95,7 +94,14 @@ def load(directory: Path, config: RunConfig) -> QPolicy:
         RunError: the file is missing, damaged, or does not fit the run's scenario.
     """
     path = directory / POLICY
-    arrays = load_arrays(path, FILE)
+    try:
+        arrays = load_arrays(path, FILE)
+    except RunError as error:
+        if not (directory / CHECKPOINT).exists():
+            raise
+        raise RunError(
+            f"{error} Or make it from the run's checkpoint: python train.py --resume --out {directory}"
+        ) from error
     scenario, bins, edges = config.scenario, arrays["bins"], arrays["edges"]
     plain = without_estimates(scenario)
     buckets, algos = plain.buckets, plain.bins.size

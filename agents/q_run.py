@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from agents.evaluation import statistics
 from agents.evaluation.rollouts import play
 from agents.q_learning import Hyperparameters, Table
-from agents.q_policy import KIND, QPolicy
+from agents.q_policy import KIND, QPolicy, load
 from agents.q_stages import (
     choose_bins,
     coarser,
@@ -31,7 +31,6 @@ from agents.q_states import with_estimates, without_estimates
 from agents.q_training import BLOCK, REPLAYS, Trainer, warm_up
 from agents.run_directory import (
     CHECKPOINT,
-    POLICY,
     PROGRESS,
     RunConfig,
     new_config,
@@ -97,6 +96,10 @@ Row = dict[str, float]
 @dataclass(frozen=True)
 class Settings:
     """What a training run is, besides its scenario and seed.
+
+    The defaults, those of ``Hyperparameters``, and the shares of the stages were chosen on the
+    validation streams 0 and 1 of ``baseline``, ``drifting`` and ``known-rates``; no numbered day was
+    part of it.
 
     Raises:
         ValueError: a value is out of range; the message names it.
@@ -311,8 +314,13 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do, no file to be written either."""
-        done = self.training.blocks == self.training.total and not self._due()
-        return done and (self.directory / POLICY).exists()
+        if self.training.blocks < self.training.total or self._due():
+            return False
+        try:
+            load(self.directory, self.config)
+        except RunError:
+            return False
+        return True
 
     def go(self, report: Callable[[Training, Row | None], object]) -> None:
         """Train to the end. Ctrl-C leaves a checkpoint behind.

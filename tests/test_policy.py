@@ -348,3 +348,28 @@ def test_a_policy_must_fit_its_scenario() -> None:
         check_fits(Random(BASELINE), finer)
     with pytest.raises(ValueError, match=r"policy twap: .* buckets 10, here 5"):
         check_fits(Twap(BASELINE), load_scenario("baseline", {"order.buckets": 5}))
+
+
+@pytest.mark.parametrize("name", ["lp", "dp", "twap", "random", "all-passive"])
+def test_an_order_that_is_over_posts_nothing(name: str) -> None:
+    """As vector environments ask for an action there, and ignore it."""
+    policy = load_policy(name)
+    env = policy.environment()
+    observation, _ = env.reset(seed=0)
+    over = observation.copy()
+    over[1] = 0.0
+    assert np.all(policy.predict(over)[0] == 0)
+    both, _ = policy.predict(np.stack([over, observation]))
+    assert np.all(both[0] == 0)
+    if name != "random":
+        assert np.array_equal(both[1], policy.predict(observation)[0])
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.1, np.nan, np.inf])
+@pytest.mark.parametrize("name", ["lp", "dp", "twap", "random"])
+def test_observations_outside_their_space_are_refused(name: str, wrong: float) -> None:
+    policy = load_policy(name)
+    observation, _ = policy.environment().reset(seed=0)
+    observation[0] = wrong
+    with pytest.raises(ValueError, match="must be numbers from 0 to 1"):
+        policy.predict(observation)

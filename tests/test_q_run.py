@@ -7,6 +7,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -689,11 +690,27 @@ def test_nothing_is_met_where_no_order_can_be() -> None:
     assert (policy.table_actions == 0).all()
 
 
+def test_a_damaged_policy_is_made_from_the_checkpoint(
+    finished: Path, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    policy = tmp_path / "run" / "policy.npz"
+    policy.write_bytes(policy.read_bytes()[:100])
+    with pytest.raises(RunError, match=r"train\.py --resume --out "):
+        load_policy(str(tmp_path / "run"))
+    again = resumed(tmp_path / "run")
+    assert not again.finished
+    again.go(quiet)
+    assert again.finished
+    assert same(learned(tmp_path / "run"), expected)
+
+
 def test_the_values_of_two_tables_are_averaged() -> None:
     scenario = load_scenario("two-algos", {"order.size": 900, "order.buckets": 2})
     space = without_estimates(scenario)
     table = Table.start(2, space.size, scenario.grid_size, 0.0)
     table.values[0], table.values[1] = -1.0, -3.0
+    table.visits[0], table.visits[1] = 5, 5
     assert (QPolicy.of(scenario, space, table).values == -2.0).all()
 
 

@@ -186,7 +186,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         "Values of the scenario to change, such as order.buckets=20.",
         "Of the training days and of exploration.",
         "Go on with the run in --out, with its own settings.",
-        "Orders to train on, rounded up to whole blocks of 2,048.",
+        "Orders to train on, rounded up to whole blocks of 2,048; every day is played four times.",
         "Step size n^-omega at the n-th visit of a state and action; in (0, 1].",
         "Double Q-learning: two tables, each judging the other's choice.",
         "(default: baseline)",
@@ -244,6 +244,9 @@ def test_the_same_command_with_resume(monkeypatch: pytest.MonkeyPatch) -> None:
     ("options", "word"),
     [
         (["--seed", "4"], "seed = 3"),
+        (["--seed", "0"], "seed = 3"),  # the default, but said
+        (["--scenario=baseline"], "scenario = two-algos"),
+        (["--episodes", "25000000"], f"episodes = {20 * ORDERS}"),
         (["--episodes", "99999"], f"episodes = {20 * ORDERS}"),
         (["--bins", "2"], "bins = 3"),
         (["--start", "pessimistic"], "start = optimistic"),

@@ -105,4 +105,4 @@ def test_plain_python(benchmark: Benchmark) -> None:
     orders = 50
     plain = PlainLearner(load_scenario("baseline"), 0, orders, Hyperparameters())
     plain.space = learned([1, 8, 8], False, 2)[1]
-    measure(benchmark, lambda: plain.block(EPSILON), orders * BUCKETS, rounds=10)
+    measure(benchmark, lambda: plain.block(EPSILON), orders * REPLAYS * BUCKETS, rounds=10)
