@@ -11,9 +11,23 @@ from typing import Annotated
 
 import tyro
 
-from agents.command_line import Count, Natural, Settings, parse, read_settings, run_command
+from agents.command_line import (
+    Count,
+    Natural,
+    Settings,
+    parse,
+    read_settings,
+    run_command,
+    saying,
+)
 from agents.console import bars, notes, output
-from agents.evaluation.comparison import EPISODES, FIRST_SEED, Comparison, compare
+from agents.evaluation.comparison import (
+    EPISODES,
+    FIRST_SEED,
+    MOST_DAYS,
+    Comparison,
+    compare,
+)
 from agents.evaluation.report import LEGEND, finding, markdown, split, table
 from agents.evaluation.selection import Given, everything
 from agents.evaluation.tables import episodes_csv, table_csv
@@ -59,8 +73,8 @@ class Compare:
           lists the shipped ones; the path of a TOML file does as well
 
     The table is printed, and written to --out with all numbers (comparison.csv), with the command
-    that makes it (comparison.md), and day by day (episodes.csv), at the end and not before: a stopped
-    comparison leaves earlier files as they were.
+    that makes it (comparison.md), and day by day (episodes.csv), one after the other at the end: a
+    comparison stopped before that leaves earlier files as they were.
     """
 
     scenario: str = "baseline"
@@ -88,6 +102,8 @@ class Compare:
         Raises:
             ValueError: an argument is wrong, as ``compare`` has it; RunError: --out cannot be written.
         """
+        if self.episodes > MOST_DAYS:
+            raise ValueError(f"--episodes {self.episodes}: must be at most {MOST_DAYS:,}.")
         console = notes()
         scenario = load_scenario(self.scenario, read_settings(self.settings))
         folder = writable_folder(self.out if self.out is not None else _default_folder(scenario))
@@ -107,14 +123,25 @@ class Compare:
             )
         for note in result.notes:
             console.print(note, markup=False)
-        self._write(folder, result, given)
+        with saying(
+            f"stopped while writing, one file after the other; {TABLE}, {DAYS} and {PAGE} in {folder} "
+            "may be new or as they were. Run it again."
+        ):
+            self._write(folder, result, given)
+        with saying(f"stopped; the results are in {folder}."):
+            self._print(result, folder, start)
+
+    def _print(self, result: Comparison, folder: Path, start: float) -> None:
         last = self.first_seed + self.episodes - 1
-        title = f"{scenario.name}, {self.episodes:,} days (seeds {self.first_seed} to {last})"
+        title = (
+            f"{result.scenario.name}, {self.episodes:,} days (seeds {self.first_seed} to {last})"
+        )
         screen = output()
         screen.print(table(result.rows, title, screen.width))
         screen.print()
         screen.print(finding(result.rows, result.level), markup=False)
-        console.print(
+        sys.stdout.flush()
+        notes().print(
             f"Wrote {TABLE}, {PAGE} and {DAYS} to {folder} after "
             f"{time.perf_counter() - start:.0f} s.",
             markup=False,

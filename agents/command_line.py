@@ -15,7 +15,7 @@ import re
 import sys
 import tomllib
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -204,7 +204,7 @@ def run_command(
 
     Args:
         main: does what the command line asks for.
-        interrupted: said after Ctrl-C.
+        interrupted: said after Ctrl-C, outside ``saying``.
     """
     try:
         code = main()
@@ -212,8 +212,8 @@ def run_command(
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        print(f"\n{interrupted}", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"\n{str(stop) or interrupted}", file=sys.stderr)
         return INTERRUPTED
     except MemoryError as error:
         print(f"error: not enough memory ({_flat(error)}).", file=sys.stderr)
@@ -222,6 +222,15 @@ def run_command(
         print(f"error: {_flat(error)}", file=sys.stderr)
         return 2
     return code or 0
+
+
+@contextlib.contextmanager
+def saying(interrupted: str) -> Iterator[None]:
+    """A block after whose Ctrl-C ``run_command`` says ``interrupted``."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(interrupted) from None
 
 
 def _flat(error: BaseException) -> str:

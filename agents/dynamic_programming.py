@@ -160,27 +160,23 @@ def multipliers_of(scenario: Scenario, observed: Observed) -> Floats:
     return multipliers
 
 
-def dp(scenario: Scenario, seed: int = 0, progress: Progress | None = None) -> DynamicProgramming:
+def dp(scenario: Scenario, seed: int = 0) -> DynamicProgramming:
     """``dp`` on the scenario's action grid.
 
     Args:
         scenario: to solve.
         seed: of the draws.
-        progress: not called, it takes seconds.
     """
     return _solved(scenario, "dp", scenario.actions.resolution, seed)
 
 
-def dp_fine(
-    scenario: Scenario, seed: int = 0, progress: Progress | None = None
-) -> DynamicProgramming:
+def dp_fine(scenario: Scenario, seed: int = 0) -> DynamicProgramming:
     """``dp`` on a finer grid: the largest multiple of the scenario's resolution that is at most
     ``FINE`` and has at most ``FINE_ACTIONS`` actions, so that the scenario's actions are among them.
 
     Args:
         scenario: to solve.
         seed: of the draws.
-        progress: not called, it takes seconds.
     """
     own = scenario.actions.resolution
     algos = len(scenario.algos)

@@ -22,12 +22,16 @@ from execution_env import Scenario
 from execution_env.parameters import parameters
 from execution_env.transition import LOT_TOLERANCE
 
+ROUNDING = 1e-4
+"""Lots. What observations in float32 and the solver's tolerance may take from a whole number."""
+
 FIRST = np.dtype(
     [
         ("lots", np.float64),  # n
         ("unit", np.float64),  # percent of the order in a lot
         ("charge_filled", np.bool_),
         ("at_most", np.float64),  # lots in the first bucket, remaining and participation aside
+        ("hard_upper", np.bool_),  # posting must not be able to cross the upper edge
         ("since_start", np.bool_),  # participation is counted since the start of the order
         ("cap", np.float64),  # lots that it allows to have filled after the first bucket
         ("below", np.float64),  # margins
@@ -45,6 +49,7 @@ LATER = np.dtype(
         ("cap_more", np.float64),  # what FIRST.cap grows by
         ("window", np.float64),  # lots that participation allows in the bucket's window
         ("window_past", np.float64),  # share of the lots filled so far that falls into it
+        ("window_base", np.bool_),  # it starts now or before: its row counts all fills so far
         ("bucket", np.float64),  # most that may be posted
     ],
     align=True,
@@ -78,6 +83,7 @@ def horizon_of(
     first, later = np.zeros(1, FIRST), np.zeros(numbers.size, LATER)
     first["lots"], first["unit"] = n, WHOLE / n
     first["charge_filled"] = order["charge_filled"]
+    first["hard_upper"] = order["hard_upper"]
     first["below"], first["above"] = margins
     later["lower"], later["upper"] = buckets["lower"][bucket:-1], buckets["upper"][bucket:-1]
     later["total"] = n if at_most_remaining else np.inf
@@ -89,6 +95,7 @@ def horizon_of(
         traded = np.concatenate([[0.0], np.cumsum(buckets["expected_volume"])])
         oldest = np.maximum(numbers + 1 - span, 0)
         later["window"] = whole(rate * (traded[numbers + 1] - traded[oldest]))
+        later["window_base"] = oldest <= bucket
         if traded[bucket] > 0:
             past = np.maximum(traded[bucket] - traded[oldest], 0.0)
             later["window_past"] = past / traded[bucket]
@@ -180,7 +187,10 @@ def put(
                 cost[column] = (cost[column] if j == 0 else 0.0) + price / scenarios
     # Where participation is what limits us now, the postable lots tell what volume was.
     cap = filled + postable
-    if postable >= min(n - filled, first.at_most):
+    other = min(n - filled, first.at_most)
+    if first.hard_upper:
+        other = min(other, np.floor(n * np.float64(observation[-2]) + ROUNDING) - filled)
+    if postable >= other:
         cap = max(cap, first.cap)
     room = filled + postable
     for j in range(buckets - 1):
@@ -193,7 +203,9 @@ def put(
             total = min(total, np.floor(cap + later[j].cap_more + LOT_TOLERANCE))
         # Room that is there before does not vanish: else even posting nothing could be forbidden.
         room = max(room, total)
-        window = max(later[j].window - later[j].window_past * filled, 0.0) + filled
+        window = max(later[j].window - later[j].window_past * filled, 0.0)
+        if later[j].window_base:
+            window += filled
         for s in range(scenarios):
             row = 1 + s * layout.width + j
             least[arrays.inside[s, j]] = unit * lower

@@ -13,15 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agents.jit import jit
-from agents.lp_data import Horizon, horizon_of, put, put_estimates, whole
+from agents.lp_data import ROUNDING, Horizon, horizon_of, put, put_estimates, whole
 from agents.lp_model import WHOLE, Programme
 from agents.policy import Lots, Observations, Policy, read_observations, read_state
 from execution_env import Scenario
 from execution_env.actions import split_lots
 from execution_env.market import POLICY, stream_generator
-
-ROUNDING = 1e-4
-"""Lots. What observations in float32 and the solver's tolerance may take from a whole number."""
 
 BINS = 16
 """Of remaining lots; a solve starts from the basis that is optimal in the middle of its bin."""
@@ -273,7 +270,9 @@ class LinearProgramme(Policy):
                 default the scenario's.
             lower, upper: (r,) envelope as fractions of the order, at the ends of the remaining
                 buckets; default the observed and then the scenario's. The last one's edges say
-                nothing, except that a hard upper edge also limits posting there.
+                nothing, except that a hard upper edge also limits posting there. A hard upper edge
+                above the observed one does not loosen the first bucket: what may be posted now is
+                the observation's.
 
         Raises:
             ValueError: an argument is of the wrong length, not finite or out of range.
@@ -308,8 +307,8 @@ class LinearProgramme(Policy):
         lower: ArrayLike | None,
         upper: ArrayLike | None,
     ) -> Horizon:
-        """``horizon`` with new costs and edges; what a hard edge makes of the postable lots in
-        ``seen`` is written there.
+        """``horizon`` with new costs and edges; what a hard edge makes of the upper edge and
+        the postable lots in ``seen`` is written there.
         """
         cells, later, n = horizon.cells.copy(), horizon.later.copy(), self.scenario.lots
         if costs is not None:
@@ -329,6 +328,7 @@ class LinearProgramme(Policy):
                 )
                 room = max(0.0, float(whole(lots[:1])[0]) - n * (1.0 - float(seen[0])))
                 seen[-1] = min(float(seen[-1]), room / n)
+                seen[-2] = min(float(seen[-2]), lots[0] / n)
         for j in np.flatnonzero(later["lower"] > later["upper"] + ROUNDING):
             raise ValueError(
                 f"lower[{j}] = {later['lower'][j] / n:g} lies above upper[{j}] = "

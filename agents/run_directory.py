@@ -13,10 +13,12 @@ How files are written and checked is in ``storage``; whatever a user can cause i
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import math
+import platform
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -61,7 +63,7 @@ class RunConfig:
         scenario: that it was trained on.
         seed: of the training.
         hyperparameters: JSON values by name.
-        versions: of the packages that matter, by name.
+        versions: of Python and the packages that matter, by name.
         git_commit: hash of the checkout, or None where there is none.
 
     Raises:
@@ -113,9 +115,12 @@ def new_config(
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that decide what a run computes."""
-    others = ("numpy", "numba", "gymnasium")
-    return {"execution_env": __version__} | {name: metadata.version(name) for name in others}
+    """Versions of Python and the packages that decide what a run computes, as far as installed."""
+    versions = {"execution_env": __version__, "python": platform.python_version()}
+    for name in ("numpy", "numba", "gymnasium", "highspy", "scipy"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def git_commit() -> str | None:
@@ -253,16 +258,6 @@ def write_progress(directory: PathLike, rows: Iterable[Row]) -> None:
                 raise ValueError(f"{column} = {value!r}: must be a number.")
         writer.writerow([row[column] for column in columns])
     write_text(Path(directory) / PROGRESS, text.getvalue())
-
-
-def append_progress(directory: PathLike, *rows: Row) -> None:
-    """Add ``rows`` to ``progress.csv``, atomically.
-
-    Raises:
-        RunError: the file cannot be written, or cannot be read.
-        ValueError: rows differ in their columns, from each other or from the file's.
-    """
-    write_progress(directory, [*read_progress(directory), *rows])
 
 
 def read_progress(directory: PathLike) -> list[dict[str, float]]:

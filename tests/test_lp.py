@@ -123,7 +123,10 @@ class Reference:
         if limit.max_posted is not None:
             most = limit.max_posted // scenario.order.lot_size
         allowed = self.filled + self.postable
-        if self.postable >= min(self.n - self.filled, most):
+        other = min(self.n - self.filled, most)
+        if scenario.envelope.upper_mode == "hard":
+            other = min(other, np.floor(self.upper[0] + 1e-4) - self.filled)
+        if self.postable >= other:
             allowed = max(allowed, rate * volume[: self.bucket + 1].sum())
         more = rate * volume[self.bucket + 1 : k + 1].sum()
         return min(total, np.floor(allowed + more + 1e-6))
@@ -232,6 +235,9 @@ class TestAgainstAnotherSolver:
             {"penalties.residual": 0.5, "penalties.residual_quadratic": 3.0},
             {"participation.window": 3},
             {"participation.window": 10},
+            {"participation.window": 2, "volume.total": 40000},
+            {"participation.window": 3, "volume.total": 40000},
+            {"participation.window": 4, "volume.total": 40000},
             {"participation.max_posted": 2000},
             {"envelope.upper_mode": "hard", "envelope.band": 0.05},
         ],
@@ -245,6 +251,26 @@ class TestAgainstAnotherSolver:
             expected = Reference(scenario, observation).objective()
             assert policy.plan(observation).expected_cost == pytest.approx(expected, rel=1e-7)
             observation, _, done, *_ = env.step(policy.predict(observation)[0])
+
+    @pytest.mark.parametrize("window", [2, 3, 4])
+    def test_a_window_caps_what_is_planned(self, window):
+        overrides = {"volume.total": 40000, "participation.window": window}
+        scenario = with_overrides(load_scenario("baseline"), overrides)
+        rate = scenario.participation.max_rate / scenario.order.lot_size
+        policy, env = LinearProgramme(scenario), full_env(scenario)
+        observation, done, binds = env.reset(seed=3)[0], False, set()
+        while not done:
+            plan, bucket = policy.plan(observation), policy._bucket(observation)
+            before = np.concatenate([[0.0], np.cumsum(plan.expected_fills)])
+            for j in range(window, scenario.buckets - bucket):  # the window starts after now
+                k = bucket + j + 1
+                cap = np.floor(rate * scenario.expected_volume[k - window : k].sum() + 1e-6)
+                used = plan.allocations[j].sum() + before[j] - before[j + 1 - window]
+                assert used <= cap + 1e-6
+                if used > cap - 1e-6:
+                    binds.add(bucket)
+            observation, _, done, *_ = env.step(policy.predict(observation)[0])
+        assert binds - {0}  # also where lots have filled
 
 
 class TestPlan:

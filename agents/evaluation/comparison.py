@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,9 @@ FIRST_SEED, EPISODES = 1_000_000, 10_000
 
 TIMED = 300
 """Decisions whose median is the decision time, about; each bucket has as many."""
+
+MOST_DAYS = 10_000_000
+"""In one comparison."""
 
 DRAWN = 1000
 """Days drawn between two reports of progress."""
@@ -83,7 +87,7 @@ def compare(
 
     Raises:
         ValueError: a policy is unknown, does not fit the scenario, or decides on something that is no
-            lots; labels or seeds are there twice; there are no seeds.
+            lots; labels or seeds are there twice; there are no seeds, or more than ``MOST_DAYS``.
     """
     scenario = load_scenario(scenario)
     seeds = _checked_seeds(seeds)
@@ -123,7 +127,9 @@ def _level_with(
 
 
 def _checked_seeds(seeds: Iterable[int]) -> list[int]:
-    found = [natural("seed", seed) for seed in seeds]
+    found = [natural("seed", seed) for seed in itertools.islice(seeds, MOST_DAYS + 1)]
+    if len(found) > MOST_DAYS:
+        raise ValueError(f"seeds: there are more than {MOST_DAYS:,}; give fewer days.")
     if not found:
         raise ValueError("seeds: there are none; give at least one day, such as range(1000).")
     if len(set(found)) < len(found):

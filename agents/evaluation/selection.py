@@ -69,27 +69,40 @@ def select(
         loaded[j] = _load(wanted[j], scenario, track)
     entries = [loaded[j] for j in range(len(wanted))]
     _check_labels([entry.label for entry in entries])
-    notes = [_elsewhere(entry) for entry in entries if _trained_elsewhere(entry.policy, scenario)]
-    return entries, notes
+    return entries, [note for entry in entries for note in _elsewhere(entry, scenario)]
 
 
 def everything(scenario: Scenario, folder: Path = Path("runs")) -> tuple[list[Given], list[str]]:
-    """All built-in policies, and the runs in ``folder`` trained on ``scenario``; with notes on those."""
-    runs: list[str] = []
+    """All built-in policies, and the runs in ``folder`` trained on ``scenario``; with notes on those.
+
+    A run is called like its folder; where that is the name of something else, like its path.
+    """
+    names = policy_names(scenario)
+    runs: dict[str, Path] = {}
     notes: list[str] = []
     for path in sorted(folder.glob(f"**/{CONFIG}")):
         try:
             config = read_config(path.parent)
             if same(config.scenario, scenario) and not differences(config.scenario, scenario):
                 load_policy(path.parent, scenario)
-                runs.append(str(path.parent.relative_to(folder)))
+                runs[_free(path.parent, folder, {*names, *BOUNDS, *runs})] = path.parent
         except (RunError, ValueError) as error:
             notes.append(f"Left out: {error}")
     if runs:
         notes.append(f"Found in {folder}: {', '.join(runs)}.")
     else:
         notes.append(f"No run in {folder} was trained on this scenario; python train.py makes one.")
-    return [*policy_names(scenario), *(f"{run}={folder / run}" for run in runs)], notes
+    return [*names, *(f"{label}={path}" for label, path in runs.items())], notes
+
+
+def _free(run: Path, folder: Path, taken: set[str]) -> str:
+    """A label for a run in ``folder`` that is not ``taken``."""
+    label, longer = (str(path).replace("=", "-").strip() for path in (run.relative_to(folder), run))
+    if label in taken:
+        label = longer
+    while label in taken:
+        label += "'"
+    return label
 
 
 def same(one: Scenario, other: Scenario) -> bool:
@@ -102,17 +115,21 @@ def _bare(scenario: Scenario) -> Scenario:
 
 
 def seeds_only(entries: Sequence[Entry]) -> dict[str, list[int]]:
-    """Runs that differ in their seed only, as positions in ``entries``, by what to call them."""
-    alike: dict[tuple[str, str], list[int]] = {}
+    """Runs that differ in their seed only, as positions in ``entries``, by what to call them.
+
+    Of runs that do not even differ in their seed the first counts.
+    """
+    alike: dict[tuple[str, str], dict[int, int]] = {}
     for j, entry in enumerate(entries):
         run = entry.policy.run
         if run is not None:
             about = json.dumps([run.kind, run.hyperparameters], sort_keys=True, default=list)
-            alike.setdefault((about, repr(_bare(run.scenario))), []).append(j)
+            alike.setdefault((about, repr(_bare(run.scenario))), {}).setdefault(run.seed, j)
     groups: dict[str, list[int]] = {}
-    for (about, _), where in alike.items():
-        if len({_seed(entries[j].policy) for j in where}) < max(2, len(where)):
-            continue  # alone, or the same run twice
+    for (about, _), by_seed in alike.items():
+        where = list(by_seed.values())
+        if len(where) < 2:
+            continue
         labels = [entries[j].label for j in where]
         name = f"{_shared(labels) or json.loads(about)[0]} ({len(where)} seeds)"
         while name in groups or name in [entry.label for entry in entries]:
@@ -128,10 +145,6 @@ def _shared(labels: Sequence[str]) -> str:
     while length < len(shortest) and len({label[length] for label in labels}) == 1:
         length += 1
     return re.sub(r"((^|[\W_]+)s(eed)?)?[\W_]*$", "", re.sub(r"\d+$", "", shortest[:length]))
-
-
-def _seed(policy: Policy) -> int | None:
-    return None if policy.run is None else policy.run.seed
 
 
 def _split(item: Given) -> tuple[str | None, Given]:
@@ -165,19 +178,20 @@ def _load(item: Given, scenario: Scenario, track: Track) -> Entry:
     else:
         raise ValueError(f"policy {rest!r}: must be a name, a run directory or a Policy.")
     label = label or policy.name
-    if label == REFERENCE and not (rest == REFERENCE or _is_plain_lp(policy)):
+    if label == REFERENCE and not (rest == REFERENCE or _is_plain_lp(policy, scenario)):
         raise ValueError(
-            f"policy {REFERENCE}: that name is for the plain linear programme, which every policy is "
-            "compared with; give yours another, such as mine=..."
+            f"policy {REFERENCE}: that name is for the plain linear programme of the scenario played, "
+            "which every policy is compared with; give yours another."
         )
     return Entry(label, policy)
 
 
-def _is_plain_lp(policy: Policy) -> bool:
+def _is_plain_lp(policy: Policy, scenario: Scenario) -> bool:
     from agents.lp import LinearProgramme  # noqa: PLC0415  slow to import
 
     return (
         type(policy) is LinearProgramme
+        and same(policy.scenario, scenario)
         and not policy.margins.any()
         and policy.at_most_remaining
         and not policy.explore
@@ -198,10 +212,11 @@ def _check_labels(labels: Sequence[str]) -> None:
             )
 
 
-def _trained_elsewhere(policy: Policy, scenario: Scenario) -> bool:
-    return policy.run is not None and not same(policy.run.scenario, scenario)
-
-
-def _elsewhere(entry: Entry) -> str:
-    trained = entry.policy.run.scenario.name if entry.policy.run else ""
-    return f"{entry.label} was trained on another scenario, {trained}."
+def _elsewhere(entry: Entry, scenario: Scenario) -> list[str]:
+    """A note on a policy that is of another scenario."""
+    run = entry.policy.run
+    source = entry.policy.scenario if run is None else run.scenario
+    if same(source, scenario):
+        return []
+    how = "made for" if run is None else "trained on"
+    return [f"{entry.label} was {how} another scenario, {source.name}."]
