@@ -240,6 +240,12 @@ class TestAgainstAnotherSolver:
             {"participation.window": 4, "volume.total": 40000},
             {"participation.max_posted": 2000},
             {"envelope.upper_mode": "hard", "envelope.band": 0.05},
+            {
+                "envelope.upper_mode": "hard",
+                "participation.window": 10,
+                "volume.total": None,
+                "volume.expected": [60000] + [2000] * 9,
+            },
         ],
         ids=str,
     )
