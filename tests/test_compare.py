@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
 import re
@@ -30,6 +31,7 @@ from agents.run_directory import RunConfig, new_config, write_config
 from execution_env import Scenario, load_scenario, numbered_days
 
 BASELINE = load_scenario("baseline")
+DEARER = load_scenario("baseline", {"name": "dearer", "penalties.envelope": 1.0})
 SEEDS = range(1_000_000, 1_000_012)
 CONTRACT = re.findall(
     r"\w+",
@@ -334,6 +336,7 @@ def test_names_labels_and_policies() -> None:
         (["lp=twap"], ["that name is for the plain linear programme"]),
         ([Twap(BASELINE, "lp")], ["that name is for the plain linear programme"]),
         ([LinearProgramme(BASELINE, margins=(1, 0))], ["that name is for the plain"]),
+        ([LinearProgramme(DEARER)], ["that name is for the plain", "of the scenario played"]),
         (["=twap"], ["policy =twap: must be label=POLICY"]),
         (["a="], ["policy a=: must be label=POLICY"]),
         ([3], ["policy 3: must be a name"]),
@@ -342,6 +345,14 @@ def test_names_labels_and_policies() -> None:
 )
 def test_policies_that_cannot_be_compared(given: Any, words: list[str]) -> None:
     refused(given, *words)
+
+
+def test_policies_made_for_another_scenario_are_noted() -> None:
+    renamed = load_scenario("baseline", {"name": "x"})
+    given = [Twap(DEARER), LinearProgramme(DEARER, "mine"), LinearProgramme(renamed)]
+    entries, notes = select(given, BASELINE)
+    assert [entry.label for entry in entries] == ["twap", "mine", "lp"]
+    assert notes == [f"{name} was made for another scenario, dearer." for name in ("twap", "mine")]
 
 
 def test_mistakes_show_before_anything_slow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,6 +376,12 @@ def test_mistakes_show_before_anything_slow(monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_wrong_seeds(seeds: Any, words: list[str]) -> None:
     refused(["twap"], *words, seeds=seeds)
+
+
+def test_more_seeds_than_there_is_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.evaluation.comparison.MOST_DAYS", 1000)
+    refused(["twap"], "seeds: there are more than 1,000", seeds=itertools.count())
+    assert compare(["twap"], BASELINE, range(1000), keep_rollouts=False).seeds[-1] == 999
 
 
 @pytest.mark.parametrize(
@@ -488,6 +505,14 @@ def test_runs_that_differ_in_more_than_their_seed_are_no_group(run: Callable[...
     assert notes == ["c was trained on another scenario, baseline."]
 
 
+def test_the_same_run_twice_leaves_the_row_of_all_seeds(run: Callable[..., Path]) -> None:
+    zero, one, copy = run("q-0", 0), run("q-1", 1), run("copy", 0)
+    entries, _ = select([copy, zero, one, f"again={one}"], BASELINE)
+    assert seeds_only(entries) == {"fake (2 seeds)": [0, 2]}
+    assert seeds_only(entries[1:]) == {"q (2 seeds)": [0, 1]}
+    assert seeds_only(entries[2:]) == {}
+
+
 def test_a_run_for_something_else(run: Callable[..., Path]) -> None:
     refused([run("a", scenario=load_scenario("textbook"))], "buckets 5, here 10")
 
@@ -508,6 +533,23 @@ def test_everything_there_is(tmp_path: Path, run: Callable[..., Path]) -> None:
     assert notes[1] == f"Found in {runs}: a/0, b/0."
     assert [entry.label for entry in select(given[-2:], BASELINE)[0]] == ["a/0", "b/0", "lp"]
     assert same(BASELINE, renamed)
+
+
+@pytest.mark.parametrize("name", ["lp", "dp", "twap", "clairvoyant", "a=b"])
+def test_everything_with_a_run_called_like_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Path], name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(name), run(f"runs/{name}")
+    given, notes = everything(BASELINE, Path("runs"))
+    names = policies.policy_names(BASELINE)
+    added = dict(str(item).split("=", 1) for item in given[len(names) :])
+    assert set(added.values()) == {f"runs/{name}", f"runs/runs/{name}"}
+    assert f"runs/{name}".replace("=", "-") in added
+    assert not {*names, *policies.BOUNDS} & set(added)
+    assert notes == [f"Found in runs: {', '.join(added)}."]
+    entries, _ = select(given[len(names) :], BASELINE)
+    assert [entry.label for entry in entries] == [*added, "lp"]
 
 
 # What it says.
