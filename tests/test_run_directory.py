@@ -3,9 +3,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
 import re
 import subprocess
 import tempfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,6 @@ import execution_env
 from agents import run_directory
 from agents.run_directory import (
     RunConfig,
-    append_progress,
     new_config,
     new_run_directory,
     read_config,
@@ -50,9 +51,22 @@ def test_a_config_comes_back(tmp_path: Path, config: RunConfig, name: str) -> No
 
 
 def test_a_config_says_what_made_it(config: RunConfig) -> None:
-    assert list(config.versions) == ["execution_env", "numpy", "numba", "gymnasium"]
+    names = ["execution_env", "python", "numpy", "numba", "gymnasium", "highspy", "scipy"]
+    assert list(config.versions) == names
     assert config.versions["numpy"] == np.__version__
+    assert config.versions["python"] == platform.python_version()
     assert config.git_commit is None or re.fullmatch("[0-9a-f]{40,64}", config.git_commit)
+
+
+def test_versions_are_of_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name == "highspy":
+            raise metadata.PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr(metadata, "version", version)
+    names = ["execution_env", "python", "numpy", "numba", "gymnasium", "scipy"]
+    assert list(run_directory.package_versions()) == names
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError, subprocess.TimeoutExpired("git", 10)])
@@ -168,14 +182,14 @@ def test_what_is_no_run_directory(tmp_path: Path) -> None:
 # Progress.
 
 
-def test_progress_grows_and_is_rewritten(tmp_path: Path) -> None:
+def test_progress_comes_back_and_is_rewritten(tmp_path: Path) -> None:
     assert read_progress(tmp_path) == []
     rows: list[dict[str, float]] = [
         {"steps": 10**12, "objective": 0.1 + 0.2, "diff": float("inf")},
         {"steps": 3, "objective": -1e-300, "diff": -2.0},
     ]
-    append_progress(tmp_path, rows[0])
-    append_progress(tmp_path, {"objective": -1e-300, "diff": -2.0, "steps": np.int64(3)})
+    shuffled: dict[str, Any] = {"objective": -1e-300, "diff": -2.0, "steps": np.int64(3)}
+    write_progress(tmp_path, [rows[0], shuffled])
     assert read_progress(tmp_path) == rows
     assert isinstance(read_progress(tmp_path)[0]["steps"], int)
     assert (tmp_path / "progress.csv").read_text().splitlines()[0] == "steps,objective,diff"
@@ -183,19 +197,20 @@ def test_progress_grows_and_is_rewritten(tmp_path: Path) -> None:
     assert read_progress(tmp_path) == rows[:1]
     write_progress(tmp_path, [])
     assert read_progress(tmp_path) == []
-    append_progress(tmp_path, {"other": np.float32(0.5)})
+    other: dict[str, Any] = {"other": np.float32(0.5)}
+    write_progress(tmp_path, [other])
     assert read_progress(tmp_path) == [{"other": 0.5}]
     assert only(tmp_path, "progress.csv")
 
 
 def test_progress_with_other_columns(tmp_path: Path) -> None:
-    append_progress(tmp_path, {"a": 1, "b": 2})
+    write_progress(tmp_path, [{"a": 1, "b": 2}])
     good = (tmp_path / "progress.csv").read_bytes()
     with pytest.raises(ValueError, match=r"row with columns \['a'\]: must be \['a', 'b'\]"):
-        append_progress(tmp_path, {"a": 1})
+        write_progress(tmp_path, [{"a": 1, "b": 2}, {"a": 1}])
     bad: Any = {"a": 1, "b": "two"}
     with pytest.raises(ValueError, match="b = 'two': must be a number"):
-        append_progress(tmp_path, bad)
+        write_progress(tmp_path, [bad])
     assert (tmp_path / "progress.csv").read_bytes() == good
 
 
@@ -213,7 +228,7 @@ def test_progress_with_other_columns(tmp_path: Path) -> None:
 def test_progress_that_is_no_table_of_numbers(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "progress.csv").write_bytes(content)
     with pytest.raises(RunError, match=message) as error:
-        append_progress(tmp_path, {"a": 1, "b": 2})
+        read_progress(tmp_path)
     one_line(error, str(tmp_path / "progress.csv"), "Delete it")
     assert (tmp_path / "progress.csv").read_bytes() == content
 
