@@ -122,7 +122,7 @@ def test_the_page_has_the_command_that_makes_it(
     page = Path("first/comparison.md").read_text()
     assert page.startswith("# mine: policies compared\n")
     assert "8 days, seeds 0 to 7." in page
-    assert re.search(r"execution_env \S+, numpy \S+, numba \S+, gymnasium \S+; commit \w+\.", page)
+    assert re.search(r"execution_env \S+, python \S+, numpy \S+, .*, scipy \S+; commit \w+\.", page)
     assert "| x |" in page
     assert "Best is " in page
     (command,) = re.findall(r"^    (python evaluate\.py .*)$", page, re.MULTILINE)
@@ -232,6 +232,8 @@ def test_from_a_shell_into_a_pipe(elsewhere: Path) -> None:
         (["--episodes", "0"], ["--episodes: 0 must be a whole number of at least 1"]),
         (["--episodes", "-1"], ["--episodes: -1 must be"]),
         (["--episodes", "1e4"], ["--episodes: 1e4 must be"]),
+        (["--episodes", "1" + 30 * "0"], ["000: must be at most 10,000,000."]),
+        (["--episodes", "10000001"], ["--episodes 10000001: must be at most 10,000,000."]),
         (["--first-seed", "-5"], ["--first-seed: -5 must be a whole number of at least 0"]),
         (["--set", "order.buckets"], ["--set order.buckets: must be KEY=VALUE"]),
         (["--set", "order.bukets=3"], ["order.bukets", 'Did you mean "buckets"?']),
@@ -293,3 +295,38 @@ def test_an_interrupt_leaves_earlier_results(
     assert captured.out == ""
     assert "stopped; nothing was written, earlier results are untouched." in captured.err
     assert {path: path.read_bytes() for path in Path("out").iterdir()} == before
+
+
+def test_an_interrupt_while_writing_does_not_say_that_nothing_was_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    words = ["--policies", "twap", *SMALL, "--out", "out"]
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "episodes_csv", interrupted)
+        assert evaluate.main(words) == 130
+    said = capsys.readouterr().err
+    assert "stopped while writing" in said
+    assert (
+        "comparison.csv, episodes.csv and comparison.md in out may be new or as they were" in said
+    )
+    assert os.listdir("out") == ["comparison.csv"]
+    monkeypatch.setattr(evaluate, "table", interrupted)
+    assert evaluate.main(words) == 130
+    assert "stopped; the results are in out." in capsys.readouterr().err
+    assert sorted(os.listdir("out")) == ["comparison.csv", "comparison.md", "episodes.csv"]
+
+
+def test_a_run_called_like_a_built_in_policy(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    run: Callable[..., Path],
+) -> None:
+    monkeypatch.setattr(policies, "BUILT_IN", {"lp": policies.BUILT_IN["lp"]})
+    run("lp", load_scenario("baseline", {"order.buckets": 3, "order.size": 2000}))
+    _, noted = output(capsys, *SMALL)
+    assert "Found in runs: runs/lp." in noted
+    names = {row["policy"] for row in table(Path("runs/comparison-baseline/comparison.csv"))}
+    assert {"lp", "runs/lp"} <= names
