@@ -54,7 +54,7 @@ def learning_curve(rows: Sequence[Mapping[str, float]], title: str) -> bytes:
         axes.annotate(
             f"{mean[-1]:.3f}",
             (steps[-1], mean[-1]),
-            xytext=(0, 9),
+            xytext=(0, -17),
             textcoords="offset points",
             ha="right",
             color=ALGO_COLOURS[1],
