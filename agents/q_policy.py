@@ -80,8 +80,7 @@ class QPolicy(GridPolicy):
             values=self.values,
             actions=self.table_actions,
             bins=self.space.bins,
-            # +inf pads edges that do not exist, and files hold finite numbers only.
-            edges=np.minimum(self.space.edges, np.finfo(np.float32).max),
+            edges=self.space.finite_edges,
             seconds=np.float64(self.train_seconds or 0.0),
             steps=np.int64(self.train_steps or 0),
         )

@@ -234,7 +234,7 @@ class Training:
             visits=self.table.visits,
             bins=self.space.bins,
             final_bins=self._final_bins,
-            edges=np.minimum(self.space.edges, np.finfo(np.float32).max),
+            edges=self.space.finite_edges,
             blocks=np.int64(self.blocks),
             stage=np.int64(self._stage),
             seconds=np.float64(self.seconds),

@@ -50,6 +50,11 @@ class StateSpace(NamedTuple):
         """S, the number of states."""
         return self.buckets * self.levels * self.combinations
 
+    @property
+    def finite_edges(self) -> NDArray[np.float32]:
+        """``edges`` for a file, which holds finite numbers only: +inf pads those that do not exist."""
+        return np.minimum(self.edges, np.finfo(np.float32).max)
+
     def states(self, observations: Observations) -> NDArray[np.int64]:
         """(n,) the states of observations (n, 2 + K or more columns), or of (n, 2) where no algo has
         more than one bin.
