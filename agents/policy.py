@@ -57,6 +57,11 @@ def read_state(scenario: Scenario, observations: Observations) -> tuple[Lots, Lo
     return scenario.buckets - left, remaining
 
 
+def read_postable(scenario: Scenario, observations: Observations) -> NDArray[np.int32]:
+    """(n,) lots that may be posted, of "full" observations."""
+    return np.rint(observations[:, -1] * np.float64(scenario.lots)).astype(np.int32)
+
+
 def read_observations(scenario: Scenario, observations: Observations) -> Observed:
     """Observations (n, 5 + 2 K) of kind "full" in lots."""
     k, n = len(scenario.algos), np.float64(scenario.lots)
@@ -69,7 +74,7 @@ def read_observations(scenario: Scenario, observations: Observations) -> Observe
         numbers[:, 2 + k : 2 + 2 * k],
         n * numbers[:, -3],
         n * numbers[:, -2],
-        np.rint(n * numbers[:, -1]).astype(np.int64),
+        read_postable(scenario, observations).astype(np.int64),
     )
 
 
@@ -180,11 +185,23 @@ class GridPolicy(Policy):
 
     def decide(self, observations: Observations) -> Lots:
         """(n, K) lots that ``actions`` post."""
-        postable = np.rint(observations[:, -1] * np.float64(self.scenario.lots)).astype(np.int32)
+        postable = read_postable(self.scenario, observations)
         return grid_lots(self.scenario, self.actions(observations), postable)
 
     def _act(self, observations: Observations, deterministic: bool) -> NDArray[np.int64]:
         return self.actions(observations)
+
+
+class LearnedPolicy(GridPolicy):
+    """A policy that training made, and a run directory can hold."""
+
+    @abstractmethod
+    def save(self, directory: Path) -> None:
+        """Write ``policy.npz``.
+
+        Raises:
+            RunError: it cannot be written.
+        """
 
 
 def grid_lots(
@@ -218,7 +235,7 @@ BUILT_IN = {
 }
 """What makes the built-in policies that every scenario has; the rules are named after its algos."""
 
-RUNS = {"q-learning": "agents.q_policy:load"}
+RUNS = {"q-learning": "agents.q_policy:load", "ppo": "agents.ppo_policy:load"}
 """What loads a run directory, by the kind in its ``config.json``: gets its path and configuration."""
 
 BOUNDS = ("clairvoyant", "hindsight")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.policy import GridPolicy, Observations
+from agents.policy import LearnedPolicy, Observations
 from agents.q_learning import Table
 from agents.q_states import StateSpace, without_estimates
 from agents.run_directory import CHECKPOINT, POLICY, RunConfig
@@ -29,7 +29,7 @@ FILE = {
 """The arrays of ``policy.npz``: dtypes and numbers of axes."""
 
 
-class QPolicy(GridPolicy):
+class QPolicy(LearnedPolicy):
     """Takes the action of highest value.
 
     Args:

@@ -6,7 +6,8 @@ A run directory holds
 - ``policy.npz``: the trained policy, plain arrays;
 - ``checkpoint.npz``: what continuing the training needs;
 - ``progress.csv``: a row per evaluation during training;
-- ``learning_curve.png``: a figure of it.
+- ``learning_curve.png``: a figure of it;
+- ``tensorboard``: a folder of TensorBoard's files, where networks learned.
 
 How files are written and checked is in ``storage``; whatever a user can cause is its ``RunError``.
 """
@@ -43,10 +44,23 @@ from execution_env.validation import shown, suggestion
 
 CONFIG, POLICY, CHECKPOINT = "config.json", "policy.npz", "checkpoint.npz"
 PROGRESS, LEARNING_CURVE = "progress.csv", "learning_curve.png"
+TENSORBOARD = "tensorboard"
 FILES = (CONFIG, POLICY, CHECKPOINT, PROGRESS, LEARNING_CURVE)
 
 FORMAT = 1
 """Version of what the files mean; a change that older code would misread makes it 2."""
+
+PACKAGES = (
+    "numpy",
+    "numba",
+    "gymnasium",
+    "highspy",
+    "scipy",
+    "torch",
+    "stable-baselines3",
+    "sb3-contrib",
+)
+"""That decide what a run computes."""
 
 Row = Mapping[str, float]
 
@@ -117,7 +131,7 @@ def new_config(
 def package_versions() -> dict[str, str]:
     """Versions of Python and the packages that decide what a run computes, as far as installed."""
     versions = {"execution_env": __version__, "python": platform.python_version()}
-    for name in ("numpy", "numba", "gymnasium", "highspy", "scipy"):
+    for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     return versions

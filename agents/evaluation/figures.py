@@ -25,12 +25,14 @@ TOP_QUANTILE = 0.85
 """Of the points' upper ends: the first, far worse points of a curve may leave the picture."""
 
 
-def learning_curve(rows: Sequence[Mapping[str, float]], title: str) -> bytes:
+def learning_curve(rows: Sequence[Mapping[str, float]], title: str, axis: str, kept: int) -> bytes:
     """A PNG of the greedy objective during training, with its 95 % interval over validation days.
 
     Args:
         rows: of ``progress.csv``.
         title: of the figure.
+        axis: what steps are, for the horizontal axis.
+        kept: which row is of the policy that is kept.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  slow to import
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -41,7 +43,7 @@ def learning_curve(rows: Sequence[Mapping[str, float]], title: str) -> bytes:
         np.array([row[f"objective_{name}"] for row in rows])
         for name in ("mean", "ci_low", "ci_high")
     )
-    states = [row["states"] for row in rows]
+    states = [row.get("states") for row in rows]
     with context(STYLE):
         figure = Figure(figsize=(7.2, 4.2), layout="constrained")
         FigureCanvasAgg(figure)
@@ -51,10 +53,12 @@ def learning_curve(rows: Sequence[Mapping[str, float]], title: str) -> bytes:
                 axes.axvline(steps[j - 1], color=MUTED, linewidth=0.8, linestyle=":")
         axes.fill_between(steps, low, high, color=ALGO_COLOURS[1], alpha=0.2, linewidth=0)
         axes.plot(steps, mean, color=ALGO_COLOURS[1], linewidth=1.8, marker=".", markersize=5)
+        at = (steps[kept], mean[kept])
+        axes.plot(*at, color=ALGO_COLOURS[1], marker="o", markersize=10, fillstyle="none")
         axes.annotate(
-            f"{mean[-1]:.3f}",
-            (steps[-1], mean[-1]),
-            xytext=(0, -17),
+            f"kept: {mean[kept]:.3f}",
+            at,
+            xytext=(0, -19),
             textcoords="offset points",
             ha="right",
             color=ALGO_COLOURS[1],
@@ -63,7 +67,7 @@ def learning_curve(rows: Sequence[Mapping[str, float]], title: str) -> bytes:
         margin = 0.15 * max(top - bottom, 1e-3)
         axes.set_ylim(bottom - margin, top + 3 * margin)
         axes.set_xlim(0, max(float(steps[-1]), 1e-9) * 1.02)
-        axes.set_xlabel("updates, million (dotted: a finer table from here on)")
+        axes.set_xlabel(axis)
         axes.set_ylabel("greedy objective per share, half-spreads")
         axes.set_title(title, loc="left", fontsize=12)
         axes.grid(axis="y", color=MUTED, alpha=0.25, linewidth=0.6)

@@ -1,0 +1,166 @@
+"""A training of PPO: what a checkpoint holds, and the best policy so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from agents.ppo import Learner
+from agents.ppo_policy import PPOPolicy
+from agents.ppo_settings import Settings
+from agents.storage import RunError, load_arrays, remedy, save_arrays
+from agents.training_run import OBJECTIVE, Row, Training
+from execution_env import Scenario
+
+UNKNOWN = float(np.finfo(np.float64).max)
+"""Objective of the best policy before one was measured; finite, because files refuse what is not."""
+
+SAVED = {
+    "run": (np.uint8, 1),
+    "blocks": (np.int64, 0),
+    "seconds": (np.float64, 0),
+    "parameters": (np.float32, 1),
+    "adam_steps": (np.int64, 0),
+    "adam_means": (np.float32, 1),
+    "adam_squares": (np.float32, 1),
+    "measured": (np.float64, 1),
+    "best": (np.float32, 1),
+    "best_objective": (np.float64, 0),
+}
+"""The arrays of ``checkpoint.npz``: dtypes and numbers of axes."""
+
+MEASURED = ("entropy", "approx_kl", "explained_variance")
+"""Columns of ``progress.csv`` that ``Learner.learn`` fills in."""
+
+
+class PPOTraining(Training):
+    """A training of PPO, batch by batch.
+
+    Args:
+        scenario: whose training days it plays.
+        seed: of everything random.
+        settings: all else.
+        log: folder for TensorBoard's files; None for none.
+    """
+
+    columns = ("episodes", "steps", "seconds", *OBJECTIVE, *MEASURED)
+
+    def __init__(
+        self, scenario: Scenario, seed: int, settings: Settings, log: Path | None = None
+    ) -> None:
+        self.settings, self._hyperparameters = settings, settings.hyperparameters
+        self.orders = self._hyperparameters.n_envs
+        total = math.ceil(settings.timesteps / (self.orders * scenario.buckets))
+        super().__init__(scenario, seed, settings.flat(), total)
+        self.learner = Learner(
+            scenario,
+            seed,
+            settings.observation,
+            settings.masked,
+            self._hyperparameters,
+            log,
+        )
+        self._measured = dict.fromkeys(MEASURED, 0.0)
+        self._best, self._best_objective = self.learner.parameters(), UNKNOWN
+
+    def block(self) -> None:
+        """Play and learn from one more batch.
+
+        Raises:
+            RunError: a weight is no longer finite.
+        """
+        left = 1 - self.blocks / self.total
+        rate = left * self._hyperparameters.learning_rate
+        self._measured = self.learner.learn(self.blocks + 1, rate)
+        if not np.isfinite(self.learner.parameters()).all():
+            raise RunError(
+                f"training has diverged in batch {self.blocks + 1}: the networks' weights are no longer "
+                f"finite. Try a smaller learning rate than {self._hyperparameters.learning_rate}."
+            )
+
+    def policy(self) -> PPOPolicy:
+        """The greedy policy now."""
+        settings = self.settings
+        return PPOPolicy(
+            self.scenario,
+            self.learner.layers(),
+            settings.observation,
+            settings.masked,
+            seconds=self.seconds,
+            steps=self.steps,
+        )
+
+    def kept(self) -> PPOPolicy:
+        """The policy that did best on the validation days so far. What it took to find it is the whole
+        training so far.
+        """
+        now = self.learner.parameters()
+        self.learner.set_parameters(self._best)
+        policy = self.policy()
+        self.learner.set_parameters(now)
+        return policy
+
+    def result(self, rows: Sequence[Row]) -> int:
+        """Which of ``rows`` is of the policy that is kept: the first of the best."""
+        return min(range(len(rows)), key=lambda j: rows[j]["objective_mean"])
+
+    def note(self, row: Row) -> bool:
+        """Hear of a new row of ``progress.csv``; returns whether the policy now is the best so far."""
+        objective = row["objective_mean"]
+        self.learner.log({"validation/objective": objective}, self.steps)
+        if objective >= self._best_objective:
+            return False
+        self._best, self._best_objective = self.learner.parameters(), objective
+        return True
+
+    def save(self, path: Path) -> None:
+        """Write all that ``restore`` needs.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        steps, means, squares = self.learner.moments()
+        save_arrays(
+            path,
+            run=self.identity,
+            blocks=np.int64(self.blocks),
+            seconds=np.float64(self.seconds),
+            parameters=self.learner.parameters(),
+            adam_steps=np.int64(steps),
+            adam_means=means,
+            adam_squares=squares,
+            measured=np.array(list(self._measured.values())),
+            best=self._best,
+            best_objective=np.float64(self._best_objective),
+        )
+
+    def restore(self, path: Path) -> None:
+        """Go on from where ``save`` was called: what follows is bit for bit the same.
+
+        Raises:
+            RunError: the file is missing, damaged, or of another run.
+        """
+        saved = load_arrays(path, SAVED)
+        self.check_identity(path, saved["run"])
+        try:
+            self.learner.set_parameters(saved["parameters"])
+            self.learner.set_moments(
+                int(saved["adam_steps"]), saved["adam_means"], saved["adam_squares"]
+            )
+        except ValueError as error:
+            raise RunError(f"{path}: {error} {remedy(path)}") from error
+        self._measured = dict(zip(MEASURED, saved["measured"].tolist(), strict=True))
+        self._best, self._best_objective = saved["best"], float(saved["best_objective"])
+        self.blocks, self.seconds = int(saved["blocks"]), float(saved["seconds"])
+
+    def facts(self) -> Row:
+        """Where the training is."""
+        return super().facts() | self._measured
+
+    def status(self) -> str:
+        """A few words for the progress bar."""
+        speed = self.steps / max(self.seconds, 1e-9) / 1e3
+        return f"{speed:.0f} k steps/s, entropy {self._measured['entropy']:.2f}"

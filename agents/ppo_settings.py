@@ -1,0 +1,126 @@
+"""What a training of PPO can be told. Kept apart, because importing torch takes seconds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from numbers import Real
+from typing import Any, Literal
+
+from agents.ppo_policy import KIND, MOST_LAYERS
+from agents.run_directory import RunConfig, new_config
+from agents.training_run import settings_from
+from execution_env import Scenario
+
+MOST_TIMESTEPS = 10**12
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What PPO leaves open; named as in Stable-Baselines3 where that has it.
+
+    Raises:
+        ValueError: a value is out of range; the message names it.
+    """
+
+    learning_rate: float = 3e-3
+    """Step size of Adam at the start; it falls in proportion to what is left of the training."""
+    n_envs: int = 1024
+    """Orders in a batch, played side by side from their first bucket to their last."""
+    minibatches: int = 4
+    """Parts that a batch is learned from in; must divide the orders in a batch."""
+    n_epochs: int = 4
+    """Times that a batch is learned from."""
+    gae_lambda: float = 0.95
+    """Lambda of generalised advantage estimation, in [0, 1]; 1 takes all rewards that followed."""
+    gamma: float = 1.0
+    """What a reward one bucket later is worth; in [0, 1]."""
+    clip_range: float = 0.2
+    """Most change of a probability that is still rewarded, as a share; above 0."""
+    ent_coef: float = 0.0
+    """Weight of the entropy; at least 0."""
+    vf_coef: float = 0.5
+    """Weight of the error of the expected return; at least 0."""
+    max_grad_norm: float = 0.5
+    """Longest gradient; longer ones are shortened to this."""
+    width: int = 64
+    """Neurons in a hidden layer."""
+    layers: int = 2
+    """Hidden layers of each of the two networks."""
+
+    def __post_init__(self) -> None:
+        for name, most in (("n_envs", 2**20), ("minibatches", 2**20), ("n_epochs", 1000)):
+            self._check_whole(name, 1, most)
+        self._check_whole("width", 1, 4096)
+        self._check_whole("layers", 0, MOST_LAYERS - 1)
+        right = f"must divide n_envs = {self.n_envs}"
+        self._check("minibatches", right, self.n_envs % self.minibatches == 0)
+        for name in ("learning_rate", "clip_range", "max_grad_norm"):
+            self._check_number(name, "above 0", lambda number: number > 0)
+        for name in ("ent_coef", "vf_coef"):
+            self._check_number(name, "of at least 0", lambda number: number >= 0)
+        for name in ("gae_lambda", "gamma"):
+            self._check_number(name, "in [0, 1]", lambda number: 0 <= number <= 1)
+
+    def _check_whole(self, name: str, least: int, most: int) -> None:
+        value = getattr(self, name)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        right = f"must be a whole number from {least} to {most:,}"
+        self._check(name, right, whole and least <= value <= most)
+
+    def _check_number(self, name: str, right: str, fits: Any) -> None:
+        value = getattr(self, name)
+        number = isinstance(value, Real) and math.isfinite(value)
+        self._check(name, f"must be a number {right}", number and fits(value))
+
+    def _check(self, name: str, right: str, holds: bool) -> None:
+        if not holds:
+            raise ValueError(f"{name} = {getattr(self, name)}: {right}.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training run is, besides its scenario and seed.
+
+    Raises:
+        ValueError: a value is out of range; the message names it.
+    """
+
+    timesteps: int = 3_000_000
+    observation: Literal["minimal", "default", "full"] = "default"
+    masked: bool = False
+    hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.timesteps, int) and 1 <= self.timesteps <= MOST_TIMESTEPS):
+            raise ValueError(
+                f"timesteps = {self.timesteps}: must be a whole number from 1 to {MOST_TIMESTEPS:,}."
+            )
+        if self.observation not in ("minimal", "default", "full"):
+            raise ValueError(f"observation = {self.observation}: must be minimal, default or full.")
+        if not isinstance(self.masked, bool):
+            raise ValueError(f"masked = {self.masked}: must be true or false.")
+
+    def flat(self) -> dict[str, Any]:
+        """All of them in one dictionary, for ``config.json``."""
+        values = asdict(self)
+        hyperparameters = values.pop("hyperparameters")
+        return {**values, **hyperparameters}
+
+
+def config_of(scenario: Scenario, seed: int, settings: Settings) -> RunConfig:
+    """What ``config.json`` will say."""
+    return new_config(KIND, scenario, seed, settings.flat())
+
+
+def settings_of(config: RunConfig) -> Settings:
+    """The settings that ``config.json`` tells.
+
+    Raises:
+        RunError: they are none.
+    """
+
+    def make(timesteps: Any, observation: Any, masked: Any, **rest: Any) -> Settings:
+        return Settings(timesteps, observation, masked, Hyperparameters(**rest))
+
+    return settings_from(config, KIND, make)
