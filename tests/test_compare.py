@@ -25,9 +25,10 @@ from agents.evaluation.selection import Entry, everything, same, seeds_only, sel
 from agents.evaluation.tables import COLUMNS, Row, episodes_csv, table_csv
 from agents.lp import LinearProgramme, lp
 from agents.policy import GridPolicy, Policy, load_policy
-from agents.q_run import ORDERS, Run, Settings, config_of
+from agents.q_run import ORDERS, QTraining, Settings, config_of
 from agents.rules import OneAlgo, Random, Twap
 from agents.run_directory import RunConfig, new_config, write_config
+from agents.training_run import Run
 from execution_env import Scenario, load_scenario, numbered_days
 
 BASELINE = load_scenario("baseline")
@@ -97,7 +98,9 @@ def looped(policy: Policy, scenario: Scenario) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["vwap-u-shape", "baseline", "baseline-filled"])
 def test_every_column_against_a_plain_loop(name: str, tmp_path: Path) -> None:
     scenario = load_scenario(name, {"envelope.track_volume": None})
-    run = Run(tmp_path, config_of(scenario, 0, Settings(20 * ORDERS, 3)), resume=False)
+    settings = Settings(20 * ORDERS, 3)
+    training = QTraining(scenario, 0, settings)
+    run = Run(tmp_path, config_of(scenario, 0, settings), training, resume=False)
     run.go(lambda *_: None)
     paths = {"q": str(tmp_path)}
     names = ["twap", "all-neutral", "random", "lp", "q"]

@@ -21,20 +21,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agents import q_run, storage
+from agents import q_run, storage, training_run
 from agents.evaluation.figures import learning_curve
 from agents.policy import load_policy
 from agents.q_learning import Hyperparameters, Table
 from agents.q_policy import FILE, QPolicy, load
 from agents.q_run import (
-    CHECKPOINT_SHARE,
-    COLUMNS,
     MOST_EPISODES,
     ORDERS,
     SAVED,
-    Run,
+    QTraining,
     Settings,
-    Training,
     config_of,
     settings_of,
 )
@@ -42,6 +39,7 @@ from agents.q_states import StateSpace, without_estimates
 from agents.q_training import Trainer
 from agents.run_directory import (
     FILES,
+    RunConfig,
     new_run_directory,
     package_versions,
     read_config,
@@ -49,6 +47,7 @@ from agents.run_directory import (
     write_config,
 )
 from agents.storage import RunError, load_arrays, save_arrays
+from agents.training_run import CHECKPOINT_SHARE, Run
 from execution_env import Scenario, load_scenario, numbered_days
 from execution_env.batch import Batch
 
@@ -62,13 +61,18 @@ def quiet(*_: Any) -> None:
     pass
 
 
+def opened(directory: Path, config: RunConfig, resume: bool) -> Run:
+    training = QTraining(config.scenario, config.seed, settings_of(config))
+    return Run(directory, config, training, resume)
+
+
 def new_run(directory: Path, settings: Settings = SETTINGS, scenario: Any = SCENARIO) -> Run:
     new_run_directory(directory)
-    return Run(directory, config_of(scenario, 0, settings), resume=False)
+    return opened(directory, config_of(scenario, 0, settings), resume=False)
 
 
 def resumed(directory: Path) -> Run:
-    return Run(directory, read_config(directory), resume=True)
+    return opened(directory, read_config(directory), resume=True)
 
 
 def learned(directory: Path) -> dict[str, Any]:
@@ -98,7 +102,7 @@ FASTER = {"VALIDATION_DAYS": 64, "CURVE_POINTS": 12, "MEASURED": 6}
 def _faster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, number in FASTER.items():
-            patch.setattr(q_run, name, number)
+            patch.setattr(q_run if name == "MEASURED" else training_run, name, number)
         yield
 
 
@@ -134,7 +138,7 @@ def test_a_run_directory(finished: Path) -> None:
 def test_progress(finished: Path) -> None:
     with open(finished / "progress.csv", newline="") as file:
         header, *lines = csv.reader(file)
-    assert tuple(header) == COLUMNS
+    assert tuple(header) == QTraining.columns
     rows = read_progress(finished)
     assert len(rows) == len(lines) == FASTER["CURVE_POINTS"] + 1
     episodes = [row["episodes"] for row in rows]
@@ -159,7 +163,7 @@ def test_progress(finished: Path) -> None:
 def test_the_curve_is_a_picture(finished: Path, tmp_path: Path) -> None:
     path = tmp_path / "curve.png"
     for rows in (read_progress(finished), read_progress(finished)[:1]):
-        path.write_bytes(learning_curve(rows, "A curve"))
+        path.write_bytes(learning_curve(rows, "A curve", "steps", len(rows) - 1))
         with Image.open(path) as image:
             image.verify()
         with Image.open(path) as image:
@@ -176,7 +180,7 @@ def test_short_runs(tmp_path: Path, episodes: int) -> None:
     blocks = -(-episodes // ORDERS)
     assert [row["episodes"] for row in rows] == [ORDERS * j for j in range(blocks + 1)]
     assert load_policy(str(tmp_path / "run")).train_steps == blocks * ORDERS * 4
-    assert learning_curve(rows, "short")
+    assert learning_curve(rows, "short", "steps", 0)
 
 
 def test_nothing_hidden_needs_no_bins(tmp_path: Path) -> None:
@@ -211,11 +215,11 @@ def test_settings_that_are_none(values: dict[str, Any], message: str) -> None:
 def test_in_one_go_or_block_by_block(expected: dict[str, Any], tmp_path: Path) -> None:
     """Saved and restored between all blocks, stages included."""
     path = tmp_path / "checkpoint.npz"
-    training = Training(SCENARIO, 0, SETTINGS)
+    training = QTraining(SCENARIO, 0, SETTINGS)
     while training.blocks < training.total:
         training.advance(1)
         training.save(path)
-        training = Training(SCENARIO, 0, SETTINGS)
+        training = QTraining(SCENARIO, 0, SETTINGS)
         training.restore(path)
     for name, array in load_arrays(path, SAVED).items():
         if name != "seconds":
@@ -229,11 +233,11 @@ def test_double_and_constant_steps_go_on_as_well(double: bool, tmp_path: Path) -
         start="pessimistic",
         hyperparameters=Hyperparameters(double=double, step_size=0.1, discount=0.99),
     )
-    whole, parts = Training(SCENARIO, 4, settings), Training(SCENARIO, 4, settings)
+    whole, parts = QTraining(SCENARIO, 4, settings), QTraining(SCENARIO, 4, settings)
     whole.advance(20)
     parts.advance(7)
     parts.save(tmp_path / "c.npz")
-    again = Training(SCENARIO, 4, settings)
+    again = QTraining(SCENARIO, 4, settings)
     again.restore(tmp_path / "c.npz")
     again.advance(13)
     assert np.array_equal(whole.table.values, again.table.values)
@@ -297,8 +301,8 @@ def test_ctrl_c_outside_of_blocks(
 
         with monkeypatch.context() as patch:
             patch.setattr(patched, name, interrupted)
-            patch.setattr(q_run, "CHECKPOINT_SECONDS", 0.0)
-            patch.setattr(q_run, "CHECKPOINT_SHARE", 1e9)
+            patch.setattr(training_run, "CHECKPOINT_SECONDS", 0.0)
+            patch.setattr(training_run, "CHECKPOINT_SHARE", 1e9)
             with pytest.raises(KeyboardInterrupt):
                 run.go(quiet)
         run = resumed(directory)
@@ -343,11 +347,11 @@ def test_another_ones_handler_of_ctrl_c_is_left_alone(tmp_path: Path) -> None:
 
 CHILD = f"""
 import sys
-import agents.q_run as q_run
+from agents import q_run, training_run
 import train
 for name, number in {FASTER}.items():
-    setattr(q_run, name, number)
-q_run.CHECKPOINT_SECONDS, q_run.CHECKPOINT_SHARE = 0.0, float(sys.argv.pop())
+    setattr(q_run if name == "MEASURED" else training_run, name, number)
+training_run.CHECKPOINT_SECONDS, training_run.CHECKPOINT_SHARE = 0.0, float(sys.argv.pop())
 sys.exit(train.main(sys.argv[1:]))
 """
 LONG = ["--bins", "4", "--episodes", str(1000 * ORDERS), "--scenario", "two-algos"]
@@ -431,7 +435,7 @@ def test_rows_newer_than_the_checkpoint_are_dropped(
     rows = read_progress(tmp_path / "run")
     later = [row | {"seconds": 0.0} for row in expected["rows"] if row["steps"] > rows[-1]["steps"]]
     run.rows += later
-    q_run.write_progress(tmp_path / "run", run.rows)
+    training_run.write_progress(tmp_path / "run", run.rows)
     again = resumed(tmp_path / "run")
     assert len(again.rows) in (len(rows), len(rows) + 1)
     again.go(quiet)
@@ -457,20 +461,20 @@ def test_checkpoints_take_a_small_share_of_the_time(
 ) -> None:
     clock, saved = Clock(), []
 
-    def save(self: Training, path: Path) -> None:
+    def save(self: QTraining, path: Path) -> None:
         saved.append(clock.now)
         clock.now += saving
 
-    def advance(self: Training, blocks: int) -> None:
+    def advance(self: QTraining, blocks: int) -> None:
         self.blocks += 1
         clock.now += 0.5
 
     run = new_run(tmp_path / "run", Settings(1000 * ORDERS, 1))
-    monkeypatch.setattr(Training, "save", save)
-    monkeypatch.setattr(Training, "advance", advance)
-    monkeypatch.setattr(q_run, "write_progress", quiet)
+    monkeypatch.setattr(QTraining, "save", save)
+    monkeypatch.setattr(QTraining, "advance", advance)
+    monkeypatch.setattr(training_run, "write_progress", quiet)
     monkeypatch.setattr(Run, "_validate", lambda self: self.rows.append({"steps": 0}))
-    monkeypatch.setattr(q_run, "time", clock)
+    monkeypatch.setattr(training_run, "time", clock)
     run._saved_at = clock.now
     run.go(quiet)
     *saved, _ = saved  # the last one is the end
@@ -498,7 +502,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(
 
     run = resumed(directory)
     with monkeypatch.context() as patch:
-        patch.setattr(q_run, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(training_run, "CHECKPOINT_SECONDS", 0.0)
         patch.setattr(storage, "atomic_write", full)
         with pytest.raises(RunError, match=r"No space left on device.*Free some space"):
             run.go(quiet)

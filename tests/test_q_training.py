@@ -11,7 +11,7 @@ import pytest
 from agents import q_training
 from agents.q_learning import Hyperparameters, Table
 from agents.q_policy import QPolicy
-from agents.q_run import Settings, Training
+from agents.q_run import QTraining, Settings
 from agents.q_stages import refine, worst_return
 from agents.q_states import StateSpace, with_estimates, without_estimates
 from agents.q_training import Grid, Trainer, warm_up
@@ -393,7 +393,7 @@ def tiny_value(scenario: Scenario, policy: Any = None) -> float:
 def test_a_tiny_order_is_learned_exactly(double: bool, start: Any) -> None:
     scenario = scenario_from_dict(TINY)
     optimum = tiny_value(scenario)
-    training = Training(scenario, 0, Settings(300_000, 4, start, Hyperparameters(double=double)))
+    training = QTraining(scenario, 0, Settings(300_000, 4, start, Hyperparameters(double=double)))
     training.advance(training.total)
     assert training.space.combinations == 1  # nothing is hidden
     table = training.policy().table_actions.reshape(scenario.buckets, -1)

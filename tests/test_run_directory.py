@@ -52,6 +52,7 @@ def test_a_config_comes_back(tmp_path: Path, config: RunConfig, name: str) -> No
 
 def test_a_config_says_what_made_it(config: RunConfig) -> None:
     names = ["execution_env", "python", "numpy", "numba", "gymnasium", "highspy", "scipy"]
+    names += ["torch", "stable-baselines3", "sb3-contrib"]
     assert list(config.versions) == names
     assert config.versions["numpy"] == np.__version__
     assert config.versions["python"] == platform.python_version()

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import train
-from agents import q_run, storage
+from agents import q_run, storage, training_run
 from agents.policy import load_policy
 from agents.q_learning import Hyperparameters
 from agents.q_run import ORDERS, SAVED, Settings
@@ -37,7 +37,7 @@ SHORT = ["--scenario", "two-algos", *SMALL, "--episodes", str(20 * ORDERS), "--b
 def _faster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, number in {"VALIDATION_DAYS": 64, "CURVE_POINTS": 8, "MEASURED": 4}.items():
-            patch.setattr(q_run, name, number)
+            patch.setattr(q_run if name == "MEASURED" else training_run, name, number)
         yield
 
 
