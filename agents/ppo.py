@@ -96,6 +96,7 @@ class Learner:
         masked: whether only actions that differ from all earlier ones are known to it.
         hyperparameters: all else.
         log: folder for TensorBoard's files; None for none.
+        environment: n_envs orders of the scenario, to be played instead of the native ones.
 
     Attributes:
         model: the Stable-Baselines3 model.
@@ -109,9 +110,10 @@ class Learner:
         masked: bool,
         hyperparameters: Hyperparameters,
         log: Path | None = None,
+        environment: VecEnv | None = None,
     ) -> None:
         self.scenario, self.seed, self._rate = scenario, seed, hyperparameters.learning_rate
-        envs = OrderAllocationVecEnv(
+        envs = environment or OrderAllocationVecEnv(
             hyperparameters.n_envs, scenario=scenario, observation=observation, info="none"
         )
         self._steps = hyperparameters.n_envs * scenario.buckets

@@ -67,6 +67,7 @@ def test_versions_are_of_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(metadata, "version", version)
     names = ["execution_env", "python", "numpy", "numba", "gymnasium", "scipy"]
+    names += ["torch", "stable-baselines3", "sb3-contrib"]
     assert list(run_directory.package_versions()) == names
 
 
