@@ -11,25 +11,38 @@ Stable-Baselines3 refuses Gymnasium's vector environments and has an interface o
 from __future__ import annotations
 
 import time
+import warnings
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import repeat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import compress, repeat
 from operator import setitem
 from typing import Any
 
 import numpy as np
-from gymnasium.error import ResetNeeded
+from gymnasium.error import NoAsyncCallError
 from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
-from execution_env.validation import natural
+from execution_env.env import OrderAllocationEnv, read_options
+from execution_env.validation import flag, optional_natural, shown, suggestion
 from execution_env.vector_env import OrderAllocationVectorEnv
 
 METHODS = ("action_masks", "render")
 """What ``env_method`` can call: the methods of a single environment that change nothing."""
+
+ATTRIBUTES = (
+    "action_space",
+    "grid_actions",
+    "metadata",
+    "observation_space",
+    "render_mode",
+    "scenario",
+    "spec",
+)
+"""What ``get_attr`` can get of every environment besides: what stays as it is made."""
 
 Info = dict[str, Any]
 
@@ -37,8 +50,13 @@ Info = dict[str, Any]
 class OrderAllocationVecEnv(VecEnv):
     """n independent orders of one scenario, as a Stable-Baselines3 ``VecEnv``.
 
-    Plays, bit for bit, what ``DummyVecEnv`` plays with n scalar environments of the same seeds, and
-    infos are the same, but nothing is done environment by environment.
+    Given the same days and actions it returns, bit for bit, what ``DummyVecEnv`` returns with n
+    scalar environments in a ``Monitor``: observations, rewards, dones, infos and reset infos; only
+    the times are others. But nothing is done environment by environment.
+
+    The days are the same after ``seed``, up to the end of these orders. The orders that follow
+    differ: n scalar environments draw their training days from n streams, here there is one for all,
+    that of ``OrderAllocationVectorEnv``.
 
     ``seed(s)`` makes the next ``reset()`` play days s + i, as everywhere in Stable-Baselines3; that
     is also what ``PPO(..., seed=s)`` does with the first orders of a training. To train on training
@@ -46,16 +64,19 @@ class OrderAllocationVecEnv(VecEnv):
 
     Args:
         num_envs: n.
-        training_seed: where the stream of training days starts; None for fresh entropy.
+        training_seed: where the stream of training days starts, at the first reset and at every
+            reset after ``seed``. Without it the stream starts from fresh entropy, after ``seed(s)``
+            at s.
         monitor: whether the info of an order that ends has ``episode``, its return ``r``, length ``l``
             and seconds since the start ``t``, as ``Monitor`` writes them; ``env_is_wrapped(Monitor)``
             tells. Without it, wrap in ``VecMonitor``.
-        **arguments: as for ``OrderAllocationVectorEnv``: ``scenario``, ``overrides``, ``action``,
+        **arguments: as for ``OrderAllocationEnv``: ``scenario``, ``overrides``, ``action``,
             ``observation``, ``info`` and ``render_mode``. With ``info="none"`` infos hold no more than
             Stable-Baselines3 needs.
 
     Raises:
         ValueError: an argument is wrong; the message names it.
+        TypeError: there is no such argument.
     """
 
     def __init__(
@@ -66,22 +87,22 @@ class OrderAllocationVecEnv(VecEnv):
         monitor: bool = True,
         **arguments: Any,
     ) -> None:
+        one = OrderAllocationEnv(**arguments)  # for what is the same in all
         # Autoreset is ours: the last observations of orders are wanted whatever ``info`` is.
         self.envs = OrderAllocationVectorEnv(
             num_envs, autoreset_mode=AutoresetMode.DISABLED, **arguments
         )
-        self._training_seed = (
-            None if training_seed is None else natural("training_seed", training_seed)
-        )
-        self._monitored = monitor
-        self._attributes: dict[str, list[Any]] = {}
-        self._actions: NDArray[Any] | None = None
+        self._training_seed = optional_natural("training_seed", training_seed)
+        self._monitored = flag("monitor", monitor)
+        self._shared = {name: getattr(one, name) for name in ATTRIBUTES}
+        self._attributes: dict[str, dict[int, Any]] = {}
+        self._actions: ArrayLike | None = None
         self._returns = np.zeros(num_envs)
         self._lengths = np.zeros(num_envs, np.int64)
+        self._is_new = True
         self._since = time.time()
-        super().__init__(
-            num_envs, self.envs.single_observation_space, self.envs.single_action_space
-        )
+        super().__init__(self.envs.num_envs, one.observation_space, one.action_space)
+        self.metadata = one.metadata
 
     # Playing.
 
@@ -92,27 +113,32 @@ class OrderAllocationVecEnv(VecEnv):
         must be the same for all: their days come from one stream.
 
         Raises:
-            ValueError: options differ between environments.
+            ValueError: options differ between environments, or a seed is no non-negative integer.
+            TypeError: options are not a dictionary.
         """
-        options = dict(self._options[0])
-        if any(other != options for other in self._options):
+        if not self._options or self._options != self._options[:1] * self.num_envs:
             raise ValueError(
-                "options differ between environments, which share one stream of training days: "
-                "give one dictionary for all."
+                f"options = {shown(self._options)}: must be one dictionary for all {self.num_envs} "
+                "environments, which share one stream of training days."
             )
-        if self._training_seed is not None and all(seed is None for seed in self._seeds):
-            options.setdefault("training_seed", self._training_seed)
-            self._training_seed = None  # later resets go on in the stream
-        observations, infos = self.envs.reset(seed=self._seeds, options=options or None)
+        training_seed = read_options(self._options[0])
+        seeded = self._seeds != [None] * self.num_envs
+        if training_seed is None and (seeded or self._is_new):
+            training_seed = self._training_seed
+        observations, infos = self.envs.reset(
+            seed=self._seeds, options={"training_seed": training_seed}
+        )
         self.reset_infos = _one_each(infos, self.num_envs)
+        self._actions = None
         self._returns[:], self._lengths[:] = 0.0, 0
+        self._is_new = False
         self._reset_seeds()
         self._reset_options()
         return observations
 
     def step_async(self, actions: ArrayLike) -> None:
         """Note the actions, (n,) or (n, K); ``step_wait`` plays them."""
-        self._actions = np.asarray(actions)
+        self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
         """Play the noted actions; orders that end are followed by the next.
@@ -123,43 +149,48 @@ class OrderAllocationVecEnv(VecEnv):
             ``terminal_observation``.
 
         Raises:
-            gymnasium.error.ResetNeeded: before the first reset, or without actions.
+            gymnasium.error.NoAsyncCallError: no actions are noted.
+            gymnasium.error.ResetNeeded: before the first reset.
             gymnasium.error.InvalidAction: an action is not in the action space. Nothing was played.
+            ValueError: actions have another shape or are not whole numbers. Nothing was played.
         """
         if self._actions is None:
-            raise ResetNeeded("step_wait() without step_async(actions).")
+            raise NoAsyncCallError(
+                "step_wait() without actions: call step_async(actions) before, or step(actions).",
+                "step",
+            )
         actions, self._actions = self._actions, None
         observations, rewards, dones, _, arrays = self.envs.step(actions)
-        infos = _one_each(arrays | {"TimeLimit.truncated": repeat(False)}, self.num_envs)
+        infos = _one_each(arrays, self.num_envs, {"TimeLimit.truncated": False})
         self._returns += rewards
         self._lengths += 1
         if dones.any():
             self._add_endings(infos, observations, dones)
-            observations = self._restart(observations, dones)
+            observations = self._restart(dones)
         return observations, rewards.astype(np.float32), dones, infos
 
     def _add_endings(
         self, infos: list[Info], observations: NDArray[np.float32], dones: NDArray[np.bool_]
     ) -> None:
-        over = [infos[e] for e in np.flatnonzero(dones)]
+        over = list(compress(infos, dones.tolist()))
         _put(over, "terminal_observation", observations[dones])
         if self._monitored:
             statistics = {
-                "r": self._returns[dones].round(6).tolist(),
+                # Python's round: NumPy's may differ in the last digit.
+                "r": map(round, self._returns[dones].tolist(), repeat(6)),
                 "l": self._lengths[dones].tolist(),
-                "t": repeat(round(time.time() - self._since, 6)),
             }
-            _put(over, "episode", _one_each(statistics, len(over)))
+            time_of_all = {"t": round(time.time() - self._since, 6)}
+            _put(over, "episode", _one_each(statistics, len(over), time_of_all))
         self._returns[dones], self._lengths[dones] = 0.0, 0
 
-    def _restart(
-        self, observations: NDArray[np.float32], dones: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
-        fresh, infos = self.envs.reset(options={"reset_mask": dones})
-        which = np.flatnonzero(dones)
-        rows = {key: array[dones] for key, array in infos.items() if not key.startswith("_")}
-        deque(map(setitem, repeat(self.reset_infos), which, _one_each(rows, which.size)), 0)
-        return np.where(dones[:, None], fresh, observations)
+    def _restart(self, dones: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Start the next orders; returns the observations of all, new or not."""
+        observations, infos = self.envs.reset(options={"reset_mask": dones})
+        which = np.flatnonzero(dones).tolist()
+        starts = _one_each({key: array[dones] for key, array in infos.items()}, len(which))
+        deque(map(setitem, repeat(self.reset_infos), which, starts), 0)
+        return observations
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -169,40 +200,51 @@ class OrderAllocationVecEnv(VecEnv):
 
     def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
         """A picture of every order, with ``render_mode="rgb_array"``; else None for each."""
-        images = self.envs.render() if self.render_mode == "rgb_array" else None
-        return [None] * self.num_envs if images is None else list(images)
+        if self.render_mode != "rgb_array":
+            warnings.warn(
+                f"get_images() with render_mode = {self.render_mode!r} gives no images: make the "
+                'environments with render_mode="rgb_array".',
+                stacklevel=2,
+            )
+            return [None] * self.num_envs
+        return list(self.envs.render() or ())
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """An attribute of the environments, for each of ``indices``.
+        """An attribute of the environments, for each of ``indices``: what they are made with, one of
+        their methods, or what ``set_attr`` has set.
 
         Raises:
-            AttributeError: they have none of that name.
+            AttributeError: one of these environments has none of that name.
         """
         which = self._which(indices)
-        if attr_name in self._attributes:
-            return [self._attributes[attr_name][e] for e in which]
-        if attr_name in ("observation_space", "action_space"):  # of one, not of all
-            attr_name = f"single_{attr_name}"
-        elif attr_name in METHODS:
-            return [getattr(self.envs, attr_name)] * len(which)
-        value = getattr(self.envs, attr_name)
-        return [value] * len(which)
+        if attr_name in self._shared:
+            return [self._shared[attr_name]] * len(which)
+        if attr_name in METHODS:
+            return [self._method(attr_name, e) for e in which]
+        values = self._attributes.get(attr_name, {})
+        missing = [e for e in which if e not in values]
+        if missing:
+            known = sorted({*ATTRIBUTES, *METHODS, *self._attributes})
+            raise AttributeError(
+                f"get_attr({attr_name!r}): environments {missing} have no such attribute."
+                f"{suggestion(attr_name, known)} Known here: {', '.join(known)}."
+            )
+        return [values[e] for e in which]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Set an attribute that ``get_attr`` gives back. What the environments have themselves cannot
-        be set: they are one scenario in one block of memory.
+        """Set an attribute for ``get_attr``. What the environments have themselves cannot be set: they
+        are one scenario in one block of memory.
 
         Raises:
             AttributeError: the environments have an attribute of that name.
         """
-        if hasattr(self.envs, attr_name):
+        if attr_name in ATTRIBUTES or attr_name in METHODS:
             raise AttributeError(
-                f"{attr_name} cannot be set: it belongs to all {self.num_envs} orders. Make a new "
-                f"{type(self).__name__} with what it should be."
+                f"set_attr({attr_name!r}): cannot be set, it belongs to all {self.num_envs} orders. "
+                f"Make a new {type(self).__name__} with what it should be."
             )
-        values = self._attributes.setdefault(attr_name, [None] * self.num_envs)
-        for e in self._which(indices):
-            values[e] = value
+        values = dict.fromkeys(self._which(indices), value)
+        self._attributes.setdefault(attr_name, {}).update(values)
 
     def env_method(
         self,
@@ -221,29 +263,53 @@ class OrderAllocationVecEnv(VecEnv):
                 f"env_method({method_name!r}): must be one of {', '.join(METHODS)}; the orders are "
                 "played together, by reset() and step()."
             )
+        which = self._which(indices)
         results = getattr(self.envs, method_name)(*method_args, **method_kwargs)
         if results is None:
-            return [None] * len(self._which(indices))
-        return list(results) if indices is None else [results[e] for e in self._which(indices)]
+            return [None] * len(which)
+        return list(results) if indices is None else [results[e] for e in which]
+
+    def _method(self, name: str, e: int) -> Callable[..., Any]:
+        """A method of one environment."""
+
+        def method(*arguments: Any) -> Any:
+            return self.env_method(name, *arguments, indices=e)[0]
+
+        return method
 
     def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
         """Whether the environments do what a wrapper does: only ``Monitor``, unless it is off."""
-        return [self._monitored and wrapper_class is Monitor] * len(self._which(indices))
+        is_wrapped = self._monitored and issubclass(Monitor, wrapper_class)
+        return [is_wrapped] * len(self._which(indices))
 
     def _which(self, indices: VecEnvIndices) -> Sequence[int]:
-        return range(self.num_envs) if indices is None else list(self._get_indices(indices))
+        """The environments of ``indices``, which may count from the end."""
+        everyone = range(self.num_envs)
+        if indices is None:
+            return everyone
+        try:
+            return [everyone[e] for e in self._get_indices(indices)]
+        except IndexError:
+            raise IndexError(
+                f"indices = {indices!r}: must be from {-self.num_envs} to {self.num_envs - 1}, "
+                f"there are {self.num_envs} environments."
+            ) from None
 
 
-def _one_each(arrays: Mapping[str, Iterable[Any]], count: int) -> list[Info]:
-    """``count`` dictionaries of the rows of ``arrays``, without those that Gymnasium marks by ``_``.
+def _one_each(
+    arrays: Mapping[str, Iterable[Any]], count: int, same: Info | None = None
+) -> list[Info]:
+    """``count`` dictionaries of the rows of ``arrays`` and of what is the ``same`` in all, without
+    the arrays that Gymnasium marks by ``_``.
 
-    The loops are C's: with thousands of environments this is what an adapter spends its time on.
+    The loops over environments are C's: with thousands of them this is what an adapter spends its
+    time on.
     """
-    keys = [key for key in arrays if not key.startswith("_")]
-    if not keys:
-        return [{} for _ in range(count)]
-    rows = zip(*(arrays[key] for key in keys), strict=False)  # repeated values have no end
-    return list(map(dict, map(zip, repeat(keys, count), rows)))
+    infos = list(map(dict.copy, repeat(same or {}, count)))
+    for key, values in arrays.items():
+        if not key.startswith("_"):
+            _put(infos, key, values)
+    return infos
 
 
 def _put(infos: Iterable[Info], key: str, values: Iterable[Any]) -> None:

@@ -134,7 +134,9 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         if training_seed is not None:
             self._stream = DayStream(self.scenario, training_seed)
         starting = self._batch.everyone if mask is None else mask
-        numbered = np.array([s is not None for s in seeds]) & starting
+        numbered = self._batch.nobody
+        if seed is not None:
+            numbered = np.array([s is not None for s in seeds]) & starting
         if numbered.any():
             chosen = [int(seeds[e]) for e in np.flatnonzero(numbered)]  # type: ignore[arg-type]
             self._batch.days.put(numbered, numbered_days(self.scenario, chosen))
@@ -151,7 +153,9 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         is_list = isinstance(seed, Sequence) and not isinstance(seed, str)
         if not is_list and np.ndim(seed) == 0:
             first = optional_natural("seed", seed)
-            return [None if first is None else first + e for e in range(self.num_envs)]
+            if first is None:
+                return [None] * self.num_envs
+            return list(range(first, first + self.num_envs))
         seeds = list(seed)
         if len(seeds) != self.num_envs:
             raise ValueError(
