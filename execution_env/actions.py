@@ -18,7 +18,7 @@ from __future__ import annotations
 from functools import lru_cache
 from itertools import combinations
 from math import comb
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from execution_env.jit import inline, jit
 
 Lots = NDArray[np.int32]
+Index = int | np.integer[Any]
 
 
 class ActionGrid(NamedTuple):
@@ -169,3 +170,37 @@ def allocate_lots(
             else:
                 for i in range(requested.shape[1]):
                     posted[i, e] = requested[e, i]
+
+
+# Masks.
+
+
+@inline
+def write_masks(
+    masks: NDArray[np.int8], postable: Lots, out: NDArray[np.int8], first: Index, last: Index
+) -> None:
+    """Write rows [first, last) of ``out`` (n, A): the row of a grid's ``mask`` that is for
+    ``postable`` (n,) lots.
+    """
+    most = masks.shape[0] - 1
+    for e in range(np.uint64(first), np.uint64(last)):
+        row = np.uint64(min(postable[e], most))
+        for action in range(np.uint64(out.shape[1])):
+            out[e, action] = masks[row, action]
+
+
+def grid_masks(grid: ActionGrid, postable: Lots) -> NDArray[np.int8]:
+    """(n, A) fresh, 1 for actions that differ from all earlier ones where ``postable`` (n,) lots may
+    be posted.
+    """
+    masks = np.empty((postable.size, len(grid.parts)), np.int8)
+    write_masks(grid.mask, postable, masks, 0, postable.size)
+    return masks
+
+
+def lots_masks(lots: int, algos: int, postable: Lots) -> NDArray[np.int8]:
+    """(n, K (lots + 1)) fresh, 1 for the numbers of lots of one algo, 0 to ``lots`` for each of K =
+    ``algos``, that may be posted where ``postable`` (n,) may be.
+    """
+    allowed = (np.arange(lots + 1) <= postable[:, None]).astype(np.int8)
+    return np.tile(allowed, (1, algos))

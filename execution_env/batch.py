@@ -10,7 +10,15 @@ from gymnasium.error import InvalidAction
 from numba import carray
 from numpy.typing import DTypeLike, NDArray
 
-from execution_env.actions import action_grid, allocate_grid, allocate_lots, first_outside
+from execution_env.actions import (
+    action_grid,
+    allocate_grid,
+    allocate_lots,
+    first_outside,
+    grid_masks,
+    lots_masks,
+    write_masks,
+)
 from execution_env.jit import announce, inline, jit
 from execution_env.market import Days
 from execution_env.memory import addresses, pointer
@@ -234,12 +242,8 @@ class Batch:
     def masks(self) -> NDArray[np.int8]:
         """Fresh action masks, as in a report."""
         if self.by_lots:
-            lots = np.arange(self.scenario.lots + 1)
-            allowed = (lots <= self.orders.postable[:, None]).astype(np.int8)
-            return np.tile(allowed, (1, len(self.posted)))
-        masks = np.empty((self.count, self.grid.mask.shape[1]), np.int8)
-        _write_masks(self.grid.mask, self.orders.postable, masks, 0, self.count)
-        return masks
+            return lots_masks(self.scenario.lots, len(self.posted), self.orders.postable)
+        return grid_masks(self.grid, self.orders.postable)
 
 
 def invalid_action(
@@ -296,7 +300,7 @@ def _advance(
     results = carray(pointer(handle[11]), (6, n), np.float64)
     parts = carray(pointer(handle[12]), (size, k), np.int32)
     remainders = carray(pointer(handle[13]), (resolution, size, k), np.int32)
-    grid_masks = carray(pointer(handle[14]), (2 * resolution + 1, size), np.int8)
+    mask_rows = carray(pointer(handle[14]), (2 * resolution + 1, size), np.int8)
     posted, outcome = outcome_in(lots, results)
     for first in range(0, n, TILE):
         last = min(first + TILE, n)
@@ -313,7 +317,7 @@ def _advance(
         if ints.size > 0:
             _report(orders, lots, results, ints, floats, first, last)
         if masks.shape[0] > 0:
-            _write_masks(grid_masks, orders.postable, masks, first, last)
+            write_masks(mask_rows, orders.postable, masks, first, last)
     return -1
 
 
@@ -422,14 +426,3 @@ def _report(
     for i in range(k):
         for e in range(first, last):
             estimates[e, i] = orders.estimates[i, e]
-
-
-@inline
-def _write_masks(
-    masks: NDArray[np.int8], postable: Array, out: NDArray[np.int8], first: Index, last: Index
-) -> None:
-    most = masks.shape[0] - 1
-    for e in range(np.uint64(first), np.uint64(last)):
-        row = np.uint64(min(postable[e], most))
-        for action in range(np.uint64(out.shape[1])):
-            out[e, action] = masks[row, action]
