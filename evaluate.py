@@ -59,6 +59,8 @@ class Compare:
           a changed scenario
       python evaluate.py --policies mypackage.mymodule:make
           your own: make(scenario) gives a Policy, or an object with predict
+      python evaluate.py --policies lp mymodel.zip --trust
+          a model that Stable-Baselines3 saved, of PPO, MaskablePPO, A2C, DQN, QRDQN, TRPO or ARS
 
     Built-in policies
       lp, lp-buffered, lp-scenario
@@ -83,7 +85,9 @@ class Compare:
         list[str],
         tyro.conf.arg(metavar="POLICY ...", help_behavior_hint="(default: all there are)"),
     ] = field(default_factory=list)
-    """Built-in names, run directories, package.module:factory; each also as label=POLICY."""
+    """Names, run directories, Stable-Baselines3 zips, package.module:factory; also as label=POLICY."""
+    trust: bool = False
+    """Load Stable-Baselines3 zips. They are pickled: loading one can run code of whoever made it."""
     episodes: Count = EPISODES
     """Number of days."""
     first_seed: Natural = FIRST_SEED
@@ -120,6 +124,7 @@ class Compare:
                 range(self.first_seed, self.first_seed + self.episodes),
                 track=track,
                 keep_rollouts=False,
+                trust=self.trust,
             )
         for note in result.notes:
             console.print(note, markup=False)
@@ -181,6 +186,7 @@ class Compare:
         words = ["python", "evaluate.py", "compare", "--scenario", self.scenario]
         words += ["--policies", *map(str, given), "--episodes", str(self.episodes)]
         words += ["--first-seed", str(self.first_seed)]
+        words += ["--trust"] if self.trust else []
         words += ["--set", *self.settings] if self.settings else []
         words += ["--out", self.out] if self.out is not None else []
         return shlex.join(words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +12,11 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.policy import Lots, Observations, Policy, grid_lots, widths
+from agents.policy import Lots, Observations, Policy, grid_lots, read_postable, widths
+from agents.storage import one_line
 from execution_env import Scenario
-from execution_env.validation import choice, suggestion
+from execution_env.actions import action_grid, grid_masks, lots_masks
+from execution_env.validation import choice, shown, suggestion
 
 REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """What ``package.module:factory`` looks like."""
@@ -25,6 +28,10 @@ class Predictor(Policy):
     What it reads and gives is told by its attributes ``observation`` and ``action``, else by its
     ``observation_space`` and ``action_space``, as models have them; else it is taken to be trained on
     the default environment.
+
+    Where ``predict`` takes ``action_masks``, as MaskablePPO's does, it gets those of the environment.
+    They need the postable lots, so such a policy acts in an environment with "full" observations,
+    whatever its model reads of them.
 
     Args:
         scenario: that it is for.
@@ -39,10 +46,11 @@ class Predictor(Policy):
         super().__init__(scenario, name)
         self.model = model
         needed = widths(scenario)
-        self.observation = choice(
-            f"{name}: observation", _observation(model, name, needed), list(needed)
-        )
-        self.action = choice(f"{name}: action", _action(model), ["grid", "lots"])
+        read = choice(f"{name}: observation", _observation(model, name, needed), list(needed))
+        self._width = needed[read]
+        self._masked = _takes_masks(model)
+        self.observation = "full" if self._masked else read
+        self.action = choice(f"{name}: action", _action(model, name, scenario), ["grid", "lots"])
         for attribute in ("train_seconds", "train_steps"):
             setattr(self, attribute, getattr(model, attribute, None))
 
@@ -50,18 +58,24 @@ class Predictor(Policy):
         """(n, K) lots of the model's actions.
 
         Raises:
-            ValueError: the model gives something else than n actions of its environment, or keeps a
-                state between buckets.
+            ValueError: the model fails, gives something else than n actions of its environment, or
+                keeps a state between buckets.
         """
         actions = self._act(observations, True)
         if self.action == "lots":
             return actions
-        postable = np.rint(observations[:, -1] * np.float64(self.scenario.lots)).astype(np.int32)
-        return grid_lots(self.scenario, actions, postable)
+        return grid_lots(self.scenario, actions, read_postable(self.scenario, observations))
 
     def _act(self, observations: Observations, deterministic: bool) -> NDArray[np.int64]:
-        read = np.ascontiguousarray(observations[:, : widths(self.scenario)[self.observation]])
-        actions, state = self.model.predict(read, deterministic=deterministic)
+        read = np.ascontiguousarray(observations[:, : self._width])
+        masks = {"action_masks": self._masks(observations)} if self._masked else {}
+        try:
+            actions, state = self.model.predict(read, deterministic=deterministic, **masks)
+        except Exception as error:  # code of others, which may raise anything
+            raise ValueError(
+                f"{self.name}: predict failed ({type(error).__name__}: {one_line(error)}); it gets "
+                f"float32 observations of shape {read.shape}."
+            ) from error
         if state is not None:
             raise ValueError(
                 f"{self.name}: predict gave a state; policies here decide from an observation alone."
@@ -80,24 +94,56 @@ class Predictor(Policy):
             raise ValueError(f"{self.name}: predict gave action {wrong}; must be 0 to {size - 1}.")
         return actions.astype(np.int64)
 
+    def _masks(self, observations: Observations) -> NDArray[np.int8]:
+        """Those of the environment, a row for each of "full" observations (n, 5 + 2 K)."""
+        scenario, algos = self.scenario, len(self.scenario.algos)
+        postable = read_postable(scenario, observations)
+        if self.action == "lots":
+            return lots_masks(scenario.lots, algos, postable)
+        return grid_masks(action_grid(algos, scenario.actions.resolution), postable)
+
+
+def _takes_masks(model: Any) -> bool:
+    try:
+        return "action_masks" in inspect.signature(model.predict).parameters
+    except (TypeError, ValueError):  # a function that does not tell
+        return False
+
 
 def _observation(model: Any, name: str, needed: dict[str, int]) -> Any:
     space = getattr(model, "observation_space", None)
-    if hasattr(model, "observation") or not isinstance(space, gym.spaces.Box):
+    if hasattr(model, "observation") or space is None:
         return getattr(model, "observation", "default")
     kinds = {(width,): kind for kind, width in needed.items()}
-    if space.shape not in kinds:
+    if not isinstance(space, gym.spaces.Box) or space.shape not in kinds:
         right = ", ".join(f"{width} ({kind})" for kind, width in needed.items())
         raise ValueError(
-            f"{name}: was trained on observations of shape {space.shape}; this scenario has {right}."
+            f"{name}: was trained on observations {_of(space)}; this scenario has {right}. Play the "
+            "scenario that it was trained on."
         )
     return kinds[space.shape]
 
 
-def _action(model: Any) -> Any:
+def _action(model: Any, name: str, scenario: Scenario) -> Any:
     space = getattr(model, "action_space", None)
-    several = isinstance(space, gym.spaces.MultiDiscrete)
-    return getattr(model, "action", "lots" if several else "grid")
+    if hasattr(model, "action") or space is None:
+        return getattr(model, "action", "grid")
+    lots = [scenario.lots + 1] * len(scenario.algos)
+    if isinstance(space, gym.spaces.Discrete) and space.n == scenario.grid_size:
+        return "grid"
+    if isinstance(space, gym.spaces.MultiDiscrete) and np.array_equal(space.nvec, lots):
+        return "lots"
+    raise ValueError(
+        f"{name}: was trained to act in {shown(space)}; this scenario has Discrete"
+        f"({scenario.grid_size}) (grid), MultiDiscrete({lots}) (lots). Play the scenario that it was "
+        "trained on."
+    )
+
+
+def _of(space: Any) -> str:
+    if isinstance(space, gym.spaces.Box):
+        return f"of shape {space.shape}"
+    return f"in {shown(space)}"
 
 
 def load_foreign(reference: str, scenario: Scenario) -> Policy:

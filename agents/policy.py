@@ -58,7 +58,7 @@ def read_state(scenario: Scenario, observations: Observations) -> tuple[Lots, Lo
 
 
 def read_postable(scenario: Scenario, observations: Observations) -> NDArray[np.int32]:
-    """(n,) lots that may be posted, of "full" observations."""
+    """(n,) postable lots of "full" observations."""
     return np.rint(observations[:, -1] * np.float64(scenario.lots)).astype(np.int32)
 
 
@@ -250,31 +250,35 @@ def policy_names(scenario: Scenario) -> list[str]:
 def load_policy(
     name_or_run_directory: str | Path,
     scenario: str | Path | Mapping[str, Any] | Scenario | None = None,
+    trust: bool = False,
 ) -> Policy:
     """A policy, ready to decide.
 
     Loading a run directory runs no code of its files; ``package.module:factory`` does run that
-    module. A directory that is called like a built-in policy is ``./lp``.
+    module, and a zip that Stable-Baselines3 saved can run whatever its maker put there. A directory
+    that is called like a built-in policy is ``./lp``.
 
     Args:
-        name_or_run_directory: the name of a built-in policy, the path of a run directory, or
-            ``package.module:factory``, where the factory gets the scenario and gives a ``Policy`` or
-            an object with Stable-Baselines3's ``predict``.
+        name_or_run_directory: the name of a built-in policy, the path of a run directory or of a
+            zip that Stable-Baselines3 saved, or ``package.module:factory``, where the factory gets
+            the scenario and gives a ``Policy`` or an object with Stable-Baselines3's ``predict``.
         scenario: that the policy is for, as for ``load_scenario``; default "baseline", and for a run
             directory the scenario it was trained on.
+        trust: whether to load such a zip.
 
     Raises:
-        ValueError: there is no such policy; or a run was trained for something that differs from the
-            scenario in algos, buckets, lots or resolution.
+        ValueError: there is no such policy; a run was trained for something that differs from the
+            scenario in algos, buckets, lots or resolution; or a zip is not trusted, damaged, of
+            something else, or of a model for another scenario.
         RunError: the run directory is missing or damaged (it is a ValueError too).
         ScenarioError: the scenario does not exist or is wrong (a ValueError too).
     """
     name = name_or_run_directory
     if not isinstance(name, str | Path):
-        raise ValueError(f"policy {name!r}: must be a name, a run directory or module:factory.")
+        raise ValueError(f"policy {name!r}: must be a name, a path or module:factory.")
     wanted = None if scenario is None else load_scenario(scenario)
     if isinstance(name, Path):
-        return _load_run(name, wanted)
+        return _load_path(name, wanted, trust)
     if name in BOUNDS:
         raise ValueError(
             f"policy {name}: is a bound, no policy: it knows the future. evaluate.py always "
@@ -290,17 +294,25 @@ def load_policy(
         return cast(Policy, _attribute("agents.rules:rules")(there)[name](there))
     path = Path(name)
     if name and path.exists():
-        return _load_run(path, wanted)
+        return _load_path(path, wanted, trust)
     if REFERENCE.fullmatch(name):
         policy = load_foreign(name, there)
         check_fits(policy, there)
         return policy
-    if path.name != name:
-        return _load_run(path, wanted)
+    if path.name != name or path.suffix == ".zip":
+        return _load_path(path, wanted, trust)
     raise ValueError(
         f"policy {shown(name)}: is no built-in policy, and there is no such run directory."
         f"{suggestion(name, known)} Built in for {there.name} are {', '.join(known)}."
     )
+
+
+def _load_path(path: Path, scenario: Scenario | None, trust: bool) -> Policy:
+    from agents.sb3_zip import is_zip, load_zip  # noqa: PLC0415  it needs this module
+
+    if is_zip(path):
+        return load_zip(path, scenario or load_scenario(), trust)
+    return _load_run(path, scenario)
 
 
 def _load_run(directory: Path, scenario: Scenario | None) -> Policy:

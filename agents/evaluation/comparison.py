@@ -74,24 +74,28 @@ def compare(
     *,
     track: Track = silent,
     keep_rollouts: bool = True,
+    trust: bool = False,
 ) -> Comparison:
     """Play every policy on the days ``env.reset(seed=seed)`` plays, and compare.
 
     Args:
-        policies: names, run directories or ``package.module:factory``, each also as ``label=...``, or
-            policies. Plain ``lp`` and the bounds are always computed.
+        policies: names, run directories, zips that Stable-Baselines3 saved, or
+            ``package.module:factory``, each also as ``label=...``, or policies. Plain ``lp`` and the
+            bounds are always computed.
         scenario: as for ``load_scenario``.
         seeds: of the days, all different.
         track: shows progress; see ``agents.console``.
         keep_rollouts: whether to keep what was posted and filled, 8 B K bytes a day and policy.
+        trust: whether to load such zips, which can run code of whoever made them.
 
     Raises:
-        ValueError: a policy is unknown, does not fit the scenario, or decides on something that is no
-            lots; labels or seeds are there twice; there are no seeds, or more than ``MOST_DAYS``.
+        ValueError: a policy is unknown, not trusted, does not fit the scenario, or decides on
+            something that is no lots; labels or seeds are there twice; there are no seeds, or more
+            than ``MOST_DAYS``.
     """
     scenario = load_scenario(scenario)
     seeds = _checked_seeds(seeds)
-    entries, notes = select(policies, scenario, track)
+    entries, notes = select(policies, scenario, track, trust)
     days = _drawn(scenario, seeds, track)
     rollouts: dict[str, Rollout] = {}
     scores: dict[str, Scores] = {}

@@ -42,15 +42,16 @@ class Entry(NamedTuple):
 
 
 def select(
-    given: Iterable[Given], scenario: Scenario, track: Track = silent
+    given: Iterable[Given], scenario: Scenario, track: Track = silent, trust: bool = False
 ) -> tuple[list[Entry], list[str]]:
     """The policies to compare, and notes on them, a sentence each. Plain ``lp`` is always among them.
 
     Args:
-        given: names, run directories, ``package.module:factory``, each also as ``label=...``; or
-            policies.
+        given: names, run directories, zips that Stable-Baselines3 saved, ``package.module:factory``,
+            each also as ``label=...``; or policies.
         scenario: that they will play.
         track: shows what takes long.
+        trust: whether to load such zips; see ``load_policy``.
 
     Raises:
         ValueError: a policy is unknown, does not fit the scenario, or shares its label with another.
@@ -66,7 +67,7 @@ def select(
     _check_labels([label for label in labels if label is not None])
     loaded: dict[int, Entry] = {}
     for j in quick_first:
-        loaded[j] = _load(wanted[j], scenario, track)
+        loaded[j] = _load(wanted[j], scenario, track, trust)
     entries = [loaded[j] for j in range(len(wanted))]
     _check_labels([entry.label for entry in entries])
     return entries, [note for entry in entries for note in _elsewhere(entry, scenario)]
@@ -165,18 +166,18 @@ def _label(item: Given) -> str | None:
     return rest if label is None and isinstance(rest, str) and rest in BUILT_IN else label
 
 
-def _load(item: Given, scenario: Scenario, track: Track) -> Entry:
+def _load(item: Given, scenario: Scenario, track: Track, trust: bool) -> Entry:
     label, rest = _split(item)
     if isinstance(rest, Policy):
         policy = rest
         check_fits(policy, scenario)
     elif isinstance(rest, str | Path):
         with track(f"making {rest}", None):
-            policy = load_policy(rest, scenario)
+            policy = load_policy(rest, scenario, trust)
         if policy.run is not None:
             label = label or Path(rest).resolve().name
     else:
-        raise ValueError(f"policy {rest!r}: must be a name, a run directory or a Policy.")
+        raise ValueError(f"policy {rest!r}: must be a name, a path or a Policy.")
     label = label or policy.name
     if label == REFERENCE and not (rest == REFERENCE or _is_plain_lp(policy, scenario)):
         raise ValueError(
