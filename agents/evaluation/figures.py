@@ -60,7 +60,7 @@ def learning_curve(rows: Sequence[Mapping[str, float]], title: str, axis: str, k
             at,
             xytext=(0, -19),
             textcoords="offset points",
-            ha="right",
+            ha="right" if 2 * steps[kept] > steps[-1] else "left",
             color=ALGO_COLOURS[1],
         )
         bottom, top = float(low.min()), float(np.quantile(high, TOP_QUANTILE))

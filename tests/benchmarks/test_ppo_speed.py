@@ -3,9 +3,9 @@
     python -m pytest tests/benchmarks/test_ppo_speed.py --benchmark-enable --benchmark-only
 
 DummyVecEnv steps scalar environments of the same scenario one by one, made by ``make_vec_env`` as users
-of Stable-Baselines3 do, with complete infos, which is the default, and without. All else is the same: the
-learner, its hyperparameters, what the networks see. ``thousand_steps_per_s`` in the extra info is from
-the median round; a step is one bucket of one order.
+of Stable-Baselines3 do, with complete infos, which is the default, and without. All else is the same:
+learner, hyperparameters, what the networks see. ``thousand_steps_per_s`` in the extra info is from the
+median round; a step is one bucket of one order.
 """
 
 from __future__ import annotations
