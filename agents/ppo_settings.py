@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from numbers import Real
 from typing import Any, Literal
@@ -13,6 +12,10 @@ from agents.training_run import settings_from
 from execution_env import Scenario
 
 MOST_TIMESTEPS = 10**12
+
+LARGEST = 1e9
+"""Number that a hyperparameter may be: torch computes in single precision, and refuses what has no
+place in it."""
 
 
 @dataclass(frozen=True)
@@ -56,22 +59,34 @@ class Hyperparameters:
         right = f"must divide n_envs = {self.n_envs}"
         self._check("minibatches", right, self.n_envs % self.minibatches == 0)
         for name in ("learning_rate", "clip_range", "max_grad_norm"):
-            self._check_number(name, "above 0", lambda number: number > 0)
+            self._check_number(name, f"in (0, {LARGEST:g}]", lambda number: number > 0)
         for name in ("ent_coef", "vf_coef"):
-            self._check_number(name, "of at least 0", lambda number: number >= 0)
+            self._check_number(name, f"in [0, {LARGEST:g}]", lambda number: number >= 0)
         for name in ("gae_lambda", "gamma"):
             self._check_number(name, "in [0, 1]", lambda number: 0 <= number <= 1)
+
+    def batch_size(self, scenario: Scenario) -> int:
+        """Environment steps in a minibatch.
+
+        Raises:
+            ValueError: there is but one, so that advantages cannot be compared.
+        """
+        size = self.n_envs * scenario.buckets // self.minibatches
+        right = f"leaves one step a minibatch; give more n_envs than {self.n_envs}"
+        self._check("minibatches", right, size > 1)
+        return size
 
     def _check_whole(self, name: str, least: int, most: int) -> None:
         value = getattr(self, name)
         whole = isinstance(value, int) and not isinstance(value, bool)
-        right = f"must be a whole number from {least} to {most:,}"
+        right = f"must be a whole number from {least} to {most}"
         self._check(name, right, whole and least <= value <= most)
 
     def _check_number(self, name: str, right: str, fits: Any) -> None:
         value = getattr(self, name)
-        number = isinstance(value, Real) and math.isfinite(value)
-        self._check(name, f"must be a number {right}", number and fits(value))
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        fits_all = number and value <= LARGEST and fits(value)  # nan fails
+        self._check(name, f"must be a number {right}", fits_all)
 
     def _check(self, name: str, right: str, holds: bool) -> None:
         if not holds:
@@ -109,7 +124,12 @@ class Settings:
 
 
 def config_of(scenario: Scenario, seed: int, settings: Settings) -> RunConfig:
-    """What ``config.json`` will say."""
+    """What ``config.json`` will say.
+
+    Raises:
+        ValueError: the scenario is too short for so many minibatches.
+    """
+    settings.hyperparameters.batch_size(scenario)
     return new_config(KIND, scenario, seed, settings.flat())
 
 
