@@ -39,6 +39,7 @@ from torch.nn.utils import parameters_to_vector
 
 from agents.ppo_policy import Layer, feature_count, features
 from agents.ppo_settings import Hyperparameters
+from agents.storage import unwritable
 from execution_env import Scenario
 from execution_env.market import POLICY
 from execution_env.sb3 import OrderAllocationVecEnv
@@ -141,7 +142,7 @@ class Learner:
                 },
                 device="cpu",  # networks this small are slower on a GPU
             )
-        self._log = log
+        self._log, self._log_is_open = log, False
         self.model.set_logger(Logger(None, []))
 
     def _seeds(self, number: int) -> tuple[int, int]:
@@ -156,6 +157,9 @@ class Learner:
         Returns:
             what Stable-Baselines3 measured: the policy's entropy, how far it moved, and the share of
             the returns' variance that the second network explains.
+
+        Raises:
+            RunError: TensorBoard's files cannot be written.
         """
         exploration, days = self._seeds(number)
         set_random_seed(exploration)
@@ -169,7 +173,7 @@ class Learner:
         measured = dict(model.logger.name_to_value)
         returns = [episode["r"] for episode in model.ep_info_buffer]
         model.logger.record("rollout/ep_rew_mean", float(np.mean(returns)))
-        model.logger.dump(number * self._steps)
+        self._write(number * self._steps)
         explained = float(measured["train/explained_variance"])
         return {
             "entropy": -float(measured["train/entropy_loss"]),
@@ -179,16 +183,26 @@ class Learner:
         }
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:
-        """Write ``numbers`` to TensorBoard's files."""
+        """Write ``numbers`` to TensorBoard's files.
+
+        Raises:
+            RunError: they cannot be written.
+        """
         self._open_log()
         for name, number in numbers.items():
             self.model.logger.record(name, number)
-        self.model.logger.dump(step)
+        self._write(step)
 
     def _open_log(self) -> None:
-        if self._log is not None:
+        if self._log is not None and not self._log_is_open:
             self.model.set_logger(configure(str(self._log), ["tensorboard"]))
-            self._log = None
+            self._log_is_open = True
+
+    def _write(self, step: int) -> None:
+        try:
+            self.model.logger.dump(step)
+        except OSError as error:
+            raise unwritable(self._log or Path(), error) from error
 
     # State, as flat vectors. What is set goes into the memory that is there: where a matrix lies
     # decides how its products are summed up.

@@ -70,13 +70,15 @@ class PPOTraining(Training):
         """Play and learn from one more batch.
 
         Raises:
-            RunError: the networks' numbers are no longer finite.
+            RunError: the networks' numbers are no longer finite; TensorBoard's files cannot be written.
         """
         left = 1 - self.blocks / self.total
         rate = left * self._hyperparameters.learning_rate
         reason = "weights that are not finite"
         try:
             self._measured = self.learner.learn(self.blocks + 1, rate)
+        except RunError:
+            raise
         except ValueError as error:  # torch refuses probabilities that are no numbers
             reason = one_line(error)
         else:

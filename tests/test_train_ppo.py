@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from stable_baselines3.common.logger import TensorBoardOutputFormat
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
@@ -337,6 +338,25 @@ def test_a_disk_that_is_full_during_the_training(
         line = complaint(capsys, *SHORT, "--out", "run")
     assert "run/checkpoint.npz: cannot be written (No space left on device)" in line
     assert train.main(["ppo", "--resume", "--out", "run"]) == 0
+
+
+def test_a_disk_that_is_full_for_tensorboard(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = TensorBoardOutputFormat.write
+
+    def write(self: Any, values: Any, excluded: Any, step: int = 0) -> None:
+        if step == full_from:
+            raise OSError(28, "No space left on device")
+        original(self, values, excluded, step)
+
+    for full_from in (0, 64):  # while a validation is noted, and a batch
+        with monkeypatch.context() as patch:
+            patch.setattr(TensorBoardOutputFormat, "write", write)
+            line = complaint(capsys, *SHORT, "--out", f"run{full_from}")
+        assert f"run{full_from}/tensorboard: cannot be written (No space left on device)" in line
+        assert "Free some space" in line
+        assert train.main(["ppo", "--resume", "--out", f"run{full_from}"]) == 0
 
 
 def test_a_training_that_diverges_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
