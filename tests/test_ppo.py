@@ -119,7 +119,7 @@ def test_a_small_order_is_learned(masked: bool) -> None:
     before = objective(training.policy())
     training.advance(training.total)
     after = objective(training.policy())
-    assert optimum <= after < optimum + 0.01 < best_rule < before
+    assert optimum <= after < optimum + 0.03 < best_rule < before
     assert training.facts()["entropy"] < 1
 
 

@@ -24,7 +24,13 @@ from agents.ppo import Learner
 from agents.ppo_policy import PPOPolicy
 from agents.ppo_run import MEASURED, SAVED, PPOTraining
 from agents.ppo_settings import Hyperparameters, Settings, config_of, settings_of
-from agents.run_directory import new_run_directory, read_config, read_progress, write_config
+from agents.run_directory import (
+    new_run_directory,
+    read_config,
+    read_progress,
+    write_config,
+    write_progress,
+)
 from agents.storage import RunError, load_arrays
 from agents.training_run import OBJECTIVE, Run
 from execution_env import DayStream, load_scenario
@@ -318,6 +324,22 @@ def test_kill_9_costs_nothing(tmp_path: Path) -> None:
     assert same(learned(whole), learned(parts))
 
 
+def test_rows_newer_than_the_checkpoint_are_dropped(
+    expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were written, and then somebody pulled the plug."""
+    directory = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 7)
+        with pytest.raises(KeyboardInterrupt):
+            new_run(directory).go(quiet)
+    write_progress(directory, expected["rows"][:6])
+    run = resumed(directory)
+    assert len(run.rows) == 3
+    run.go(quiet)
+    assert same(expected, learned(directory))
+
+
 @pytest.mark.parametrize("missing", ["policy.npz", "progress.csv", "checkpoint.npz"])
 def test_files_that_somebody_deleted_are_made_again(
     missing: str, copied: Path, expected: dict[str, Any]
@@ -366,6 +388,18 @@ def test_a_training_that_diverges_says_so(rate: float, masked: bool, tmp_path: P
         policy = load_policy(tmp_path / "run")
         assert isinstance(policy, PPOPolicy)
         assert np.array_equal(policy.layers[0].weights, before.layers[0].weights)
+
+
+def test_weights_that_only_the_last_step_spoiled_are_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    training = PPOTraining(SCENARIO, 0, SETTINGS)
+    spoiled = np.full_like(training.learner.parameters(), np.nan)
+    monkeypatch.setattr(
+        training.learner, "learn", lambda *_: training.learner.set_parameters(spoiled)
+    )
+    with pytest.raises(RunError, match=r"diverged in batch 1 \(weights that are not finite\)"):
+        training.advance(1)
 
 
 def test_a_full_disk_leaves_the_old_files(

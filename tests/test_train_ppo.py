@@ -117,6 +117,7 @@ def test_a_training(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_tensorboard_reads_the_log(finished: Path) -> None:
+    assert len(os.listdir(finished / "tensorboard")) == 1
     found = events(finished)
     assert set(found.Tags()["scalars"]) >= {
         "validation/objective",
