@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -113,10 +114,11 @@ class PPO(Common):
     """Train a neural network by proximal policy optimisation, Stable-Baselines3's PPO or, with --masked,
     sb3-contrib's MaskablePPO, on the training days of a scenario.
 
-    Writes a run directory: config.json, policy.npz, progress.csv, learning_curve.png, checkpoint.npz and
-    tensorboard/ (tensorboard --logdir runs). The policy is the best one on the validation days.
-    Ctrl-C, or even kill -9, loses a few seconds of work: --resume goes on, and ends with the same
-    networks as if nothing had happened. Evaluate it by python evaluate.py --policies lp DIR.
+    Writes a run directory: config.json, policy.npz, progress.csv, learning_curve.png, checkpoint.npz
+    and, where TensorBoard is installed, tensorboard/ (tensorboard --logdir runs shows it). The policy is
+    the one that did best on the validation days. The ten million steps of the default take some five
+    minutes. Ctrl-C, or even kill -9, loses a few seconds of work: --resume goes on, and ends with the
+    same networks as if nothing had happened. Evaluate it by python evaluate.py --policies lp DIR.
 
     For example
       python train.py ppo
@@ -161,7 +163,8 @@ class PPO(Common):
             from agents.ppo_run import PPOTraining  # noqa: PLC0415  seconds
 
         settings = ppo_settings.settings_of(config)
-        return PPOTraining(config.scenario, config.seed, settings, directory / TENSORBOARD)
+        log = directory / TENSORBOARD if find_spec("tensorboard") else None
+        return PPOTraining(config.scenario, config.seed, settings, log)
 
 
 COMMANDS: dict[str, type[QLearning | PPO]] = {"q-learning": QLearning, "ppo": PPO}

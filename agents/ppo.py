@@ -20,6 +20,7 @@ stopped goes on as if it had not been.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,14 +31,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch.nn.utils import parameters_to_vector
 
 from agents.ppo_policy import Layer, feature_count, features
 from agents.ppo_settings import Hyperparameters
+from agents.storage import unwritable
 from execution_env import Scenario
 from execution_env.market import POLICY
 from execution_env.sb3 import OrderAllocationVecEnv
@@ -94,12 +96,15 @@ class Learner:
         seed: of everything random.
         observation: "minimal", "default" or "full", what the networks see.
         masked: whether only actions that differ from all earlier ones are known to it.
-        hyperparameters: all else.
-        log: folder for TensorBoard's files; None for none.
+        hyperparameters: all else, without zeros; see ``Hyperparameters.chosen``.
+        log: folder for TensorBoard's files, made when there is something to write; None for none.
         environment: n_envs orders of the scenario, to be played instead of the native ones.
 
     Attributes:
         model: the Stable-Baselines3 model.
+
+    Raises:
+        ValueError: the scenario is too short for so many minibatches.
     """
 
     def __init__(
@@ -117,28 +122,30 @@ class Learner:
             hyperparameters.n_envs, scenario=scenario, observation=observation, info="none"
         )
         self._steps = hyperparameters.n_envs * scenario.buckets
-        set_random_seed(self._seeds(0)[0])  # of the networks' first weights
-        self.model = _algorithm(masked)(
-            "MlpPolicy",
-            Seen(envs, scenario, observation),
-            learning_rate=lambda _: self._rate,
-            n_steps=scenario.buckets,
-            batch_size=self._steps // hyperparameters.minibatches,
-            n_epochs=hyperparameters.n_epochs,
-            gamma=hyperparameters.gamma,
-            gae_lambda=hyperparameters.gae_lambda,
-            clip_range=hyperparameters.clip_range,
-            ent_coef=hyperparameters.ent_coef,
-            vf_coef=hyperparameters.vf_coef,
-            max_grad_norm=hyperparameters.max_grad_norm,
-            stats_window_size=hyperparameters.n_envs,
-            policy_kwargs={
-                "net_arch": [hyperparameters.width] * hyperparameters.layers,
-                "activation_fn": torch.nn.ReLU,
-            },
-            device="cpu",  # networks this small are slower on a GPU
-        )
-        self.model.set_logger(configure(str(log), ["tensorboard"]) if log else configure(None, []))
+        with one_thread():
+            set_random_seed(self._seeds(0)[0])  # of the networks' first weights
+            self.model = _algorithm(masked)(
+                "MlpPolicy",
+                Seen(envs, scenario, observation),
+                learning_rate=lambda _: self._rate,
+                n_steps=scenario.buckets,
+                batch_size=hyperparameters.batch_size(scenario),
+                n_epochs=hyperparameters.n_epochs,
+                gamma=hyperparameters.gamma,
+                gae_lambda=hyperparameters.gae_lambda,
+                clip_range=hyperparameters.clip_range,
+                ent_coef=hyperparameters.ent_coef,
+                vf_coef=hyperparameters.vf_coef,
+                max_grad_norm=hyperparameters.max_grad_norm,
+                stats_window_size=hyperparameters.n_envs,
+                policy_kwargs={
+                    "net_arch": [hyperparameters.width] * hyperparameters.layers,
+                    "activation_fn": torch.nn.ReLU,
+                },
+                device="cpu",  # networks this small are slower on a GPU
+            )
+        self._log, self._log_is_open = log, False
+        self.model.set_logger(Logger(None, []))
 
     def _seeds(self, number: int) -> tuple[int, int]:
         """Seeds for torch's and NumPy's generators and for the days of batch ``number``, from 1."""
@@ -152,10 +159,14 @@ class Learner:
         Returns:
             what Stable-Baselines3 measured: the policy's entropy, how far it moved, and the share of
             the returns' variance that the second network explains.
+
+        Raises:
+            RunError: TensorBoard's files cannot be written.
         """
         exploration, days = self._seeds(number)
         set_random_seed(exploration)
         self._rate = learning_rate
+        self._open_log()
         model = self.model
         model.env.set_options({"training_seed": days})
         # To Stable-Baselines3 a batch is a whole training: it starts with a reset, and ends.
@@ -164,20 +175,39 @@ class Learner:
         measured = dict(model.logger.name_to_value)
         returns = [episode["r"] for episode in model.ep_info_buffer]
         model.logger.record("rollout/ep_rew_mean", float(np.mean(returns)))
-        model.logger.dump(number * self._steps)
+        self._write(number * self._steps)
+        explained = float(measured["train/explained_variance"])
         return {
             "entropy": -float(measured["train/entropy_loss"]),
             "approx_kl": float(measured["train/approx_kl"]),
-            "explained_variance": float(measured["train/explained_variance"]),
+            # Where all returns are the same there is nothing to explain.
+            "explained_variance": 0.0 if math.isnan(explained) else explained,
         }
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:
-        """Write ``numbers`` to TensorBoard's files."""
+        """Write ``numbers`` to TensorBoard's files.
+
+        Raises:
+            RunError: they cannot be written.
+        """
+        self._open_log()
         for name, number in numbers.items():
             self.model.logger.record(name, number)
-        self.model.logger.dump(step)
+        self._write(step)
 
-    # State, as flat vectors.
+    def _open_log(self) -> None:
+        if self._log is not None and not self._log_is_open:
+            self.model.set_logger(configure(str(self._log), ["tensorboard"]))
+            self._log_is_open = True
+
+    def _write(self, step: int) -> None:
+        try:
+            self.model.logger.dump(step)
+        except OSError as error:
+            raise unwritable(self._log or Path(), error) from error
+
+    # State, as flat vectors. What is set goes into the memory that is there: where a matrix lies
+    # decides how its products are summed up.
 
     def parameters(self) -> Vector:
         """(P,) all weights of both networks."""
@@ -190,9 +220,10 @@ class Learner:
         Raises:
             ValueError: their number is another.
         """
-        self._check_size(vector)
+        parameters = list(self.model.policy.parameters())
         with torch.no_grad():
-            vector_to_parameters(torch.from_numpy(vector.copy()), self.model.policy.parameters())
+            for parameter, part in zip(parameters, self._parts(vector), strict=True):
+                parameter.copy_(part)
 
     def moments(self) -> tuple[int, Vector, Vector]:
         """Steps that Adam has taken, and its (P,) means of gradients and of their squares."""
@@ -212,25 +243,24 @@ class Learner:
             ValueError: the number of weights is another.
         """
         parameters = list(self.model.policy.parameters())
-        sizes = [parameter.numel() for parameter in parameters]
-        for vector in (first, second):
-            self._check_size(vector)
-        parts = [np.split(vector, np.cumsum(sizes)[:-1]) for vector in (first, second)]
+        parts = [self._parts(vector) for vector in (first, second)]
         for parameter, *moments in zip(parameters, *parts, strict=True):
-            state = {"step": torch.tensor(float(steps))}
-            for name, moment in zip(MOMENTS, moments, strict=True):
-                state[name] = torch.from_numpy(moment.copy()).view_as(parameter)
-            self._adam.state[parameter] = state
+            copies = {name: part.clone() for name, part in zip(MOMENTS, moments, strict=True)}
+            self._adam.state[parameter] = {"step": torch.tensor(float(steps)), **copies}
 
     @property
     def _adam(self) -> torch.optim.Optimizer:
         optimizer: torch.optim.Optimizer = self.model.policy.optimizer
         return optimizer
 
-    def _check_size(self, vector: Vector) -> None:
-        size = self.parameters().size
-        if vector.shape != (size,):
-            raise ValueError(f"{vector.size} weights: these networks have {size}.")
+    def _parts(self, vector: Vector) -> list[torch.Tensor]:
+        """Views of ``vector``, shaped as the weights are."""
+        parameters = list(self.model.policy.parameters())
+        sizes = [parameter.numel() for parameter in parameters]
+        if vector.shape != (sum(sizes),):
+            raise ValueError(f"{vector.size} weights: these networks have {sum(sizes)}.")
+        parts = np.split(vector, np.cumsum(sizes)[:-1])
+        return [torch.from_numpy(p).view_as(of) for p, of in zip(parts, parameters, strict=True)]
 
     def layers(self) -> list[Layer]:
         """Copies of the policy network's layers."""

@@ -75,6 +75,7 @@ class PPOPolicy(LearnedPolicy):
             "full" observations, because those tell how many lots may be posted.
         name: that tables call it by.
         seconds, steps: of training.
+        seed: of the actions drawn with ``deterministic=False``; None for others every time.
     """
 
     def __init__(
@@ -86,13 +87,14 @@ class PPOPolicy(LearnedPolicy):
         name: str = KIND,
         seconds: float | None = None,
         steps: int | None = None,
+        seed: int | None = None,
     ) -> None:
         super().__init__(scenario, name)
         self.layers, self.sees, self.masked = layers, sees, masked
         self.observation = "full" if masked else sees
         self.train_seconds, self.train_steps = seconds, steps
         self._layers = [(layer.weights.T.astype(np.float64), layer.biases) for layer in layers]
-        self._generator = stream_generator(None, OWN_RANDOMNESS)
+        self._generator = stream_generator(seed, OWN_RANDOMNESS)
 
     def logits(self, observations: Observations) -> Floats:
         """(n, A) logarithms of the actions' probabilities, but for a constant; -inf where masked."""
@@ -151,7 +153,7 @@ def load(directory: Path, config: RunConfig) -> PPOPolicy:
     values = config.hyperparameters
     sees, masked, layers = (values.get(name) for name in ("observation", "masked", "layers"))
     if (
-        sees not in widths(scenario)
+        not (isinstance(sees, str) and sees in widths(scenario))
         or not isinstance(masked, bool)
         or not (isinstance(layers, int) and 0 <= layers < MOST_LAYERS)
     ):

@@ -11,7 +11,7 @@ import numpy as np
 from agents.ppo import Learner
 from agents.ppo_policy import PPOPolicy
 from agents.ppo_settings import Settings
-from agents.storage import RunError, load_arrays, remedy, save_arrays
+from agents.storage import RunError, load_arrays, one_line, remedy, save_arrays
 from agents.training_run import OBJECTIVE, Row, Training
 from execution_env import Scenario
 
@@ -51,6 +51,7 @@ class PPOTraining(Training):
     def __init__(
         self, scenario: Scenario, seed: int, settings: Settings, log: Path | None = None
     ) -> None:
+        settings = settings.chosen(scenario)
         self.settings, self._hyperparameters = settings, settings.hyperparameters
         self.orders = self._hyperparameters.n_envs
         total = math.ceil(settings.timesteps / (self.orders * scenario.buckets))
@@ -70,16 +71,24 @@ class PPOTraining(Training):
         """Play and learn from one more batch.
 
         Raises:
-            RunError: a weight is no longer finite.
+            RunError: the networks' numbers are no longer finite; TensorBoard's files cannot be written.
         """
         left = 1 - self.blocks / self.total
         rate = left * self._hyperparameters.learning_rate
-        self._measured = self.learner.learn(self.blocks + 1, rate)
-        if not np.isfinite(self.learner.parameters()).all():
-            raise RunError(
-                f"training has diverged in batch {self.blocks + 1}: the networks' weights are no longer "
-                f"finite. Try a smaller learning rate than {self._hyperparameters.learning_rate}."
-            )
+        reason = "weights that are not finite"
+        try:
+            self._measured = self.learner.learn(self.blocks + 1, rate)
+        except RunError:
+            raise
+        except ValueError as error:  # torch refuses probabilities that are no numbers
+            reason = one_line(error)
+        else:
+            if np.isfinite(self.learner.parameters()).all():
+                return
+        raise RunError(
+            f"training has diverged in batch {self.blocks + 1} ({reason}). Try a smaller "
+            f"learning rate than {self._hyperparameters.learning_rate}."
+        )
 
     def policy(self) -> PPOPolicy:
         """The greedy policy now."""
@@ -146,13 +155,15 @@ class PPOTraining(Training):
         saved = load_arrays(path, SAVED)
         self.check_identity(path, saved["run"])
         try:
-            self.learner.set_parameters(saved["parameters"])
+            measured = dict(zip(MEASURED, saved["measured"].tolist(), strict=True))
+            for weights in (saved["best"], saved["parameters"]):  # the former must fit as well
+                self.learner.set_parameters(weights)
             self.learner.set_moments(
                 int(saved["adam_steps"]), saved["adam_means"], saved["adam_squares"]
             )
         except ValueError as error:
             raise RunError(f"{path}: {error} {remedy(path)}") from error
-        self._measured = dict(zip(MEASURED, saved["measured"].tolist(), strict=True))
+        self._measured = measured
         self._best, self._best_objective = saved["best"], float(saved["best_objective"])
         self.blocks, self.seconds = int(saved["blocks"]), float(saved["seconds"])
 

@@ -26,6 +26,9 @@ from execution_env.sb3 import OrderAllocationVecEnv
 Benchmark = Any
 
 BUCKETS = 10
+BUDGET = 1_000_000
+"""Environment steps of the training that batches are taken from."""
+
 ENVIRONMENTS: dict[str, Callable[[int], VecEnv]] = {
     "native": lambda n: OrderAllocationVecEnv(n, info="none"),
     "native, complete infos": OrderAllocationVecEnv,
@@ -47,11 +50,9 @@ def measure(
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_training(benchmark: Benchmark, name: str) -> None:
     """Batches played and learned from."""
-    hyperparameters = Hyperparameters()
-    if not benchmark.enabled:
-        hyperparameters = Hyperparameters(n_envs=8, minibatches=2)
-    n = hyperparameters.n_envs
     scenario = load_scenario("baseline")
+    hyperparameters = Hyperparameters().chosen(scenario, BUDGET if benchmark.enabled else 1)
+    n = hyperparameters.n_envs
     environment = ENVIRONMENTS[name](n)
     learner = Learner(scenario, 0, "default", False, hyperparameters, environment=environment)
     numbers = iter(range(1, 100))
@@ -67,10 +68,11 @@ def test_training(benchmark: Benchmark, name: str) -> None:
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_stepping(benchmark: Benchmark, name: str) -> None:
     """The environments alone, one episode of each, random actions."""
-    n = Hyperparameters().n_envs if benchmark.enabled else 8
+    scenario = load_scenario("baseline")
+    n = Hyperparameters().chosen(scenario, BUDGET if benchmark.enabled else 1).n_envs
     environment = ENVIRONMENTS[name](n)
     generator = np.random.default_rng(0)
-    actions = generator.integers(0, load_scenario("baseline").grid_size, (BUCKETS, n))
+    actions = generator.integers(0, scenario.grid_size, (BUCKETS, n))
     environment.reset()
 
     def episode() -> None:
