@@ -25,7 +25,8 @@ place in it."""
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What PPO leaves open; named as in Stable-Baselines3 where that has it.
+    """What PPO leaves open; named as in Stable-Baselines3 where that has it. The defaults were found on
+    validation stream 1, see docs/ppo-tuning.md.
 
     Raises:
         ValueError: a value is out of range; the message names it.
@@ -78,8 +79,8 @@ class Hyperparameters:
         """The same with numbers for the zeros.
 
         Larger batches have less noisy gradients, but leave time for fewer of them: their size grows
-        with the square root of the budget. In tuning 1,024 orders were best for a million steps of
-        ``baseline`` (of 512, 1,024 and 2,048), 4,096 for ten (of 1,024 and 4,096).
+        with the square root of the budget. In tuning (docs/ppo-tuning.md) 1,024 orders were best for
+        a million steps of ``baseline`` (of 512, 1,024 and 2,048), 4,096 for ten (of 1,024 and 4,096).
 
         Raises:
             ValueError: the minibatches asked for do not divide the batch.
