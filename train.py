@@ -207,7 +207,7 @@ def _train(command: QLearning | PPO, given: set[str]) -> int:
         )
         _with_progress(run)
     _draw(run, command)
-    result = run.rows[training.result(run.rows)]
+    result = training.result(run.rows)
     low, high = result["objective_ci_low"], result["objective_ci_high"]
     _say(
         output,

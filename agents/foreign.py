@@ -12,10 +12,18 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.policy import Lots, Observations, Policy, grid_lots, read_postable, widths
+from agents.policy import (
+    Lots,
+    Observations,
+    Policy,
+    grid_lots,
+    read_masks,
+    read_postable,
+    widths,
+)
 from agents.storage import one_line
 from execution_env import Scenario
-from execution_env.actions import action_grid, grid_masks, lots_masks
+from execution_env.actions import lots_masks
 from execution_env.validation import choice, shown, suggestion
 
 REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
@@ -96,11 +104,11 @@ class Predictor(Policy):
 
     def _masks(self, observations: Observations) -> NDArray[np.int8]:
         """Those of the environment, a row for each of "full" observations (n, 5 + 2 K)."""
-        scenario, algos = self.scenario, len(self.scenario.algos)
+        scenario = self.scenario
+        if self.action == "grid":
+            return read_masks(scenario, observations)
         postable = read_postable(scenario, observations)
-        if self.action == "lots":
-            return lots_masks(scenario.lots, algos, postable)
-        return grid_masks(action_grid(algos, scenario.actions.resolution), postable)
+        return lots_masks(scenario.lots, len(scenario.algos), postable)
 
 
 def _takes_masks(model: Any) -> bool:

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from agents.run_directory import RunConfig, read_config
 from execution_env import Scenario, load_scenario
-from execution_env.actions import action_grid, allocate_grid
+from execution_env.actions import action_grid, allocate_grid, grid_masks
 from execution_env.validation import shown, suggestion
 
 Observations = NDArray[np.float32]
@@ -60,6 +60,12 @@ def read_state(scenario: Scenario, observations: Observations) -> tuple[Lots, Lo
 def read_postable(scenario: Scenario, observations: Observations) -> NDArray[np.int32]:
     """(n,) postable lots of "full" observations."""
     return np.rint(observations[:, -1] * np.float64(scenario.lots)).astype(np.int32)
+
+
+def read_masks(scenario: Scenario, observations: Observations) -> NDArray[np.int8]:
+    """(n, A) the environment's masks of grid actions, of "full" observations."""
+    grid = action_grid(len(scenario.algos), scenario.actions.resolution)
+    return grid_masks(grid, read_postable(scenario, observations))
 
 
 def read_observations(scenario: Scenario, observations: Observations) -> Observed:

@@ -12,11 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.policy import Floats, LearnedPolicy, Observations, read_postable, read_state, widths
+from agents.policy import Floats, LearnedPolicy, Observations, read_masks, read_state, widths
 from agents.run_directory import POLICY, RunConfig
 from agents.storage import RunError, load_arrays, remedy, save_arrays
 from execution_env import Scenario
-from execution_env.actions import action_grid, grid_masks
 from execution_env.market import POLICY as OWN_RANDOMNESS
 from execution_env.market import stream_generator
 
@@ -104,10 +103,7 @@ class PPOPolicy(LearnedPolicy):
         weights, biases = self._layers[-1]
         numbers = numbers @ weights + biases
         if self.masked:
-            scenario = self.scenario
-            grid = action_grid(len(scenario.algos), scenario.actions.resolution)
-            masks = grid_masks(grid, read_postable(scenario, observations))
-            numbers[masks == 0] = -np.inf
+            numbers[read_masks(self.scenario, observations) == 0] = -np.inf
         return numbers
 
     def actions(self, observations: Observations) -> NDArray[np.int64]:

@@ -15,9 +15,6 @@ from agents.storage import RunError, load_arrays, one_line, remedy, save_arrays
 from agents.training_run import OBJECTIVE, Row, Training
 from execution_env import Scenario
 
-UNKNOWN = float(np.finfo(np.float64).max)
-"""Objective of the best policy before one was measured; finite, because files refuse what is not."""
-
 SAVED = {
     "run": (np.uint8, 1),
     "blocks": (np.int64, 0),
@@ -28,7 +25,7 @@ SAVED = {
     "adam_squares": (np.float32, 1),
     "measured": (np.float64, 1),
     "best": (np.float32, 1),
-    "best_objective": (np.float64, 0),
+    "best_row": (np.float64, 1),
 }
 """The arrays of ``checkpoint.npz``: dtypes and numbers of axes."""
 
@@ -65,7 +62,8 @@ class PPOTraining(Training):
             log,
         )
         self._measured = dict.fromkeys(MEASURED, 0.0)
-        self._best, self._best_objective = self.learner.parameters(), UNKNOWN
+        self._best = self.learner.parameters()
+        self._best_row: Row | None = None
 
     def block(self) -> None:
         """Play and learn from one more batch.
@@ -112,17 +110,17 @@ class PPOTraining(Training):
         self.learner.set_parameters(now)
         return policy
 
-    def result(self, rows: Sequence[Row]) -> int:
-        """Which of ``rows`` is of the policy that is kept: the first of the best."""
-        return min(range(len(rows)), key=lambda j: rows[j]["objective_mean"])
+    def result(self, rows: Sequence[Row]) -> Row:
+        """The row of the policy that did best, the first of equals."""
+        return self._best_row or rows[-1]
 
     def note(self, row: Row) -> bool:
         """Hear of a new row of ``progress.csv``; returns whether the policy now is the best so far."""
         objective = row["objective_mean"]
         self.learner.log({"validation/objective": objective}, self.steps)
-        if objective >= self._best_objective:
+        if self._best_row is not None and objective >= self._best_row["objective_mean"]:
             return False
-        self._best, self._best_objective = self.learner.parameters(), objective
+        self._best, self._best_row = self.learner.parameters(), row
         return True
 
     def save(self, path: Path) -> None:
@@ -143,7 +141,7 @@ class PPOTraining(Training):
             adam_squares=squares,
             measured=np.array(list(self._measured.values())),
             best=self._best,
-            best_objective=np.float64(self._best_objective),
+            best_row=np.array([*(self._best_row or {}).values()], np.float64),
         )
 
     def restore(self, path: Path) -> None:
@@ -156,6 +154,7 @@ class PPOTraining(Training):
         self.check_identity(path, saved["run"])
         try:
             measured = dict(zip(MEASURED, saved["measured"].tolist(), strict=True))
+            best_row = _row(self.columns, saved["best_row"].tolist())
             for weights in (saved["best"], saved["parameters"]):  # the former must fit as well
                 self.learner.set_parameters(weights)
             self.learner.set_moments(
@@ -164,7 +163,7 @@ class PPOTraining(Training):
         except ValueError as error:
             raise RunError(f"{path}: {error} {remedy(path)}") from error
         self._measured = measured
-        self._best, self._best_objective = saved["best"], float(saved["best_objective"])
+        self._best, self._best_row = saved["best"], best_row
         self.blocks, self.seconds = int(saved["blocks"]), float(saved["seconds"])
 
     def facts(self) -> Row:
@@ -175,3 +174,8 @@ class PPOTraining(Training):
         """A few words for the progress bar."""
         speed = self.steps / max(self.seconds, 1e-9) / 1e3
         return f"{speed:.0f} k steps/s, entropy {self._measured['entropy']:.2f}"
+
+
+def _row(columns: Sequence[str], values: Sequence[float]) -> Row | None:
+    """The row that was saved; None where there was none yet."""
+    return dict(zip(columns, values, strict=True)) if values else None

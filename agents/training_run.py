@@ -119,9 +119,9 @@ class Training(ABC):
         """The policy that a run ends with: the one now."""
         return self.policy()
 
-    def result(self, rows: Sequence[Row]) -> int:
-        """Which of ``rows`` is of the policy that is kept: the last."""
-        return len(rows) - 1
+    def result(self, rows: Sequence[Row]) -> Row:
+        """The row of ``progress.csv`` that is of the policy that is kept: the last of ``rows``."""
+        return rows[-1]
 
     @abstractmethod
     def save(self, path: Path) -> None:

@@ -25,14 +25,16 @@ TOP_QUANTILE = 0.85
 """Of the points' upper ends: the first, far worse points of a curve may leave the picture."""
 
 
-def learning_curve(rows: Sequence[Mapping[str, float]], title: str, axis: str, kept: int) -> bytes:
+def learning_curve(
+    rows: Sequence[Mapping[str, float]], title: str, axis: str, kept: Mapping[str, float]
+) -> bytes:
     """A PNG of the greedy objective during training, with its 95 % interval over validation days.
 
     Args:
         rows: of ``progress.csv``.
         title: of the figure.
         axis: what steps are, for the horizontal axis.
-        kept: which row is of the policy that is kept.
+        kept: the row that is of the policy that is kept.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  slow to import
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -53,14 +55,14 @@ def learning_curve(rows: Sequence[Mapping[str, float]], title: str, axis: str, k
                 axes.axvline(steps[j - 1], color=MUTED, linewidth=0.8, linestyle=":")
         axes.fill_between(steps, low, high, color=ALGO_COLOURS[1], alpha=0.2, linewidth=0)
         axes.plot(steps, mean, color=ALGO_COLOURS[1], linewidth=1.8, marker=".", markersize=5)
-        at = (steps[kept], mean[kept])
+        at = (kept["steps"] / 1e6, kept["objective_mean"])
         axes.plot(*at, color=ALGO_COLOURS[1], marker="o", markersize=10, fillstyle="none")
         axes.annotate(
-            f"kept: {mean[kept]:.3f}",
+            f"kept: {at[1]:.3f}",
             at,
             xytext=(0, -19),
             textcoords="offset points",
-            ha="right" if 2 * steps[kept] > steps[-1] else "left",
+            ha="right" if 2 * at[0] > steps[-1] else "left",
             color=ALGO_COLOURS[1],
         )
         bottom, top = float(low.min()), float(np.quantile(high, TOP_QUANTILE))
