@@ -11,14 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from agents import console, ppo_policy, ppo_settings, q_learning, q_policy, q_run
 from agents.command_line import Count, Natural, parse, read_settings, run_command
@@ -255,13 +248,9 @@ def _config(command: QLearning | PPO, directory: Path, given: set[str]) -> RunCo
 def _with_progress(run: Run) -> None:
     notes = console.notes()
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("blocks"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        BarColumn(bar_width=10),  # no words, so that the rest fits into 80 columns
+        TaskProgressColumn(),
+        console.TimeLeft(),
         TextColumn("{task.fields[status]}"),
     )
     hidden = not notes.is_terminal
