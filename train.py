@@ -72,6 +72,7 @@ class QLearning(Common):
     kind: ClassVar[str] = q_policy.KIND
     length: ClassVar[str] = "--episodes"
     unit: ClassVar[str] = "updates"
+    flattering: ClassVar[str] = ""
     title: ClassVar[str] = "Q-learning"
     axis: ClassVar[str] = "updates, million (dotted: a finer table from here on)"
 
@@ -109,7 +110,7 @@ class PPO(Common):
 
     Writes a run directory: config.json, policy.npz, progress.csv, learning_curve.png, checkpoint.npz
     and, where TensorBoard is installed, tensorboard/ (tensorboard --logdir runs shows it). The policy is
-    the one that did best on the validation days. The ten million steps of the default take some five
+    the one that did best on the validation days. The ten million steps of the default take some six
     minutes. Ctrl-C, or even kill -9, loses a few seconds of work: --resume goes on, and ends with the
     same networks as if nothing had happened. Evaluate it by python evaluate.py --policies lp DIR.
 
@@ -123,6 +124,7 @@ class PPO(Common):
     kind: ClassVar[str] = ppo_policy.KIND
     length: ClassVar[str] = "--timesteps"
     unit: ClassVar[str] = "environment steps"
+    flattering: ClassVar[str] = " (the best of all evaluations, so it flatters)"
     title: ClassVar[str] = "PPO"
     axis: ClassVar[str] = "environment steps, million"
 
@@ -205,8 +207,8 @@ def _train(command: QLearning | PPO, given: set[str]) -> int:
     _say(
         output,
         f"{directory}: objective {result['objective_mean']:.4f} [{low:.4f}, {high:.4f}] on "
-        f"{VALIDATION_DAYS:,} validation days, after {training.steps:,} {command.unit} in "
-        f"{training.seconds:.1f} s",
+        f"{VALIDATION_DAYS:,} validation days{command.flattering}, after "
+        f"{training.steps:,} {command.unit} in {training.seconds:.1f} s",
     )
     _say(notes, f"compare it on held-out days: {_next_command(command, config, directory)}")
     return 0

@@ -98,7 +98,8 @@ class Learner:
         masked: whether only actions that differ from all earlier ones are known to it.
         hyperparameters: all else, without zeros; see ``Hyperparameters.chosen``.
         log: folder for TensorBoard's files, made when there is something to write; None for none.
-        environment: n_envs orders of the scenario, to be played instead of the native ones.
+        environment: n_envs orders of the scenario, to be played instead of the native ones, on days
+            that are its own affair.
 
     Attributes:
         model: the Stable-Baselines3 model.
@@ -118,6 +119,7 @@ class Learner:
         environment: VecEnv | None = None,
     ) -> None:
         self.scenario, self.seed, self._rate = scenario, seed, hyperparameters.learning_rate
+        self._days_are_ours = environment is None
         envs = environment or OrderAllocationVecEnv(
             hyperparameters.n_envs, scenario=scenario, observation=observation, info="none"
         )
@@ -168,7 +170,8 @@ class Learner:
         self._rate = learning_rate
         self._open_log()
         model = self.model
-        model.env.set_options({"training_seed": days})
+        if self._days_are_ours:
+            model.env.set_options({"training_seed": days})
         # To Stable-Baselines3 a batch is a whole training: it starts with a reset, and ends.
         with one_thread():
             model.learn(self._steps, log_interval=None)
@@ -197,12 +200,18 @@ class Learner:
 
     def _open_log(self) -> None:
         if self._log is not None and not self._log_is_open:
-            self.model.set_logger(configure(str(self._log), ["tensorboard"]))
+            with self._log_errors():
+                self.model.set_logger(configure(str(self._log), ["tensorboard"]))
             self._log_is_open = True
 
     def _write(self, step: int) -> None:
-        try:
+        with self._log_errors():
             self.model.logger.dump(step)
+
+    @contextmanager
+    def _log_errors(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise unwritable(self._log or Path(), error) from error
 

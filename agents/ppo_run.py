@@ -29,6 +29,9 @@ SAVED = {
 }
 """The arrays of ``checkpoint.npz``: dtypes and numbers of axes."""
 
+TORCH_REFUSES = "to satisfy the constraint"
+"""What torch says where a probability is no number."""
+
 MEASURED = ("entropy", "approx_kl", "explained_variance")
 """Columns of ``progress.csv`` that ``Learner.learn`` fills in."""
 
@@ -78,7 +81,9 @@ class PPOTraining(Training):
             self._measured = self.learner.learn(self.blocks + 1, rate)
         except RunError:
             raise
-        except ValueError as error:  # torch refuses probabilities that are no numbers
+        except ValueError as error:
+            if TORCH_REFUSES not in str(error):
+                raise
             reason = one_line(error)
         else:
             if np.isfinite(self.learner.parameters()).all():
@@ -115,13 +120,20 @@ class PPOTraining(Training):
         return self._best_row or rows[-1]
 
     def note(self, row: Row) -> bool:
-        """Hear of a new row of ``progress.csv``; returns whether the policy now is the best so far."""
-        objective = row["objective_mean"]
-        self.learner.log({"validation/objective": objective}, self.steps)
-        if self._best_row is not None and objective >= self._best_row["objective_mean"]:
+        """Hear of the row that is of the policy now; returns whether it is the best so far."""
+        best = self._best_row
+        if best is not None and row["objective_mean"] >= best["objective_mean"]:
             return False
         self._best, self._best_row = self.learner.parameters(), row
         return True
+
+    def log(self, row: Row) -> None:
+        """Show a new row in TensorBoard.
+
+        Raises:
+            RunError: its files cannot be written.
+        """
+        self.learner.log({"validation/objective": row["objective_mean"]}, self.steps)
 
     def save(self, path: Path) -> None:
         """Write all that ``restore`` needs.

@@ -153,8 +153,13 @@ class Training(ABC):
         return {"episodes": self.episodes, "steps": self.steps, "seconds": round(self.seconds, 3)}
 
     def note(self, row: Row) -> bool:
-        """Hear of a new row of ``progress.csv``; returns whether there is a better policy to keep."""
+        """Hear of the row of ``progress.csv`` that is of the policy now; returns whether that is better
+        than those before, and to be kept.
+        """
         return False
+
+    def log(self, row: Row) -> None:  # noqa: B027  not all need it
+        """Show a new row to whoever watches."""
 
     @abstractmethod
     def status(self) -> str:
@@ -189,6 +194,9 @@ class Run:
                 path, right = directory / PROGRESS, ", ".join(training.columns)
                 raise RunError(f"{path}: its columns must be {right}. {remedy(path)}")
             self.rows = [row for row in rows if row["steps"] <= steps]
+            if self.rows and self.rows[-1]["steps"] == steps:
+                # The checkpoint may be from before this row was written, and not know of it.
+                training.note(self.rows[-1])
         else:
             write_config(directory, config)
         points = np.linspace(0, training.total, CURVE_POINTS + 1).round().astype(np.int64)
@@ -264,6 +272,7 @@ class Run:
         numbers = training.facts() | measured
         row = {column: numbers[column] for column in training.columns}
         self.rows.append(row)
+        training.log(row)
         if training.note(row):
             training.kept().save(self.directory)
         return row

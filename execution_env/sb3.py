@@ -1,7 +1,7 @@
 """The native vector environment as Stable-Baselines3 wants it.
 
 Stable-Baselines3 refuses Gymnasium's vector environments and has an interface of its own. Needs
-``stable-baselines3``, which ``execution_env`` itself does not.
+``stable-baselines3``, which ``execution_env`` itself does not; ``pip install ".[sb3]"`` brings it.
 
 >>> from stable_baselines3 import PPO
 >>> from execution_env.sb3 import OrderAllocationVecEnv

@@ -12,11 +12,12 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-from agents import q_run
+from agents import q_run, training_run
 from agents.evaluation.rollouts import play
 from agents.policy import Policy, load_policy
-from agents.q_run import ORDERS, Run, Settings, config_of
+from agents.q_run import ORDERS, QTraining, Settings, config_of
 from agents.run_directory import new_run_directory
+from agents.training_run import Run
 from execution_env import load_scenario, numbered_days
 from execution_env.sb3 import OrderAllocationVecEnv
 
@@ -34,8 +35,11 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Policy]:
     run = new_run_directory(tmp_path_factory.mktemp("runs") / "first")
     with pytest.MonkeyPatch.context() as patch:
         for name, number in {"VALIDATION_DAYS": 64, "CURVE_POINTS": 4, "MEASURED": 2}.items():
-            patch.setattr(q_run, name, number)
-        Run(run, config_of(SCENARIO, 0, Settings(20 * ORDERS, 1)), resume=False).go(lambda *_: None)
+            patch.setattr(q_run if name == "MEASURED" else training_run, name, number)
+        settings = Settings(20 * ORDERS, 1)
+        training = QTraining(SCENARIO, 0, settings)
+        config = config_of(SCENARIO, 0, settings)
+        Run(run, config, training, resume=False).go(lambda *_: None)
     return {name: load_policy(run if name == "q-learning" else name, SCENARIO) for name in NAMES}
 
 

@@ -327,6 +327,26 @@ def test_kill_9_costs_nothing(tmp_path: Path) -> None:
     assert same(learned(whole), learned(parts))
 
 
+def test_the_row_of_the_checkpoint_is_known_even_if_it_was_written_later(
+    expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saved after the best batch, validated, progress written; then the disk was full."""
+    rows = expected["rows"]
+    best = min(range(len(rows)), key=lambda j: rows[j]["objective_mean"])
+    assert 0 < best < len(rows) - 1
+    directory = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, int(rows[best]["episodes"]) // HYPERPARAMETERS.n_envs)
+        with pytest.raises(KeyboardInterrupt):
+            new_run(directory).go(quiet)
+    assert len(read_progress(directory)) == best
+    write_progress(directory, rows[: best + 1])
+    run = resumed(directory)
+    assert len(run.rows) == best + 1
+    run.go(quiet)
+    assert same(expected, learned(directory))
+
+
 def test_rows_newer_than_the_checkpoint_are_dropped(
     expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
