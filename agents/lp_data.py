@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.jit import inline, jit
-from agents.lp_model import WHOLE, Arrays
+from agents.lp_model import WHOLE, Arrays, most_posted
 from execution_env import Scenario
 from execution_env.parameters import parameters
 from execution_env.transition import LOT_TOLERANCE
@@ -90,6 +90,7 @@ def horizon_of(
     if order["hard_upper"]:
         later["total"] = np.minimum(later["total"], whole(buckets["upper"][numbers]))
     most = np.full(scenario.buckets, float(order["max_posted"]))
+    later_most = most.copy() if at_most_remaining else np.full_like(most, most_posted(scenario))
     if order["capped"]:
         rate, span = float(order["max_rate"]), int(order["window"])
         traded = np.concatenate([[0.0], np.cumsum(buckets["expected_volume"])])
@@ -103,8 +104,9 @@ def horizon_of(
             first["since_start"], first["cap"] = True, rate * traded[bucket + 1]
             later["cap_more"] = rate * (traded[numbers + 1] - traded[bucket + 1])
         elif span == 1:
-            most = np.minimum(most, whole(rate * buckets["expected_volume"]))
-    first["at_most"], later["bucket"] = most[bucket], most[numbers]
+            cap = whole(rate * buckets["expected_volume"])
+            most, later_most = np.minimum(most, cap), np.minimum(later_most, cap)
+    first["at_most"], later["bucket"] = most[bucket], later_most[numbers]
     return Horizon(first, later, of.cells[bucket:].copy())
 
 

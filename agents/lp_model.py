@@ -80,6 +80,16 @@ class Limits(NamedTuple):
     bucket: bool
 
 
+def most_posted(scenario: Scenario) -> float:
+    """Lots that the scenario lets a bucket post, infinite where it does not say. It may be more than the
+    order has, which binds only a plan that may post more than remains.
+    """
+    participation = scenario.participation
+    if participation is None or participation.max_posted is None:
+        return np.inf
+    return float(participation.max_posted // scenario.order.lot_size)
+
+
 def limits(scenario: Scenario, at_most_remaining: bool) -> Limits:
     """The rows that ``scenario`` needs."""
     order = parameters(scenario).order[0]
@@ -87,7 +97,11 @@ def limits(scenario: Scenario, at_most_remaining: bool) -> Limits:
     return Limits(
         bool(at_most_remaining or order["hard_upper"] or (capped and window >= buckets)),
         window if capped and 1 < window < buckets else 0,
-        bool(order["max_posted"] < scenario.lots or (capped and window == 1 < buckets)),
+        bool(
+            order["max_posted"] < scenario.lots
+            or (not at_most_remaining and most_posted(scenario) < np.inf)
+            or (capped and window == 1 < buckets)
+        ),
     )
 
 

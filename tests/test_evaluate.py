@@ -122,7 +122,7 @@ def test_the_page_has_the_command_that_makes_it(
     page = Path("first/comparison.md").read_text()
     assert page.startswith("# mine: policies compared\n")
     assert "8 days, seeds 0 to 7." in page
-    assert re.search(r"execution_env \S+, python \S+, numpy \S+, .*, scipy \S+; commit \w+\.", page)
+    assert re.search(r"execution_env \S+, python \S+, .*, scipy \S+, torch .*; commit \w+\.", page)
     assert "| x |" in page
     assert "Best is " in page
     (command,) = re.findall(r"^    (python evaluate\.py .*)$", page, re.MULTILINE)

@@ -258,6 +258,22 @@ class TestAgainstAnotherSolver:
             assert policy.plan(observation).expected_cost == pytest.approx(expected, rel=1e-7)
             observation, _, done, *_ = env.step(policy.predict(observation)[0])
 
+    @pytest.mark.parametrize("most", [900, 1000, 1100, None])
+    @pytest.mark.parametrize("window", [None, 1])
+    def test_a_limit_per_bucket_holds_where_more_than_remains_is_planned(self, most, window):
+        """Also one that is not below the order's size, which the market never notices."""
+        overrides = {"order.size": 1000, "volume.total": 12000, "participation.window": window}
+        overrides |= {"penalties.residual_quadratic": 3.0, "algos.Passive.fill_rate": 0.1}
+        overrides["participation.max_posted"] = most
+        scenario = with_overrides(load_scenario("baseline"), overrides)
+        policy = LinearProgramme(scenario, at_most_remaining=False)
+        observation, _ = full_env(scenario).reset(seed=3)
+        expected = Reference(scenario, observation, False).objective()
+        plan = policy.plan(observation)
+        assert plan.expected_cost == pytest.approx(expected, rel=1e-7)
+        if most is not None:
+            assert (plan.allocations.sum(axis=1) <= most / 100 + 1e-6).all()
+
     @pytest.mark.parametrize("window", [2, 3, 4])
     def test_a_window_caps_what_is_planned(self, window):
         overrides = {"volume.total": 40000, "participation.window": window}

@@ -306,6 +306,7 @@ LONG += ["--n-envs", "16", "--minibatches", "2", "--n-epochs", "2", "--width", "
 LONG += ["--learning-rate", "0.05", "--timesteps", str(LENGTH * 64)]
 
 
+@pytest.mark.slow
 def test_kill_9_costs_nothing(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     new_run(whole, replace(SETTINGS, timesteps=LENGTH * 64)).go(quiet)

@@ -383,6 +383,7 @@ def killed(directory: Path, *options: str, after: str, number: int = signal.SIGK
     return process.returncode
 
 
+@pytest.mark.slow
 def test_kill_9_costs_nothing(tmp_path: Path) -> None:
     """Before the first checkpoint, soon after it, again and again, with Ctrl-C in between."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
