@@ -102,6 +102,7 @@ def trained(
     return training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masked", [False, True])
 def test_a_small_order_is_learned(masked: bool) -> None:
     """Against dynamic programming, which is optimal here, and the best rule."""

@@ -423,6 +423,7 @@ def test_mistakes_are_one_line(
     assert os.listdir() == []
 
 
+@pytest.mark.slow
 def test_processes(finished: Path) -> None:
     """The script itself: exit codes and streams."""
 

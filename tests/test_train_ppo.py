@@ -414,6 +414,7 @@ def test_mistakes_are_one_line(
     assert os.listdir() == []
 
 
+@pytest.mark.slow
 def test_q_learning_does_not_import_torch() -> None:
     code = """
 import sys
