@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -44,6 +44,7 @@ def test_cvar_takes_the_worst_days_and_a_fraction_of_the_next() -> None:
     st.floats(0.01, 1.0),
 )
 @settings(max_examples=60)
+@example([0.0, 1.631786298747799e-111], 1.0)
 def test_cvar_is_rockafellar_and_uryasevs(days: list[float], tail: float) -> None:
     array = np.array(days)
     # The minimum over t is at one of the days.

@@ -396,6 +396,9 @@ def _bca(
         return value, low, high
     normal = NormalDist()
     z = normal.inv_cdf((1.0 + settings.confidence) / 2.0)
+    # Near one, by a power of two: powers of tiny numbers would vanish.
+    _, exponent = np.frexp(np.abs(influence).max(axis=1, keepdims=True))
+    influence = np.ldexp(influence, -exponent)
     squares = (influence**2).sum(axis=1)
     cubes = (influence**3).sum(axis=1)
     acceleration = np.divide(
