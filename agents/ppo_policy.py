@@ -48,8 +48,8 @@ def features(
     """(n, F) what the network sees: the columns of ``observation``, moved from [0, 1] to [-1, 1], and
     for every bucket whether it is the one about to be decided.
 
-    The latter matters most: what is right changes abruptly from one bucket to the next, most of all
-    before the last, and a network that is told the time as a number learns that slowly.
+    What is right changes abruptly from one bucket to the next, most of all before the last. Networks
+    that are told the time as a number only need longer to learn that (docs/ppo-tuning.md).
 
     Args:
         scenario: that the observations are of.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, Literal
 
 from agents.ppo_policy import KIND, MOST_LAYERS
 from agents.run_directory import RunConfig, new_config
-from agents.training_run import settings_from
+from agents.training_run import RunSettings, settings_from
 from execution_env import Scenario
 
 MOST_TIMESTEPS = 10**12
@@ -124,7 +124,7 @@ class Hyperparameters:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(RunSettings):
     """What a training run is, besides its scenario and seed.
 
     Raises:
@@ -155,12 +155,6 @@ class Settings:
         hyperparameters = self.hyperparameters.chosen(scenario, self.timesteps)
         hyperparameters.batch_size(scenario)
         return replace(self, hyperparameters=hyperparameters)
-
-    def flat(self) -> dict[str, Any]:
-        """All of them in one dictionary, for ``config.json``."""
-        values = asdict(self)
-        hyperparameters = values.pop("hyperparameters")
-        return {**values, **hyperparameters}
 
 
 def config_of(scenario: Scenario, seed: int, settings: Settings) -> RunConfig:

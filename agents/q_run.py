@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from agents.q_states import with_estimates, without_estimates
 from agents.q_training import BLOCK, REPLAYS, Trainer, warm_up
 from agents.run_directory import RunConfig, new_config
 from agents.storage import load_arrays, save_arrays
-from agents.training_run import OBJECTIVE, Row, Training, settings_from
+from agents.training_run import OBJECTIVE, Row, RunSettings, Training, settings_from
 from execution_env import Scenario
 
 ORDERS = BLOCK * REPLAYS
@@ -45,7 +45,7 @@ SAVED = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(RunSettings):
     """What a training run is, besides its scenario and seed.
 
     The defaults, those of ``Hyperparameters``, and the shares of the stages were chosen on the
@@ -72,12 +72,6 @@ class Settings:
             )
         if self.start not in ("optimistic", "pessimistic"):
             raise ValueError(f"start = {self.start}: must be optimistic or pessimistic.")
-
-    def flat(self) -> dict[str, Any]:
-        """All of them in one dictionary, for ``config.json``."""
-        values = asdict(self)
-        hyperparameters = values.pop("hyperparameters")
-        return {**values, **hyperparameters}
 
 
 class QTraining(Training):

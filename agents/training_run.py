@@ -14,6 +14,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -300,6 +301,17 @@ def _interrupts_wait() -> Iterator[Callable[[], bool]]:
         yield lambda: asked
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a training run is, besides its scenario and seed; with a field ``hyperparameters``."""
+
+    def flat(self) -> dict[str, Any]:
+        """All of them in one dictionary, for ``config.json``."""
+        values = asdict(self)
+        hyperparameters = values.pop("hyperparameters")
+        return {**values, **hyperparameters}
 
 
 def settings_from(config: RunConfig, kind: str, make: Callable[..., Settings]) -> Settings:
