@@ -1,0 +1,1 @@
+"""The wrapper that moves the action mask into the observation."""
