@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,9 +52,7 @@ class PPOTraining(Training):
     ) -> None:
         settings = settings.chosen(scenario)
         self.settings, self._hyperparameters = settings, settings.hyperparameters
-        self.orders = self._hyperparameters.n_envs
-        total = math.ceil(settings.timesteps / (self.orders * scenario.buckets))
-        super().__init__(scenario, seed, settings.flat(), total)
+        super().__init__(scenario, seed, settings)
         self.learner = Learner(
             scenario,
             seed,

@@ -156,6 +156,14 @@ class Settings(RunSettings):
         hyperparameters.batch_size(scenario)
         return replace(self, hyperparameters=hyperparameters)
 
+    def orders(self, scenario: Scenario) -> int:
+        """In a batch."""
+        return self.chosen(scenario).hyperparameters.n_envs
+
+    def blocks(self, scenario: Scenario) -> int:
+        """Batches of the whole training."""
+        return math.ceil(self.timesteps / (self.orders(scenario) * scenario.buckets))
+
 
 def config_of(scenario: Scenario, seed: int, settings: Settings) -> RunConfig:
     """What ``config.json`` will say.

@@ -73,6 +73,14 @@ class Settings(RunSettings):
         if self.start not in ("optimistic", "pessimistic"):
             raise ValueError(f"start = {self.start}: must be optimistic or pessimistic.")
 
+    def orders(self, scenario: Scenario) -> int:
+        """In a block."""
+        return ORDERS
+
+    def blocks(self, scenario: Scenario) -> int:
+        """Of the whole training."""
+        return -(-self.episodes // ORDERS)
+
 
 class QTraining(Training):
     """A training of the Q-learner.
@@ -83,10 +91,9 @@ class QTraining(Training):
 
     columns = ("episodes", "steps", "seconds", "epsilon", *OBJECTIVE, "states")
     at_once = 50
-    orders = ORDERS
 
     def __init__(self, scenario: Scenario, seed: int, settings: Settings) -> None:
-        super().__init__(scenario, seed, settings.flat(), -(-settings.episodes // ORDERS))
+        super().__init__(scenario, seed, settings)
         self.settings = settings
         self._hyperparameters = settings.hyperparameters
         self._step_sizes = self._hyperparameters.step_sizes()

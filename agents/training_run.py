@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,27 +62,25 @@ class Training(ABC):
     Args:
         scenario: whose training days it learns from.
         seed: of those days and of exploration.
-        settings: all else that decides what is learned, as JSON values by name.
-        total: blocks of the whole training.
+        settings: all else that decides what is learned.
 
     Attributes:
         columns: of ``progress.csv``.
         at_once: most blocks between two moments at which a run can be saved.
         orders: in a block.
+        total: blocks of the whole training.
         blocks: played and learned from.
         seconds: spent on it, checkpoints and validation not counted.
     """
 
     columns: ClassVar[tuple[str, ...]]
     at_once: ClassVar[int] = 1
-    orders: int
 
-    def __init__(
-        self, scenario: Scenario, seed: int, settings: Mapping[str, Any], total: int
-    ) -> None:
-        self.scenario, self.seed, self.total = scenario, seed, total
+    def __init__(self, scenario: Scenario, seed: int, settings: RunSettings) -> None:
+        self.scenario, self.seed = scenario, seed
+        self.orders, self.total = settings.orders(scenario), settings.blocks(scenario)
         self.blocks, self.seconds = 0, 0.0
-        facts = [scenario_to_dict(scenario), seed, settings]
+        facts = [scenario_to_dict(scenario), seed, settings.flat()]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()
         self.identity: NDArray[np.uint8] = np.frombuffer(digest, np.uint8)
         """(32,) SHA-256 of all that decides what is learned: whose checkpoint it is."""
@@ -304,7 +302,7 @@ def _interrupts_wait() -> Iterator[Callable[[], bool]]:
 
 
 @dataclass(frozen=True)
-class RunSettings:
+class RunSettings(ABC):
     """What a training run is, besides its scenario and seed; with a field ``hyperparameters``."""
 
     def flat(self) -> dict[str, Any]:
@@ -312,6 +310,18 @@ class RunSettings:
         values = asdict(self)
         hyperparameters = values.pop("hyperparameters")
         return {**values, **hyperparameters}
+
+    @abstractmethod
+    def orders(self, scenario: Scenario) -> int:
+        """In a block."""
+
+    @abstractmethod
+    def blocks(self, scenario: Scenario) -> int:
+        """Of the whole training."""
+
+    def steps(self, scenario: Scenario) -> int:
+        """Of the whole training: updates, or environment steps."""
+        return self.blocks(scenario) * self.orders(scenario) * scenario.buckets
 
 
 def settings_from(config: RunConfig, kind: str, make: Callable[..., Settings]) -> Settings:
