@@ -1,4 +1,7 @@
-"""Train a policy: ``python train.py [q-learning | ppo] --scenario baseline --seed 0 --out DIR``."""
+"""Train a policy: ``python train.py [q-learning | ppo] --scenario baseline --seed 0 --out DIR``.
+
+Or many: ``python train.py sweep [q-learning | ppo] --seed 0 1 2``.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from agents import console
 from agents.command_line import parse, run_command
 from agents.kinds import KINDS, differences, draw
-from agents.run_directory import FILES, RunConfig, new_run_directory, read_config
+from agents.run_directory import RunConfig, existing_config, new_run_directory
 from agents.storage import RunError
+from agents.sweep_command import run_sweep
 from agents.train_commands import COMMANDS, PPO, QLearning
 from agents.training_run import VALIDATION_DAYS, Row, Run, Training
 
@@ -23,9 +27,12 @@ RUNS = Path("runs")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    command = parse(COMMANDS, "q-learning", arguments, "train.py")
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["sweep"]:
+        return run_sweep(words[1:])
+    command = parse(COMMANDS, "q-learning", words, "train.py", others=["sweep"])
     return run_command(
-        lambda: _train(command, _given(sys.argv[1:] if arguments is None else arguments)),
+        lambda: _train(command, _given(words)),
         "stopped. What was learned is kept: the same command with --resume goes on.",
     )
 
@@ -88,9 +95,9 @@ def _default_directory(command: QLearning | PPO) -> Path:
 def _config(command: QLearning | PPO, directory: Path, given: set[str]) -> RunConfig:
     """Of the run to be; with --resume the one that is there, if the command does not contradict it."""
     config = command.config()
-    if not (command.resume and any((directory / name).exists() for name in FILES)):
+    before = existing_config(directory) if command.resume else None
+    if before is None:
         return config
-    before = read_config(directory)
     for key, stored in differences(config, before).items():
         if key in given:
             raise RunError(

@@ -15,7 +15,7 @@ import re
 import sys
 import tomllib
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -106,6 +106,7 @@ def parse(
     default: str,
     arguments: Sequence[str] | None = None,
     program: str | None = None,
+    others: Sequence[str] = (),
 ) -> Command:
     """The command that ``arguments`` ask for.
 
@@ -116,6 +117,7 @@ def parse(
         default: the word that goes without saying.
         arguments: of the command line; default ``sys.argv``.
         program: its name in messages; default the script's.
+        others: words that ask for what is parsed elsewhere.
 
     Raises:
         SystemExit: 0 after printing help; 2 with one line on stderr where the arguments are wrong.
@@ -124,8 +126,10 @@ def parse(
     program = program or os.path.basename(sys.argv[0])
     word = given.pop(0) if given and not given[0].startswith("-") else default
     if word not in commands:
-        known = ", ".join(commands)
-        _stop(f"{shown(word)}: no such command.{suggestion(word, commands)} There is: {known}.")
+        known = [*commands, *others]
+        stop(
+            f"{shown(word)}: no such command.{suggestion(word, known)} There is: {', '.join(known)}."
+        )
     command = commands[word]
     words = _merged(command, given)
     messages = io.StringIO()
@@ -140,30 +144,45 @@ def parse(
     except SystemExit as stopped:
         if stopped.code in (None, 0):
             raise
-        _stop(f"{_in_one_line(messages.getvalue())} See python {program} {word} --help.")
+        stop(f"{_in_one_line(messages.getvalue())} See python {program} {word} --help.")
 
 
 def _merged(command: type, arguments: Sequence[str]) -> list[str]:
     """``arguments`` with repeated options joined where they are lists, and refused elsewhere."""
-    several = _lists(command)
+    groups = grouped(arguments, list_options(command))
+    words = [word for key, values in groups.items() for word in (key, *values)]
+    return words[1:] if words and not words[0] else words
+
+
+def grouped(
+    arguments: Sequence[str], several: Container[str] | None = None
+) -> dict[str, list[str]]:
+    """Values by option, such as ``{"--seed": ["0", "1"]}``; under "" what no option comes before.
+
+    Args:
+        arguments: of a command line.
+        several: options that may be repeated; all their values count. None for all of them.
+
+    Raises:
+        SystemExit: another option is repeated; one line on stderr has said so.
+    """
     groups: dict[str, list[str]] = {}
     where = ""
     for argument in arguments:
         if argument.startswith("--"):
             where, equals, value = argument.partition("=")
             where = where.replace("_", "-")
-            if where in groups and where not in several:
-                _stop(f"{where}: given twice; once is enough.")
+            if where in groups and several is not None and where not in several:
+                stop(f"{where}: given twice; once is enough.")
             groups.setdefault(where, [])
             if equals:
                 groups[where].append(value)
         else:
             groups.setdefault(where, []).append(argument)
-    words = [word for key, values in groups.items() for word in (key, *values)]
-    return words[1:] if words and not words[0] else words
+    return groups
 
 
-def _lists(command: type) -> list[str]:
+def list_options(command: type) -> list[str]:
     """Options of ``command`` that take several values."""
     found = []
     for name, hint in typing.get_type_hints(command, include_extras=True).items():
@@ -186,7 +205,8 @@ def _in_one_line(message: str) -> str:
     return f"{text} Did you mean {meant[1]}?" if meant else text
 
 
-def _stop(message: str) -> typing.NoReturn:
+def stop(message: str) -> typing.NoReturn:
+    """End with a line on stderr and exit code 2."""
     print(f"error: {message}", file=sys.stderr)
     raise SystemExit(2)
 

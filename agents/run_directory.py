@@ -183,6 +183,16 @@ def read_config(directory: PathLike) -> RunConfig:
         raise RunError(f"{path}: nested too deeply. {remedy(path)}") from None
 
 
+def existing_config(directory: PathLike) -> RunConfig | None:
+    """``config.json`` of the run in ``directory``; None where there is no file of a run.
+
+    Raises:
+        RunError: there is one, but no ``config.json`` that can be read.
+    """
+    there = any((Path(directory) / name).exists() for name in FILES)
+    return read_config(directory) if there else None
+
+
 def _read_json(directory: Path, path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)

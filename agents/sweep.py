@@ -1,0 +1,240 @@
+"""Many training runs at once, on the cores of this machine or on a Ray cluster, by joblib.
+
+What a run learns follows from its settings and its seed alone, so neither the engine nor the number of
+workers changes anything but the time. A run lives in its run directory and goes on from there, bit for
+bit: a worker that is killed costs what it did since its last checkpoint, and a finished run is left
+alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib.externals.loky.process_executor import BrokenProcessPool
+
+from agents.command_line import USER_ERRORS
+from agents.kinds import KINDS, differences, draw
+from agents.run_directory import (
+    LEARNING_CURVE,
+    RunConfig,
+    existing_config,
+    new_run_directory,
+    read_progress,
+)
+from agents.storage import RunError, one_line
+from agents.training_run import Row, Run
+from execution_env import __file__ as execution_env_file
+
+ENGINES = ("local", "ray")
+
+FUTILE = 3
+"""Times in a row that workers may die before any run has got further."""
+
+LOOK_SECONDS = 1.0
+"""Time between two looks at how far the runs are."""
+
+CODE = [str(Path(__file__).parent), str(Path(execution_env_file).parent)]
+"""The packages that workers on other machines need: the same code everywhere."""
+
+ONE_EACH: dict[str, Any] = {
+    # A worker for every run: Ray's pool hands tasks to its workers in turn, busy or not.
+    "maxtasksperchild": 1,
+    "ray_remote_args": {
+        "scheduling_strategy": "SPREAD",
+        "max_restarts": FUTILE,
+        "max_task_retries": FUTILE,
+    },
+}
+"""What Ray is told: to spread workers over its machines, and to start a killed one again."""
+
+
+class Job(NamedTuple):
+    """A run to be done.
+
+    Attributes:
+        directory: of the run, absolute, on storage that every worker reaches.
+        config: of the run.
+    """
+
+    directory: Path
+    config: RunConfig
+
+    @property
+    def steps(self) -> int:
+        """Of the whole training."""
+        config = self.config
+        return KINDS[config.kind].settings(config).steps(config.scenario)
+
+    @property
+    def steps_done(self) -> int:
+        """As far as can be seen from its directory."""
+        try:
+            rows = read_progress(self.directory)
+            return min(int(rows[-1]["steps"]), self.steps) if rows else 0
+        except (RunError, KeyError, ValueError, OverflowError):
+            return 0  # whoever does the run will say what is wrong
+
+
+class Outcome(NamedTuple):
+    """What became of a run.
+
+    Attributes:
+        row: of its ``progress.csv``, that of the policy it ended with; None where it failed.
+        seconds: of training.
+        error: in one line; empty where there was none.
+    """
+
+    row: Row | None
+    seconds: float
+    error: str
+
+
+def check(job: Job) -> None:
+    """Check that the directory is empty or holds this very run.
+
+    Raises:
+        RunError: it holds another run, or one that cannot be read.
+    """
+    stored = existing_config(job.directory)
+    for key, value in differences(job.config, stored).items() if stored else ():
+        raise RunError(
+            f"{job.directory}: holds a run with {key.replace('_', '-')} = {value}. Choose another "
+            "--out, or ask for the same; runs that are there already are not repeated."
+        )
+
+
+def train(job: Job) -> Outcome:
+    """Do what is left of a run. What a user can cause, such as a full disk, is an outcome: other runs
+    are not to suffer from it.
+    """
+    try:
+        check(job)
+        directory = new_run_directory(job.directory, resume=True)
+        config = existing_config(directory) or job.config
+        training = KINDS[config.kind].training(config, directory)
+        run = Run(directory, config, training, resume=True)
+        finished = run.finished
+        if not finished:
+            run.go(lambda *_: None)
+        if not (finished and (directory / LEARNING_CURVE).exists()):
+            draw(run)
+        return Outcome(training.result(run.rows), training.seconds, "")
+    except USER_ERRORS as error:
+        return Outcome(None, 0.0, one_line(error))
+
+
+def train_all(
+    jobs: Sequence[Job],
+    processes: int | None = None,
+    engine: str = "local",
+    report: Callable[[Sequence[int]], object] = lambda _: None,
+    note: Callable[[str], object] = lambda _: None,
+) -> list[Outcome]:
+    """Do what is left of all runs; returns what became of them, in their order.
+
+    Args:
+        jobs: the runs; no two in one directory.
+        processes: runs at a time; None for as many as this machine, or the cluster, has cores.
+        engine: "local", or "ray": a cluster that runs already, or else one on this machine.
+        report: called now and then with the steps that each run has done.
+        note: called with a line that a person should see.
+
+    Raises:
+        ImportError: Ray is not installed.
+        RunError: workers die again and again before any run gets further; a run that was finished
+            elsewhere is not to be seen here.
+        ValueError: there are fewer cores than processes in the cluster.
+    """
+    futile = 0
+    with _workers(engine, processes, len(jobs)) as (count, deaths), _watched(jobs, report):
+        while True:
+            before = [job.steps_done for job in jobs]
+            try:
+                # One by one, so that whichever worker is free gets the next run.
+                parallel = Parallel(n_jobs=count, pre_dispatch="n_jobs", batch_size=1)
+                outcomes: list[Outcome] = parallel(delayed(train)(job) for job in jobs)
+                break
+            except deaths as death:
+                further = [job.steps_done for job in jobs] != before
+                futile = 0 if further else futile + 1
+                reason = one_line(death)
+                if futile == FUTILE:
+                    raise RunError(
+                        f"workers died {FUTILE} times before any run got further ({reason}). If the "
+                        "memory is too small for so many at a time, give a smaller --jobs; what is "
+                        "finished is kept, and the same command goes on."
+                    ) from death
+                note(f"a worker died ({reason}); what it did is done again.")
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if not outcome.error and job.steps_done < job.steps:
+            raise RunError(
+                f"{job.directory}: the run is finished, but not to be seen on this machine. With "
+                "--engine ray, --out must be on storage that all machines of the cluster share."
+            )
+    return outcomes
+
+
+@contextmanager
+def _workers(
+    engine: str, processes: int | None, most: int
+) -> Iterator[tuple[int, tuple[type[Exception], ...]]]:
+    """Let joblib use an engine; gives how many runs at a time, and what it raises when a worker dies."""
+    if engine == "local":
+        # One thread each: results must not depend on how many threads share a sum.
+        with parallel_config(backend="loky", inner_max_num_threads=1):
+            yield min(processes or cpu_count(), most), (BrokenProcessPool,)
+        return
+    try:
+        import ray  # noqa: PLC0415  an extra
+        from ray.exceptions import RayError  # noqa: PLC0415
+        from ray.util.joblib import register_ray  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError(
+            f'--engine ray needs Ray ({one_line(error)}): pip install "ray[default]".'
+        ) from error
+    ours = not ray.is_initialized()
+    if ours:
+        _connect(ray, processes)
+    try:
+        register_ray()
+        count = processes or max(int(ray.cluster_resources().get("CPU", 1)), 1)
+        with parallel_config(backend="ray", **ONE_EACH):
+            yield min(count, most), (RayError,)
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _connect(ray: Any, processes: int | None) -> None:
+    """To the cluster that there is, or else to one on this machine."""
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        ray.init(address="auto", runtime_env={"py_modules": CODE}, **quiet)
+    except ConnectionError:
+        cores = processes or cpu_count()
+        ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
+
+
+@contextmanager
+def _watched(jobs: Sequence[Job], report: Callable[[Sequence[int]], object]) -> Iterator[None]:
+    """A block during which ``report`` hears how far the runs are, whatever does them."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_SECONDS):
+            report([job.steps_done for job in jobs])
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        report([job.steps_done for job in jobs])

@@ -1,0 +1,243 @@
+"""``python train.py sweep``: many training runs, of all combinations of what is asked for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import tyro
+from rich import box
+from rich.table import Table
+
+from agents import console
+from agents.command_line import Count, grouped, list_options, parse, run_command, stop
+from agents.kinds import KINDS
+from agents.storage import writable_folder, write_text
+from agents.sweep import Job, Outcome, check, train_all
+from agents.train_commands import COMMANDS, PPO, QLearning
+from agents.training_run import OBJECTIVE, VALIDATION_DAYS
+from execution_env.validation import shown, suggestion
+
+TABLE = "sweep.csv"
+
+OWN = ("--jobs", "--engine", "--out")
+"""Options that are not the learner's."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Train many policies, several at a time: python train.py sweep LEARNER [options].
+
+    All options of the learner may be given (python train.py q-learning --help), each with one value or
+    with several; every combination of the values is a run. --set is the same for all.
+
+    Runs are directories in --out, named by scenario, seed and whatever else has several values, with
+    sweep.csv beside them. The same command goes on after Ctrl-C or kill -9, finished runs are not
+    repeated, and more values add runs. A worker that is killed costs a few seconds: its run goes on
+    from its last checkpoint. Results do not depend on --jobs or --engine.
+
+    For example
+      python train.py sweep --seed 0 1 2 3 4
+      python train.py sweep q-learning --scenario baseline drifting --caution 0 0.1 --seed 0 1
+      python train.py sweep ppo --seed {0..9} --timesteps 1000000 --jobs 4
+      python train.py sweep ppo --learning-rate 0.001 0.003 --engine ray --out /shared/rates
+    """
+
+    learner: Annotated[Literal["q-learning", "ppo"], tyro.conf.Positional] = "q-learning"
+    """What to train."""
+    jobs: Annotated[Count | None, tyro.conf.arg(help_behavior_hint="(default: all cores)")] = None
+    """Runs at a time."""
+    engine: Literal["local", "ray"] = "local"
+    """Where they run: on this machine, or on a Ray cluster: that of RAY_ADDRESS, or the one that this
+    machine is part of, or else one that is started here. Machines need the packages of this project
+    but not the project, and --out on storage that all of them share."""
+    out: Annotated[
+        str | None,
+        tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/sweep-LEARNER)"),
+    ] = None
+    """Folder of the runs."""
+
+
+class Asked(NamedTuple):
+    """A run that is asked for.
+
+    Attributes:
+        name: of its directory.
+        values: on the command line, by option, of the options that have several.
+        command: as ``train.py`` would have it.
+    """
+
+    name: str
+    values: Mapping[str, str]
+    command: QLearning | PPO
+
+
+def run_sweep(arguments: Sequence[str]) -> int:
+    """Run the command line after the word "sweep"; returns the exit code."""
+    words = list(arguments)
+    if {"-h", "--help"} & set(words):
+        parse({"sweep": Sweep}, "sweep", ["--help"], "train.py")
+    learner = words.pop(0) if words and not words[0].startswith("-") else Sweep.learner
+    if learner not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        stop(
+            f"{shown(learner)}: no such learner.{suggestion(learner, COMMANDS)} There is: {known}."
+        )
+    options = grouped(words)
+    mine = [word for key in OWN if key in options for word in (key, *options.pop(key))]
+    sweep = parse({"sweep": Sweep}, "sweep", ["sweep", learner, *mine], "train.py")
+    asked = combinations(learner, options)
+    return run_command(
+        lambda: _run(sweep, asked),
+        "stopped. What was learned is kept: the same command goes on.",
+    )
+
+
+def combinations(learner: str, options: Mapping[str, Sequence[str]]) -> list[Asked]:
+    """The runs that a learner's options ask for, seeds changing fastest.
+
+    Args:
+        learner: a word of ``COMMANDS``.
+        options: of it, such as ``{"--seed": ["0", "1"], "--set": ["order.buckets=20"]}``.
+
+    Raises:
+        SystemExit: an option or a value is wrong; one line on stderr has said so.
+    """
+    if "--resume" in options:
+        stop("--resume: is for one run; a sweep goes on by itself. Leave it out.")
+    lists = list_options(COMMANDS[learner])
+    several = {key: options[key] for key in options if len(options[key]) > 1 and key not in lists}
+    for key, values in several.items():
+        for value in values:
+            if values.count(value) > 1:
+                stop(f"{key} {value}: is given twice; once is enough.")
+    keys = sorted(several, key="--seed".__eq__)  # seeds last
+    found: dict[str, Asked] = {}
+    for values in itertools.product(*(several[key] for key in keys)):
+        chosen = dict(zip(keys, values, strict=True))
+        words = [
+            word
+            for key, given in options.items()
+            for word in (key, *([chosen[key]] if key in chosen else given))
+        ]
+        command = parse({learner: COMMANDS[learner]}, learner, words, "train.py")
+        name = _name(command, chosen)
+        if name in found:
+            stop(
+                f"--scenario: there are two whose name is {name.partition('-')[0]}; rename a file."
+            )
+        found[name] = Asked(name, chosen, command)
+    return list(found.values())
+
+
+def _name(command: QLearning | PPO, chosen: Mapping[str, str]) -> str:
+    others = [
+        f"{key[2:]}{value}" for key, value in chosen.items() if key not in ("--scenario", "--seed")
+    ]
+    return "-".join([Path(command.scenario).stem, *others, f"seed{command.seed}"])
+
+
+def _run(sweep: Sweep, asked: Sequence[Asked]) -> int:
+    folder = writable_folder(
+        Path("runs", f"sweep-{sweep.learner}") if sweep.out is None else sweep.out
+    )
+    jobs = [Job((folder / run.name).absolute(), run.command.config()) for run in asked]
+    for job in jobs:
+        check(job)
+    notes, output = console.notes(), console.output()
+
+    def say(text: str) -> None:
+        notes.print(text, markup=False, soft_wrap=True)
+
+    say(f"training {len(jobs)} runs of {sweep.learner} -> {folder}")
+    lengths = [job.steps for job in jobs]
+    with console.bars(notes) as track, track(f"{len(jobs)} runs", sum(lengths)) as advance:
+        seen = [0] * len(jobs)
+
+        def report(steps: Sequence[int]) -> None:
+            advance(sum(steps) - sum(seen))
+            for j, (run, length) in enumerate(zip(asked, lengths, strict=True)):
+                if seen[j] < length <= steps[j]:
+                    done = sum(n >= m for n, m in zip(steps, lengths, strict=True))
+                    say(f"{run.name}: done ({done} of {len(jobs)})")
+            seen[:] = steps
+
+        outcomes = train_all(jobs, sweep.jobs, sweep.engine, report, say)
+    write_text(folder / TABLE, _csv(asked, outcomes))
+    output.print(_table(sweep, asked, outcomes))
+    failed = [
+        (run, outcome.error) for run, outcome in zip(asked, outcomes, strict=True) if outcome.error
+    ]
+    for run, error in failed:
+        say(f"error: {run.name}: {error}")
+    if failed:
+        say(f"{len(failed)} of {len(jobs)} runs failed; the same command tries them again.")
+        return 2
+    say("compare them on held-out days:")
+    for scenario, group in itertools.groupby(asked, lambda run: run.command.scenario):
+        say(f"  {_next_command(scenario, list(group), folder)}")
+    return 0
+
+
+def _csv(asked: Sequence[Asked], outcomes: Sequence[Outcome]) -> str:
+    """A row per run: what it is, and its row of ``progress.csv``."""
+    measured = ("steps", *OBJECTIVE)
+    varied = [key for key in asked[0].values if key not in ("--scenario", "--seed")]
+    columns = {key: key[2:].replace("-", "_") for key in varied}
+    text = io.StringIO()
+    writer = csv.DictWriter(
+        text,
+        ["run", "scenario", "seed", *columns.values(), *measured, "seconds", "error"],
+        lineterminator="\n",
+    )
+    writer.writeheader()
+    for run, outcome in zip(asked, outcomes, strict=True):
+        row: dict[str, Any] = {"run": run.name, "error": outcome.error}
+        row |= {"scenario": run.command.scenario, "seed": run.command.seed}
+        row |= {column: run.values[key] for key, column in columns.items()}
+        if outcome.row is not None:
+            row |= {column: outcome.row[column] for column in measured}
+            row["seconds"] = round(outcome.seconds, 3)
+        writer.writerow(row)
+    return text.getvalue()
+
+
+def _table(sweep: Sweep, asked: Sequence[Asked], outcomes: Sequence[Outcome]) -> Table:
+    """For the terminal: a row for the runs that differ in their seed only."""
+    keys = [key for key in asked[0].values if key not in ("--scenario", "--seed")]
+    table = Table(
+        title=f"Objective on {VALIDATION_DAYS:,} validation days{KINDS[sweep.learner].flattering}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
+    for column in ("scenario", *(key[2:] for key in keys)):
+        table.add_column(column)
+    for column in ("seeds", "objective", "least", "most", "seconds"):
+        table.add_column(column, justify="right")
+    groups: dict[tuple[str, ...], list[Outcome]] = {}
+    for run, outcome in zip(asked, outcomes, strict=True):
+        setting = (Path(run.command.scenario).stem, *(run.values[key] for key in keys))
+        groups.setdefault(setting, []).append(outcome)
+    for setting, group in groups.items():
+        rows = [outcome.row for outcome in group if outcome.row is not None]
+        found = [row["objective_mean"] for row in rows]
+        numbers = [sum(found) / len(found), min(found), max(found)] if found else []
+        seconds = sum(outcome.seconds for outcome in group) / len(group)
+        cells = [f"{number:.4f}" for number in numbers] or ["failed", "", ""]
+        table.add_row(*setting, str(len(found)), *cells, f"{seconds:.1f}")
+    return table
+
+
+def _next_command(scenario: str, runs: Sequence[Asked], folder: Path) -> str:
+    words = ["python", "evaluate.py", "--scenario", scenario]
+    if runs[0].command.overrides:
+        words += ["--set", *runs[0].command.overrides]
+    return shlex.join([*words, "--policies", "lp", "dp", *(str(folder / run.name) for run in runs)])
