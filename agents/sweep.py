@@ -42,16 +42,12 @@ LOOK_SECONDS = 1.0
 CODE = [str(Path(__file__).parent), str(Path(execution_env_file).parent)]
 """The packages that workers on other machines need: the same code everywhere."""
 
-ONE_EACH: dict[str, Any] = {
-    # A worker for every run: Ray's pool hands tasks to its workers in turn, busy or not.
+ON_RAY: dict[str, Any] = {
+    # A process for every run: Ray's pool hands runs to its processes in turn, busy or not.
     "maxtasksperchild": 1,
-    "ray_remote_args": {
-        "scheduling_strategy": "SPREAD",
-        "max_restarts": FUTILE,
-        "max_task_retries": FUTILE,
-    },
+    "ray_remote_args": {"scheduling_strategy": "SPREAD"},
 }
-"""What Ray is told: to spread workers over its machines, and to start a killed one again."""
+"""How Ray is to start workers: spread over the machines of the cluster."""
 
 
 class Job(NamedTuple):
@@ -152,25 +148,22 @@ def train_all(
         ValueError: there are fewer cores than processes in the cluster.
     """
     futile = 0
-    with _workers(engine, processes, len(jobs)) as (count, deaths), _watched(jobs, report):
+    with _watched(jobs, report):
         while True:
             before = [job.steps_done for job in jobs]
             try:
-                # One by one, so that whichever worker is free gets the next run.
-                parallel = Parallel(n_jobs=count, pre_dispatch="n_jobs", batch_size=1)
-                outcomes: list[Outcome] = parallel(delayed(train)(job) for job in jobs)
+                outcomes = _round(jobs, processes, engine)
                 break
-            except deaths as death:
+            except WorkerDiedError as death:
                 further = [job.steps_done for job in jobs] != before
                 futile = 0 if further else futile + 1
-                reason = one_line(death)
                 if futile == FUTILE:
                     raise RunError(
-                        f"workers died {FUTILE} times before any run got further ({reason}). If the "
-                        "memory is too small for so many at a time, give a smaller --jobs; what is "
-                        "finished is kept, and the same command goes on."
+                        f"workers died {FUTILE} times before any run got further ({death}). If the "
+                        "memory is too small for so many at a time, give a smaller --jobs. What was "
+                        "done is kept, and the same command goes on."
                     ) from death
-                note(f"a worker died ({reason}); what it did is done again.")
+                note(f"a worker died ({death}). Going on from the last checkpoints.")
     for job, outcome in zip(jobs, outcomes, strict=True):
         if not outcome.error and job.steps_done < job.steps:
             raise RunError(
@@ -180,16 +173,37 @@ def train_all(
     return outcomes
 
 
+class WorkerDiedError(Exception):
+    """A worker was killed; why, in one line. It has taken its round with it."""
+
+
+def _round(jobs: Sequence[Job], processes: int | None, engine: str) -> list[Outcome]:
+    """Do what is left of all runs, unless a worker dies."""
+    with (_ray if engine == "ray" else _local)(processes) as (count, deaths):
+        # One run at a time to whoever is free: some take longer than others.
+        parallel = Parallel(min(count, len(jobs)), pre_dispatch="n_jobs", batch_size=1)
+        try:
+            outcomes: list[Outcome] = parallel(delayed(train)(job) for job in jobs)
+        except deaths as death:
+            raise WorkerDiedError(one_line(death)) from death
+    return outcomes
+
+
+Workers = Iterator[tuple[int, type[Exception]]]
+"""How many there may be, and what joblib raises when one dies."""
+
+
 @contextmanager
-def _workers(
-    engine: str, processes: int | None, most: int
-) -> Iterator[tuple[int, tuple[type[Exception], ...]]]:
-    """Let joblib use an engine; gives how many runs at a time, and what it raises when a worker dies."""
-    if engine == "local":
-        # One thread each: results must not depend on how many threads share a sum.
-        with parallel_config(backend="loky", inner_max_num_threads=1):
-            yield min(processes or cpu_count(), most), (BrokenProcessPool,)
-        return
+def _local(processes: int | None) -> Workers:
+    """Workers on this machine."""
+    # One thread each: results must not depend on how many threads share a sum.
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        yield processes or cpu_count(), BrokenProcessPool
+
+
+@contextmanager
+def _ray(processes: int | None) -> Workers:
+    """Workers on a Ray cluster."""
     try:
         import ray  # noqa: PLC0415  an extra
         from ray.exceptions import RayError  # noqa: PLC0415
@@ -203,12 +217,12 @@ def _workers(
         _connect(ray, processes)
     try:
         register_ray()
-        count = processes or max(int(ray.cluster_resources().get("CPU", 1)), 1)
-        with parallel_config(backend="ray", **ONE_EACH):
-            yield min(count, most), (RayError,)
+        cores = int(ray.cluster_resources().get("CPU", 0))
+        with parallel_config(backend="ray", **ON_RAY):
+            yield processes or max(cores, 1), RayError
     finally:
         if ours:
-            ray.shutdown()
+            ray.shutdown()  # and with it whatever workers are still busy after one of them died
 
 
 def _connect(ray: Any, processes: int | None) -> None:
