@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from numbers import Integral, Real
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -36,6 +37,9 @@ RESAMPLES = 2000
 
 CELLS = 2**20
 """Counts of days held at a time: 8 MiB."""
+
+KEPT_CELLS = 2**23
+"""Counts that may be kept for the next time, at most 16 MiB of them."""
 
 SPARE = 50
 """Bad days looked at beyond twice as many as count, before all are."""
@@ -347,14 +351,26 @@ def _generator(seed: int, key: int) -> np.random.Generator:
 
 def _resamples(days: int, settings: _Settings) -> Iterator[Floats]:
     """How often each day is in each resample, (some, days) at a time."""
-    generator = _generator(settings.seed, 0)
+    few = days * settings.resamples <= KEPT_CELLS
+    for counts in (_kept if few else _drawn)(days, settings.seed, settings.resamples):
+        yield counts.astype(np.float64)
+
+
+def _drawn(days: int, seed: int, resamples: int) -> Iterator[NDArray[Any]]:
+    generator = _generator(seed, 0)
     some = max(1, CELLS // days)
-    for first in range(0, settings.resamples, some):
-        count = min(some, settings.resamples - first)
+    for first in range(0, resamples, some):
+        count = min(some, resamples - first)
         drawn = generator.integers(0, days, size=(count, days))
         drawn += days * np.arange(count)[:, None]
         counts = np.bincount(drawn.reshape(-1), minlength=count * days)
-        yield counts.reshape(count, days).astype(np.float64)
+        yield counts.astype(np.min_scalar_type(counts.max())).reshape(count, days)
+
+
+@lru_cache(maxsize=1)
+def _kept(days: int, seed: int, resamples: int) -> list[NDArray[Any]]:
+    """The same, drawn once for all: a training asks for an interval of the same days again and again."""
+    return list(_drawn(days, seed, resamples))
 
 
 def _resampled_means(rows: Floats, settings: _Settings) -> Floats:

@@ -1,0 +1,62 @@
+"""What tests of sweeps share: short runs, and what of a run directory must not depend on who did it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from agents import ppo_settings, q_run
+from agents.run_directory import POLICY, read_progress
+from agents.sweep import Job
+from execution_env import load_scenario
+
+SCENARIO = load_scenario(
+    "two-algos", {"order.size": 3000, "order.buckets": 3, "volume.total": 9000}
+)
+
+
+def q_jobs(folder: Path, seeds: int, blocks: int = 40) -> list[Job]:
+    """Trainings of the Q-learner, below a second each, that differ in their seed."""
+    settings = q_run.Settings(blocks * q_run.ORDERS, bins=3)
+    return [
+        Job(folder / f"seed{seed}", q_run.config_of(SCENARIO, seed, settings))
+        for seed in range(seeds)
+    ]
+
+
+def ppo_jobs(folder: Path, seeds: int) -> list[Job]:
+    """Trainings of PPO that differ in their seed."""
+    settings = ppo_settings.Settings(20_000)
+    return [
+        Job(folder / f"ppo{seed}", ppo_settings.config_of(SCENARIO, seed, settings))
+        for seed in range(seeds)
+    ]
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """That two runs learned the same to the bit, and measured the same on the way."""
+    first, second = (_arrays(directory) for directory in (one, other))
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
+    rows, others = (
+        [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+        for rows in (read_progress(one), read_progress(other))
+    )
+    assert rows == others
+    assert len(rows) > 2
+
+
+def _arrays(directory: Path) -> dict[str, np.ndarray]:
+    with np.load(directory / POLICY, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files if name not in ("seconds", "checksum")}
+
+
+def contents(directory: Path) -> dict[str, tuple[int, bytes]]:
+    """When every file was written, and what it holds."""
+    return {
+        str(path.relative_to(directory)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
