@@ -130,7 +130,7 @@ def combinations(learner: str, options: Mapping[str, Sequence[str]]) -> list[Ask
         name = _name(command, chosen)
         if name in found:
             stop(
-                f"--scenario: there are two whose name is {name.partition('-')[0]}; rename a file."
+                f"--scenario: there are two whose name is {Path(command.scenario).stem}; rename one."
             )
         found[name] = Asked(name, chosen, command)
     return list(found.values())
