@@ -9,8 +9,9 @@ alone.
 from __future__ import annotations
 
 import logging
+import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,8 +31,7 @@ from agents.run_directory import (
 from agents.storage import RunError, one_line
 from agents.training_run import Row, Run
 from execution_env import __file__ as execution_env_file
-
-ENGINES = ("local", "ray")
+from execution_env.validation import choice
 
 FUTILE = 3
 """Times in a row that workers may die before any run has got further."""
@@ -42,12 +42,8 @@ LOOK_SECONDS = 1.0
 CODE = [str(Path(__file__).parent), str(Path(execution_env_file).parent)]
 """The packages that workers on other machines need: the same code everywhere."""
 
-ON_RAY: dict[str, Any] = {
-    # A process for every run: Ray's pool hands runs to its processes in turn, busy or not.
-    "maxtasksperchild": 1,
-    "ray_remote_args": {"scheduling_strategy": "SPREAD"},
-}
-"""How Ray is to start workers: spread over the machines of the cluster."""
+Note = Callable[[str], object]
+"""Called with a line that a person should see."""
 
 
 class Job(NamedTuple):
@@ -130,7 +126,7 @@ def train_all(
     processes: int | None = None,
     engine: str = "local",
     report: Callable[[Sequence[int]], object] = lambda _: None,
-    note: Callable[[str], object] = lambda _: None,
+    note: Note = lambda _: None,
 ) -> list[Outcome]:
     """Do what is left of all runs; returns what became of them, in their order.
 
@@ -139,20 +135,25 @@ def train_all(
         processes: runs at a time; None for as many as this machine, or the cluster, has cores.
         engine: "local", or "ray": a cluster that runs already, or else one on this machine.
         report: called now and then with the steps that each run has done.
-        note: called with a line that a person should see.
+        note: of what goes wrong and is mended.
 
     Raises:
         ImportError: Ray is not installed.
         RunError: workers die again and again before any run gets further; a run that was finished
             elsewhere is not to be seen here.
-        ValueError: there are fewer cores than processes in the cluster.
+        ConnectionError: there is no Ray cluster where RAY_ADDRESS says.
+        ValueError: there is no such engine; there are fewer cores than processes in the cluster.
     """
     futile = 0
-    with _watched(jobs, report):
+    engines = {"local": _local, "ray": _ray}
+    with (
+        engines[choice("engine", engine, list(engines))](processes, note) as workers,
+        _watched(jobs, report),
+    ):
         while True:
             before = [job.steps_done for job in jobs]
             try:
-                outcomes = _round(jobs, processes, engine)
+                outcomes = _round(jobs, workers)
                 break
             except WorkerDiedError as death:
                 further = [job.steps_done for job in jobs] != before
@@ -177,32 +178,43 @@ class WorkerDiedError(Exception):
     """A worker was killed; why, in one line. It has taken its round with it."""
 
 
-def _round(jobs: Sequence[Job], processes: int | None, engine: str) -> list[Outcome]:
+class Workers(NamedTuple):
+    """Whoever does the runs.
+
+    Attributes:
+        processes: how many there may be.
+        backend: of joblib, and what it is told.
+        death: what joblib raises when one dies.
+    """
+
+    processes: int
+    backend: Mapping[str, Any]
+    death: type[Exception]
+
+
+def _round(jobs: Sequence[Job], workers: Workers) -> list[Outcome]:
     """Do what is left of all runs, unless a worker dies."""
-    with (_ray if engine == "ray" else _local)(processes) as (count, deaths):
-        # One run at a time to whoever is free: some take longer than others.
-        parallel = Parallel(min(count, len(jobs)), pre_dispatch="n_jobs", batch_size=1)
+    with parallel_config(**workers.backend):
+        # One by one, to whoever is free. Ray's pool hands them out in turn instead: neighbours, which
+        # differ in their seed only, go to different workers, so all have about as much to do.
+        parallel = Parallel(min(workers.processes, len(jobs)), pre_dispatch="all", batch_size=1)
         try:
             outcomes: list[Outcome] = parallel(delayed(train)(job) for job in jobs)
-        except deaths as death:
+        except workers.death as death:
             raise WorkerDiedError(one_line(death)) from death
     return outcomes
 
 
-Workers = Iterator[tuple[int, type[Exception]]]
-"""How many there may be, and what joblib raises when one dies."""
-
-
 @contextmanager
-def _local(processes: int | None) -> Workers:
+def _local(processes: int | None, note: Note) -> Iterator[Workers]:
     """Workers on this machine."""
     # One thread each: results must not depend on how many threads share a sum.
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        yield processes or cpu_count(), BrokenProcessPool
+    backend = {"backend": "loky", "inner_max_num_threads": 1}
+    yield Workers(processes or cpu_count(), backend, BrokenProcessPool)
 
 
 @contextmanager
-def _ray(processes: int | None) -> Workers:
+def _ray(processes: int | None, note: Note) -> Iterator[Workers]:
     """Workers on a Ray cluster."""
     try:
         import ray  # noqa: PLC0415  an extra
@@ -214,23 +226,34 @@ def _ray(processes: int | None) -> Workers:
         ) from error
     ours = not ray.is_initialized()
     if ours:
-        _connect(ray, processes)
+        _connect(ray, processes, note)
+    register_ray()
+    backend = {"backend": "ray", "ray_remote_args": {"scheduling_strategy": "SPREAD"}}
     try:
-        register_ray()
         cores = int(ray.cluster_resources().get("CPU", 0))
-        with parallel_config(backend="ray", **ON_RAY):
-            yield processes or max(cores, 1), RayError
+        yield Workers(processes or max(cores, 1), backend, RayError)
     finally:
         if ours:
-            ray.shutdown()  # and with it whatever workers are still busy after one of them died
+            ray.shutdown()
 
 
-def _connect(ray: Any, processes: int | None) -> None:
-    """To the cluster that there is, or else to one on this machine."""
+def _connect(ray: Any, processes: int | None, note: Note) -> None:
+    """To the cluster of RAY_ADDRESS; else to the one that this machine is part of; else to a new one."""
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
-        ray.init(address="auto", runtime_env={"py_modules": CODE}, **quiet)
-    except ConnectionError:
+        ray.init(
+            address=os.environ.get("RAY_ADDRESS", "auto"),
+            runtime_env={"py_modules": CODE},
+            **quiet,
+        )
+    except ConnectionError as error:
+        if "RAY_ADDRESS" in os.environ:
+            raise ConnectionError(
+                f"RAY_ADDRESS = {os.environ['RAY_ADDRESS']}: no Ray cluster answers there "
+                f"({one_line(error)}). Unset it to join the one that this machine is part of, or to "
+                "start one here."
+            ) from error
+        note(f"starting Ray on this machine: there is no cluster to join ({one_line(error)})")
         cores = processes or cpu_count()
         ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
 

@@ -51,7 +51,10 @@ class Sweep:
 
     learner: Annotated[Literal["q-learning", "ppo"], tyro.conf.Positional] = "q-learning"
     """What to train."""
-    jobs: Annotated[Count | None, tyro.conf.arg(help_behavior_hint="(default: all cores)")] = None
+    jobs: Annotated[
+        Count | None,
+        tyro.conf.arg(metavar="N", help_behavior_hint="(default: as many as there are cores)"),
+    ] = None
     """Runs at a time."""
     engine: Literal["local", "ray"] = "local"
     """Where they run: on this machine, or on a Ray cluster: that of RAY_ADDRESS, or the one that this

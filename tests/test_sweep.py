@@ -159,8 +159,8 @@ def test_workers_that_die_again_and_again(tmp_path: Path, monkeypatch: pytest.Mo
     jobs = q_jobs(tmp_path, 3, blocks=2)
     rounds = []
 
-    def fatal(jobs: Sequence[Job], processes: int | None, engine: str) -> list[sweep.Outcome]:
-        rounds.append(engine)
+    def fatal(jobs: Sequence[Job], workers: sweep.Workers) -> list[sweep.Outcome]:
+        rounds.append(len(jobs))
         if len(rounds) == 2:  # a run gets further: patience starts anew
             train(jobs[0])
         raise WorkerDiedError("out of memory")
@@ -180,7 +180,7 @@ def test_a_finished_run_that_is_not_to_be_seen(
     outcome = sweep.Outcome({"objective_mean": 1.0}, 1.0, "")
     monkeypatch.setattr(sweep, "_round", lambda *_: [outcome])
     with pytest.raises(RunError, match=r"seed0: .*storage that all machines of the cluster share"):
-        train_all(q_jobs(tmp_path, 1), engine="ray")
+        train_all(q_jobs(tmp_path, 1))
 
 
 def test_a_damaged_table_of_progress_counts_for_nothing(tmp_path: Path) -> None:
@@ -191,6 +191,11 @@ def test_a_damaged_table_of_progress_counts_for_nothing(tmp_path: Path) -> None:
         assert job.steps_done == 0
     (job.directory / "progress.csv").write_text("steps\n1e300\n")
     assert job.steps_done == job.steps
+
+
+def test_an_engine_that_there_is_not(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r'engine = "dask": must be "local" or "ray"'):
+        train_all(q_jobs(tmp_path, 1), engine="dask")
 
 
 def test_ray_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,119 @@
+"""Sweeps on Ray: a real cluster of two workers on this machine, one of them killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+
+from agents import sweep
+from agents.policy import load_policy
+from agents.run_directory import CONFIG
+from agents.sweep import Job, train_all
+from tests.sweeps import assert_same, contents, ppo_jobs, q_jobs
+
+ROOT = Path(__file__).parents[2]
+
+# Ray leaves processes and sockets to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+def jobs_in(folder: Path) -> list[Job]:
+    """Six runs, of both learners."""
+    return [*q_jobs(folder, 4), *ppo_jobs(folder, 2)]
+
+
+class Killer:
+    """Kills a worker as soon as two of the runs have begun, once."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.jobs = jobs
+        self.killed = 0
+
+    def __call__(self, steps: Sequence[int]) -> None:
+        begun = sum((job.directory / CONFIG).exists() for job in self.jobs)
+        if self.killed or begun < 2:
+            return
+        for process in psutil.Process().children(recursive=True):
+            if "PoolActor.run_batch" in " ".join(process.cmdline()):
+                process.kill()
+                self.killed = process.pid
+                return
+
+
+def test_a_worker_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "LOOK_SECONDS", 0.05)
+    alone, together = jobs_in(tmp_path / "alone"), jobs_in(tmp_path / "together")
+    train_all(alone, processes=1)
+    killer, notes = Killer(together), list[str]()
+    outcomes = train_all(together, 2, "ray", report=killer, note=notes.append)
+    assert killer.killed
+    assert sum("a worker died" in note for note in notes) == 1, notes
+    assert [outcome.error for outcome in outcomes] == [""] * 6
+    for one, other in zip(alone, together, strict=True):
+        assert_same(one.directory, other.directory)
+
+    before = contents(tmp_path / "together")
+    again = train_all(together, 2, "ray")
+    assert [outcome.row for outcome in again] == [outcome.row for outcome in outcomes]
+    assert contents(tmp_path / "together") == before
+
+
+@pytest.fixture
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment variables of a machine of a Ray cluster that runs already."""
+    ray = str(Path(sys.executable).with_name("ray"))
+    # Short, because sockets lie in it.
+    variables = os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": "/tmp"}
+    start = [ray, "start", "--head", "--num-cpus=2", "--port=6391", "--include-dashboard=false"]
+    subprocess.run(start, env=variables, check=True, capture_output=True)
+    yield variables | {"RAY_ADDRESS": "127.0.0.1:6391"}
+    subprocess.run([ray, "stop", "--force"], env=variables, check=True, capture_output=True)
+
+
+def test_the_command_line_on_a_cluster_that_runs(cluster: dict[str, str], tmp_path: Path) -> None:
+    small = ["--set", "order.size=3000", "order.buckets=3", "volume.total=9000"]
+    words = ["--scenario", "two-algos", *small, "--episodes", "40960", "--seed", "0", "1"]
+    command = [
+        sys.executable,
+        ROOT / "train.py",
+        "sweep",
+        *words,
+        "--engine",
+        "ray",
+        "--out",
+        "all",
+    ]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=cluster, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for seed in (0, 1):
+        assert load_policy(str(tmp_path / "all" / f"two-algos-seed{seed}")).train_steps == 122_880
+
+    too_many = subprocess.run(
+        [*command[:-1], "more", "--jobs", "3", "--seed", "2", "3", "4"],
+        cwd=tmp_path,
+        env=cluster,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert too_many.returncode == 2
+    (line,) = [line for line in too_many.stderr.splitlines() if line.startswith("error: ")]
+    assert "3 processes" in line
+    assert "only 2" in line
+
+
+def test_no_cluster_where_one_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6392")
+    with pytest.raises(
+        ConnectionError, match=r"RAY_ADDRESS = 127.0.0.1:6392: no Ray cluster answers"
+    ):
+        train_all(q_jobs(tmp_path, 1), engine="ray")
+    assert not any(tmp_path.iterdir())
