@@ -48,7 +48,9 @@ class MaskInObservation(
             if not isinstance(key, str) or not key:
                 raise ValueError(f'{name} = {key!r}: must be a text, such as "action_mask".')
         if observation_key == mask_key:
-            raise ValueError(f"mask_key = {mask_key!r}: is the observation_key as well; name another.")
+            raise ValueError(
+                f"mask_key = {mask_key!r}: is the observation_key as well; name another."
+            )
         if not env.has_wrapper_attr("action_masks"):
             raise TypeError(
                 f"env = {env}: has no action_masks(), so there is no mask to move. Wrap an "
