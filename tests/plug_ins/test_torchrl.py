@@ -11,7 +11,7 @@ import pytest
 
 from execution_env.wrappers import MaskInObservation
 from tests.plug_ins.examples import run_example
-from tests.plug_ins.watch import ID, MASKED, Watch, WatchedVectorEnv, watched
+from tests.plug_ins.watch import ID, MASKED, WatchedVectorEnv, assert_never_masked, watched
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # importing TorchRL warns about its own deprecated classes
@@ -75,12 +75,6 @@ def with_masks(env: Any, *transforms: Any) -> EnvBase:
 
 def vector(n: int = 4, mode: str = "Disabled", **arguments: Any) -> WatchedVectorEnv:
     return WatchedVectorEnv(n, **MASKED, autoreset_mode=mode, **arguments)
-
-
-def only_unmasked(env: Watch | WatchedVectorEnv, steps: int) -> None:
-    assert env.steps == steps
-    assert env.choices > 5 * steps
-    assert env.masked == 0
 
 
 # Environments.
@@ -181,8 +175,8 @@ def test_random_actions_are_never_masked(mode: str) -> None:
     scalar, many = watched(), vector(4, mode)
     for env in (scalar, many):
         with_masks(env).rollout(5 * BUCKETS, break_when_any_done=False)
-    only_unmasked(scalar, 5 * BUCKETS)
-    only_unmasked(many, 4 * 5 * BUCKETS)
+    assert_never_masked(scalar, 5 * BUCKETS)
+    assert_never_masked(many, 4 * 5 * BUCKETS)
 
 
 def test_without_the_transform_they_are() -> None:
@@ -229,7 +223,7 @@ def test_dqn_takes_no_masked_action(make: Any) -> None:
     with set_exploration_type(ExplorationType.DETERMINISTIC):
         greedy = env.rollout(BUCKETS, explore)
     assert greedy["next", "reward"].isfinite().all()
-    only_unmasked(watch, 20 * 8 * BUCKETS + env.numel() * BUCKETS)
+    assert_never_masked(watch, 20 * 8 * BUCKETS + env.numel() * BUCKETS)
 
 
 @pytest.mark.parametrize("exploration", [ExplorationType.RANDOM, ExplorationType.DETERMINISTIC])
@@ -269,4 +263,4 @@ def test_ppo_takes_no_masked_action(make: Any) -> None:
             optimizer.step()
     with set_exploration_type(ExplorationType.DETERMINISTIC):
         env.rollout(BUCKETS, actor)
-    only_unmasked(watch, 5 * 8 * BUCKETS + env.numel() * BUCKETS)
+    assert_never_masked(watch, 5 * 8 * BUCKETS + env.numel() * BUCKETS)

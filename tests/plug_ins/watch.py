@@ -19,7 +19,7 @@ class Watch(gym.Wrapper[Any, Any, Any, Any]):
 
     Attributes:
         steps: actions that arrived.
-        choices: actions masked at the moment of a step, of all steps together.
+        choices: of them those that were chosen among several, others being masked.
         masked: actions that arrived although they were masked.
     """
 
@@ -34,7 +34,7 @@ class Watch(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> Any:
         mask = self.get_wrapper_attr("action_masks")()
         self.steps += 1
-        self.choices += int((~mask).sum())
+        self.choices += int(1 < mask.sum() < mask.size)
         self.masked += int(not mask[action])
         return super().step(action)
 
@@ -54,9 +54,16 @@ class WatchedVectorEnv(OrderAllocationVectorEnv):
         playing = ~self._finished()
         masks = self.action_masks()[playing]
         self.steps += len(masks)
-        self.choices += int((~masks).sum())
+        self.choices += int(np.isin(masks.sum(1), np.arange(2, masks.shape[1])).sum())
         self.masked += int((~masks[np.arange(len(masks)), np.asarray(actions)[playing]]).sum())
         return super().step(actions)
+
+
+def assert_never_masked(env: Watch | WatchedVectorEnv, steps: int) -> None:
+    """None of ``steps`` actions was masked, and there was something to choose among."""
+    assert env.steps == steps
+    assert env.choices >= steps / 10
+    assert env.masked == 0
 
 
 def watched(**arguments: Any) -> Watch:
