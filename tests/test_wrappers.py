@@ -18,8 +18,7 @@ from execution_env.wrappers import MaskInObservation
 from tests.test_env import same
 
 ID = "execution_env/OrderAllocation-v0"
-# Six lots: fewer than eight are twice the grid's resolution, so from the first bucket on some actions
-# are masked.
+# Six lots: as soon as fewer than four remain, some actions are masked.
 SMALL: dict[str, Any] = {"overrides": {"order.size": 600, "order.buckets": 4}}
 modes = pytest.mark.parametrize(
     "arguments",

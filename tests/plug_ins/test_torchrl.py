@@ -127,6 +127,11 @@ def test_environments_keep_to_their_specs(make: Any) -> None:
     assert rollout["next", "reward"].isfinite().all()
 
 
+def test_torchrl_refuses_orders_that_start_in_a_step_of_their_own() -> None:
+    with pytest.raises(RuntimeError, match="must be one of SAME_STEP or DISABLED"):
+        GymWrapper(vector(mode="NextStep"))
+
+
 def play_day(env: EnvBase, day: int) -> Any:
     return env.rollout(BUCKETS, auto_reset=False, tensordict=env.reset(seed=day))
 

@@ -61,9 +61,9 @@ class WatchedVectorEnv(OrderAllocationVectorEnv):
 
 def assert_never_masked(env: Watch | WatchedVectorEnv, steps: int) -> None:
     """None of ``steps`` actions was masked, and there was something to choose among."""
-    assert env.steps == steps
-    assert env.choices >= steps / 10
-    assert env.masked == 0
+    assert env.steps == steps, f"{env.steps} steps"
+    assert env.choices >= steps / 10, f"only {env.choices} choices in {steps} steps"
+    assert env.masked == 0, f"{env.masked} masked actions in {steps} steps"
 
 
 def watched(**arguments: Any) -> Watch:
