@@ -21,6 +21,9 @@ from execution_env.validation import choice, optional_natural, suggestion
 
 INFO = ("full", "none")
 
+OF_WRAPPERS = ("minari_autoseed",)
+"""Reset options that are for a wrapper of another library, which passes them on."""
+
 BLOCK = 128
 """Training days drawn at a time."""
 
@@ -244,7 +247,7 @@ def read_options(options: Any, known: tuple[str, ...] = ("training_seed",)) -> i
     if not isinstance(options, Mapping):
         raise TypeError(f"options = {options!r}: must be a dictionary or None.")
     for key in options:
-        if key not in known:
+        if key not in known and key not in OF_WRAPPERS:
             gym.logger.warn(
                 f"reset option {key!r} is unknown and ignored.{suggestion(key, known)} Known here: "
                 f"{', '.join(known)}."

@@ -339,3 +339,5 @@ def test_unknown_reset_options_are_ignored_with_a_warning(make: Any) -> None:
         env.reset(options={"trainig_seed": 1})
     with pytest.raises(TypeError, match="options = 5: must be a dictionary"):
         env.reset(options=5)
+    # A warning would be an error here: Minari's wrapper passes on what is for itself.
+    env.reset(options={"minari_autoseed": False})
