@@ -135,7 +135,7 @@ def train_all(
         processes: runs at a time; None for as many as this machine, or the cluster, has cores.
         engine: "local", or "ray": a cluster that runs already, or else one on this machine.
         report: called now and then with the steps that each run has done.
-        note: of what goes wrong and is mended.
+        note: of what Ray is told to do, and of what goes wrong and is mended.
 
     Raises:
         ImportError: Ray is not installed.
@@ -240,18 +240,16 @@ def _ray(processes: int | None, note: Note) -> Iterator[Workers]:
 def _connect(ray: Any, processes: int | None, note: Note) -> None:
     """To the cluster of RAY_ADDRESS; else to the one that this machine is part of; else to a new one."""
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    named = os.environ.get("RAY_ADDRESS")
+    if named:  # Ray tries for minutes
+        note(f"joining the Ray cluster at RAY_ADDRESS = {named}")
     try:
-        ray.init(
-            address=os.environ.get("RAY_ADDRESS", "auto"),
-            runtime_env={"py_modules": CODE},
-            **quiet,
-        )
+        ray.init(address=named or "auto", runtime_env={"py_modules": CODE}, **quiet)
     except ConnectionError as error:
-        if "RAY_ADDRESS" in os.environ:
+        if named:
             raise ConnectionError(
-                f"RAY_ADDRESS = {os.environ['RAY_ADDRESS']}: no Ray cluster answers there "
-                f"({one_line(error)}). Unset it to join the one that this machine is part of, or to "
-                "start one here."
+                f"RAY_ADDRESS = {named}: no Ray cluster answers there ({one_line(error)}). Unset it "
+                "to join the one that this machine is part of, or to start one here."
             ) from error
         note(f"starting Ray on this machine: there is no cluster to join ({one_line(error)})")
         cores = processes or cpu_count()

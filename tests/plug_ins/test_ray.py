@@ -112,6 +112,7 @@ def test_the_command_line_on_a_cluster_that_runs(cluster: dict[str, str], tmp_pa
 
 def test_no_cluster_where_one_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6392")
+    monkeypatch.setenv("RAY_gcs_server_port_wait_time_s", "1")  # one try instead of twenty
     with pytest.raises(
         ConnectionError, match=r"RAY_ADDRESS = 127.0.0.1:6392: no Ray cluster answers"
     ):
