@@ -208,9 +208,7 @@ def _round(jobs: Sequence[Job], workers: Workers) -> list[Outcome]:
 @contextmanager
 def _local(processes: int | None, note: Note) -> Iterator[Workers]:
     """Workers on this machine."""
-    # One thread each: results must not depend on how many threads share a sum.
-    backend = {"backend": "loky", "inner_max_num_threads": 1}
-    yield Workers(processes or cpu_count(), backend, BrokenProcessPool)
+    yield Workers(processes or cpu_count(), {"backend": "loky"}, BrokenProcessPool)
 
 
 @contextmanager

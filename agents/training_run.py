@@ -20,6 +20,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from agents.evaluation import statistics
 from agents.evaluation.rollouts import play
@@ -224,18 +225,21 @@ class Run:
         training = self.training
         report(training, self.rows[-1] if self.rows else None)
         training.prepare()
-        with _interrupts_wait() as interrupted:
-            while training.blocks < training.total:
-                row = self._validate() if self._due() else None
-                training.advance(min(self._until_next_point(), training.at_once))
-                stop = interrupted()
-                if stop or time.perf_counter() - self._saved_at > self._interval():
-                    self._checkpoint()
-                if stop:
-                    raise KeyboardInterrupt
-                report(training, row)
-        if self._due():
-            report(training, self._validate())
+        # One thread for linear algebra: results must not depend on how many share a sum, and on
+        # matrices this small the others only spin.
+        with threadpool_limits(1, "blas"):
+            with _interrupts_wait() as interrupted:
+                while training.blocks < training.total:
+                    row = self._validate() if self._due() else None
+                    training.advance(min(self._until_next_point(), training.at_once))
+                    stop = interrupted()
+                    if stop or time.perf_counter() - self._saved_at > self._interval():
+                        self._checkpoint()
+                    if stop:
+                        raise KeyboardInterrupt
+                    report(training, row)
+            if self._due():
+                report(training, self._validate())
         training.kept().save(self.directory)
         self._checkpoint()
 
