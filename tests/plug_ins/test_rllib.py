@@ -69,7 +69,7 @@ def has_trained(result: dict[str, Any], steps: int) -> None:
 
 
 def test_the_example_trains() -> None:
-    has_trained(run_example("RLlib")["result"], 3 * 800)
+    has_trained(run_example("RLlib")["results"][-1], 3 * 800)
 
 
 # Remote processes.

@@ -29,11 +29,12 @@ BUCKETS, ACTIONS, ENVS = 10, 35, 4
 
 
 def test_the_example_trains() -> None:
-    result = run_example("Tianshou")["result"]
-    assert result.train_step == 2 * 1040  # whole batches of 80
+    names = run_example("Tianshou")
+    result, memory = names["result"], names["memory"]
+    assert result.train_step == 2 * 1040 == len(memory)  # whole batches of 80
     assert result.update_step > 0
-    assert result.test_episode == 3 * 16  # before training, and after each epoch
-    assert np.isfinite(result.best_reward)
+    assert np.isfinite(memory.rew).all()
+    assert memory.terminated.sum() == 2 * 1040 / BUCKETS
 
 
 def orders(masked: bool = True, n: int = ENVS) -> tuple[DummyVectorEnv, list[Watch]]:

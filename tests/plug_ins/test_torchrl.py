@@ -46,11 +46,8 @@ with warnings.catch_warnings():
 BUCKETS, ACTIONS = 10, 35
 
 
-def test_the_example_trains() -> None:
-    names = run_example("TorchRL")
-    steps = {state["step"].item() for state in names["optimizer"].state.values()}
-    assert steps == {100}
-    data = names["data"]
+def test_the_example_plays() -> None:
+    data = run_example("TorchRL")["data"]
     assert data.batch_size == (16, BUCKETS)
     assert data["next", "done"][:, -1].all()
     assert data["next", "reward"].isfinite().all()
