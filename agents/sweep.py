@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from agents.command_line import USER_ERRORS
@@ -208,7 +209,11 @@ def _round(jobs: Sequence[Job], workers: Workers) -> list[Outcome]:
 @contextmanager
 def _local(processes: int | None, note: Note) -> Iterator[Workers]:
     """Workers on this machine."""
-    yield Workers(processes or cpu_count(), {"backend": "loky"}, BrokenProcessPool)
+    try:
+        yield Workers(processes or cpu_count(), {"backend": "loky"}, BrokenProcessPool)
+    finally:
+        # Else they idle for minutes, and whoever leaves before waits for each to close down.
+        get_reusable_executor(reuse=True).shutdown(kill_workers=True)
 
 
 @contextmanager
