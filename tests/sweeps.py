@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from agents import ppo_settings, q_run
-from agents.run_directory import POLICY, read_progress
+from agents.run_directory import CONFIG, POLICY, read_progress
 from agents.sweep import Job
 from execution_env import load_scenario
 
@@ -15,8 +18,10 @@ SCENARIO = load_scenario(
     "two-algos", {"order.size": 3000, "order.buckets": 3, "volume.total": 9000}
 )
 
+BLOCKS = 12
 
-def q_jobs(folder: Path, seeds: int, blocks: int = 40) -> list[Job]:
+
+def q_jobs(folder: Path, seeds: int, blocks: int = BLOCKS) -> list[Job]:
     """Trainings of the Q-learner, below a second each, that differ in their seed."""
     settings = q_run.Settings(blocks * q_run.ORDERS, bins=3)
     return [
@@ -32,6 +37,26 @@ def ppo_jobs(folder: Path, seeds: int) -> list[Job]:
         Job(folder / f"ppo{seed}", ppo_settings.config_of(SCENARIO, seed, settings))
         for seed in range(seeds)
     ]
+
+
+class Killer:
+    """Told how far runs are, it kills a worker as soon as two of them have begun, once.
+
+    Args:
+        jobs: the runs.
+        find: gives the process of a worker; None where it sees none.
+    """
+
+    def __init__(self, jobs: Sequence[Job], find: Callable[[], int | None]) -> None:
+        self.jobs, self.find = jobs, find
+        self.killed: int | None = None
+
+    def __call__(self, steps: Sequence[int]) -> None:
+        begun = sum((job.directory / CONFIG).exists() for job in self.jobs)
+        if begun >= 2 and self.killed is None:
+            self.killed = self.find()
+            if self.killed is not None:
+                os.kill(self.killed, signal.SIGKILL)
 
 
 def assert_same(one: Path, other: Path) -> None:

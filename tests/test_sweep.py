@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,42 +15,32 @@ from agents.run_directory import CHECKPOINT, CONFIG, LEARNING_CURVE, POLICY, Run
 from agents.storage import RunError
 from agents.sweep import Job, WorkerDiedError, train, train_all
 from agents.training_run import Run
-from tests.sweeps import SCENARIO, assert_same, contents, ppo_jobs, q_jobs
+from tests.sweeps import BLOCKS, SCENARIO, Killer, assert_same, contents, ppo_jobs, q_jobs
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of six runs that were done one after the other in this process."""
+    """The folder of four runs that were done one after the other in this process."""
     folder = tmp_path_factory.mktemp("alone")
-    outcomes = train_all(q_jobs(folder, 6), processes=1)
-    assert [outcome.error for outcome in outcomes] == [""] * 6
+    outcomes = train_all(q_jobs(folder, 4), processes=1)
+    assert [outcome.error for outcome in outcomes] == [""] * 4
     return folder
 
 
-class Killer:
-    """Kills a worker as soon as two runs have begun, once."""
-
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self.jobs = jobs
-        self.killed = 0
-
-    def __call__(self, steps: Sequence[int]) -> None:
-        begun = sum((job.directory / CONFIG).exists() for job in self.jobs)
-        if begun >= 2 and not self.killed:
-            workers = get_reusable_executor(reuse=True)._processes
-            self.killed = next(iter(workers))
-            os.kill(self.killed, signal.SIGKILL)
+def a_worker() -> int | None:
+    """Its process."""
+    return next(iter(get_reusable_executor(reuse=True)._processes), None)
 
 
 def test_a_worker_is_killed(alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "LOOK_SECONDS", 0.02)
-    jobs = q_jobs(tmp_path, 6)
-    killer, notes = Killer(jobs), list[str]()
+    jobs = q_jobs(tmp_path, 4)
+    killer, notes = Killer(jobs, a_worker), list[str]()
     outcomes = train_all(jobs, processes=2, report=killer, note=notes.append)
     assert killer.killed
     (note,) = notes
     assert "a worker died" in note
-    assert [outcome.error for outcome in outcomes] == [""] * 6
+    assert [outcome.error for outcome in outcomes] == [""] * 4
     for job, outcome in zip(jobs, outcomes, strict=True):
         assert_same(job.directory, alone / job.directory.name)
         assert outcome.row is not None
@@ -89,7 +77,7 @@ def test_a_run_goes_on_from_its_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr("agents.training_run.CHECKPOINT_SECONDS", 0.0)
         patch.setattr("agents.training_run.CHECKPOINT_SHARE", 1.0)
-        stop_after(patch, 20)
+        stop_after(patch, 5)
         with pytest.raises(KeyboardInterrupt):
             train(job)
     assert 0 < job.steps_done < job.steps
@@ -100,7 +88,7 @@ def test_a_run_goes_on_from_its_checkpoint(
             Run, "go", lambda run, report: (went_on.append(run.training.blocks), usual(run, report))
         )
         assert train(job).error == ""
-    assert went_on[0] >= 20
+    assert went_on[0] >= 5
     assert_same(job.directory, alone / "seed0")
 
 
@@ -138,7 +126,7 @@ def test_another_run_is_in_the_way(alone: Path, tmp_path: Path) -> None:
     (job.directory / CONFIG).write_bytes((alone / "seed0" / CONFIG).read_bytes())
     before = contents(tmp_path)
     with pytest.raises(
-        RunError, match=rf"seed0: holds a run with episodes = {40 * ORDERS}\. Choose"
+        RunError, match=rf"seed0: holds a run with episodes = {BLOCKS * ORDERS}\. Choose"
     ):
         sweep.check(other)
     assert "holds a run with episodes" in train(other).error

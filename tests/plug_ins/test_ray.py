@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -13,9 +13,8 @@ import pytest
 
 from agents import sweep
 from agents.policy import load_policy
-from agents.run_directory import CONFIG
 from agents.sweep import Job, train_all
-from tests.sweeps import assert_same, contents, ppo_jobs, q_jobs
+from tests.sweeps import Killer, assert_same, contents, ppo_jobs, q_jobs
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,29 +27,19 @@ def jobs_in(folder: Path) -> list[Job]:
     return [*q_jobs(folder, 4), *ppo_jobs(folder, 2)]
 
 
-class Killer:
-    """Kills a worker as soon as two of the runs have begun, once."""
-
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self.jobs = jobs
-        self.killed = 0
-
-    def __call__(self, steps: Sequence[int]) -> None:
-        begun = sum((job.directory / CONFIG).exists() for job in self.jobs)
-        if self.killed or begun < 2:
-            return
-        for process in psutil.Process().children(recursive=True):
-            if "PoolActor.run_batch" in " ".join(process.cmdline()):
-                process.kill()
-                self.killed = process.pid
-                return
+def a_worker() -> int | None:
+    """The process of one that is busy."""
+    for process in psutil.Process().children(recursive=True):
+        if "PoolActor.run_batch" in " ".join(process.cmdline()):
+            return process.pid
+    return None
 
 
 def test_a_worker_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "LOOK_SECONDS", 0.05)
     alone, together = jobs_in(tmp_path / "alone"), jobs_in(tmp_path / "together")
     train_all(alone, processes=1)
-    killer, notes = Killer(together), list[str]()
+    killer, notes = Killer(together, a_worker), list[str]()
     outcomes = train_all(together, 2, "ray", report=killer, note=notes.append)
     assert killer.killed
     assert sum("a worker died" in note for note in notes) == 1, notes
