@@ -236,10 +236,10 @@ def run_command(
         print(f"\n{str(stop) or interrupted}", file=sys.stderr)
         return INTERRUPTED
     except MemoryError as error:
-        print(f"error: not enough memory ({_flat(error)}).", file=sys.stderr)
+        print(f"error: not enough memory ({flat(error)}).", file=sys.stderr)
         return 2
     except USER_ERRORS as error:
-        print(f"error: {_flat(error)}", file=sys.stderr)
+        print(f"error: {flat(error)}", file=sys.stderr)
         return 2
     return code or 0
 
@@ -253,5 +253,6 @@ def saying(interrupted: str) -> Iterator[None]:
         raise KeyboardInterrupt(interrupted) from None
 
 
-def _flat(error: BaseException) -> str:
+def flat(error: BaseException) -> str:
+    """What ``error`` says, in one line."""
     return " ".join(str(error).split()) or type(error).__name__

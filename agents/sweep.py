@@ -8,8 +8,11 @@ alone.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import secrets
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +23,7 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
-from agents.command_line import USER_ERRORS
+from agents.command_line import USER_ERRORS, flat
 from agents.kinds import KINDS, differences, draw
 from agents.run_directory import (
     LEARNING_CURVE,
@@ -29,8 +32,8 @@ from agents.run_directory import (
     new_run_directory,
     read_progress,
 )
-from agents.storage import RunError, one_line
-from agents.training_run import Row, Run
+from agents.storage import RunError
+from agents.training_run import Row, Run, interrupts_wait
 from execution_env import __file__ as execution_env_file
 from execution_env.validation import choice
 
@@ -95,18 +98,56 @@ def check(job: Job) -> None:
         RunError: it holds another run, or one that cannot be read.
     """
     stored = existing_config(job.directory)
-    for key, value in differences(job.config, stored).items() if stored else ():
+    if stored is None:
+        return
+    if stored.kind != job.config.kind:
+        raise RunError(f"{job.directory}: holds a run of {stored.kind}. Choose another --out.")
+    for key, value in differences(job.config, stored).items():
         raise RunError(
             f"{job.directory}: holds a run with {key.replace('_', '-')} = {value}. Choose another "
             "--out, or ask for the same; runs that are there already are not repeated."
         )
 
 
-def train(job: Job) -> Outcome:
-    """Do what is left of a run. What a user can cause, such as a full disk, is an outcome: other runs
-    are not to suffer from it.
+STOPPED = "stopped"
+"""The error of a run that was asked to stop."""
+
+PARENT = os.getppid()
+"""Who started this process."""
+
+
+class Stop(NamedTuple):
+    """How workers hear that they are to stop: signals do not reach those of Ray.
+
+    Attributes:
+        flag: a file that is there from then on.
+        driver: the process that wants the runs done.
     """
+
+    flag: Path
+    driver: int
+
+    def ask(self) -> None:
+        """Ask them to."""
+        with contextlib.suppress(OSError):  # a full disk must not keep Ctrl-C from working
+            self.flag.touch()
+
+    def asked(self) -> bool:
+        """Whether they are to."""
+        orphan = PARENT == self.driver != os.getppid()
+        return orphan or self.flag.exists()
+
+
+def train(job: Job, stop: Stop) -> Outcome:
+    """Do what is left of a run, or as much as there is time for. What a user can cause, such as a full
+    disk, is an outcome: other runs are not to suffer from it.
+    """
+    if os.getpid() != stop.driver:
+        with contextlib.suppress(ValueError):  # not in the main thread, where signals do not go
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which will ask
     try:
+        if stop.asked():
+            return Outcome(None, 0.0, STOPPED)
         check(job)
         directory = new_run_directory(job.directory, resume=True)
         config = existing_config(directory) or job.config
@@ -114,12 +155,14 @@ def train(job: Job) -> Outcome:
         run = Run(directory, config, training, resume=True)
         finished = run.finished
         if not finished:
-            run.go(lambda *_: None)
+            run.go(lambda *_: None, stop.asked)
         if not (finished and (directory / LEARNING_CURVE).exists()):
             draw(run)
         return Outcome(training.result(run.rows), training.seconds, "")
+    except KeyboardInterrupt:
+        return Outcome(None, 0.0, STOPPED)
     except USER_ERRORS as error:
-        return Outcome(None, 0.0, one_line(error))
+        return Outcome(None, 0.0, flat(error))
 
 
 def train_all(
@@ -140,6 +183,7 @@ def train_all(
 
     Raises:
         ImportError: Ray is not installed.
+        KeyboardInterrupt: after Ctrl-C, when all have saved where they are; at a second one, at once.
         RunError: workers die again and again before any run gets further; a run that was finished
             elsewhere is not to be seen here.
         ConnectionError: there is no Ray cluster where RAY_ADDRESS says.
@@ -165,7 +209,7 @@ def train_all(
                         "memory is too small for so many at a time, give a smaller --jobs. What was "
                         "done is kept, and the same command goes on."
                     ) from death
-                note(f"a worker died ({death}). Going on from the last checkpoints.")
+                note(f"a worker died ({death}); going on from the last checkpoints")
     for job, outcome in zip(jobs, outcomes, strict=True):
         if not outcome.error and job.steps_done < job.steps:
             raise RunError(
@@ -176,7 +220,7 @@ def train_all(
 
 
 class WorkerDiedError(Exception):
-    """A worker was killed; why, in one line. It has taken its round with it."""
+    """A worker was killed, and has taken its round with it; what told of it."""
 
 
 class Workers(NamedTuple):
@@ -194,15 +238,25 @@ class Workers(NamedTuple):
 
 
 def _round(jobs: Sequence[Job], workers: Workers) -> list[Outcome]:
-    """Do what is left of all runs, unless a worker dies."""
-    with parallel_config(**workers.backend):
+    """Do what is left of all runs, unless a worker dies or Ctrl-C comes."""
+    folder = jobs[0].directory.parent
+    with contextlib.suppress(OSError):  # each run will say what is wrong
+        folder.mkdir(parents=True, exist_ok=True)
+    stop = Stop(folder / f".stop-{secrets.token_hex(4)}", os.getpid())
+    with parallel_config(**workers.backend), interrupts_wait(stop.ask) as interrupted:
         # One by one, to whoever is free. Ray's pool hands them out in turn instead: neighbours, which
         # differ in their seed only, go to different workers, so all have about as much to do.
         parallel = Parallel(min(workers.processes, len(jobs)), pre_dispatch="all", batch_size=1)
         try:
-            outcomes: list[Outcome] = parallel(delayed(train)(job) for job in jobs)
+            outcomes: list[Outcome] = parallel(delayed(train)(job, stop) for job in jobs)
         except workers.death as death:
-            raise WorkerDiedError(one_line(death)) from death
+            if interrupted():
+                raise KeyboardInterrupt from None
+            raise WorkerDiedError(type(death).__name__) from death
+        finally:
+            stop.flag.unlink(missing_ok=True)
+        if interrupted():
+            raise KeyboardInterrupt
     return outcomes
 
 
@@ -225,7 +279,7 @@ def _ray(processes: int | None, note: Note) -> Iterator[Workers]:
         from ray.util.joblib import register_ray  # noqa: PLC0415
     except ImportError as error:
         raise ImportError(
-            f'--engine ray needs Ray ({one_line(error)}): pip install "ray[default]".'
+            f'--engine ray needs Ray ({flat(error)}): pip install "ray[default]".'
         ) from error
     ours = not ray.is_initialized()
     if ours:
@@ -234,6 +288,8 @@ def _ray(processes: int | None, note: Note) -> Iterator[Workers]:
     backend = {"backend": "ray", "ray_remote_args": {"scheduling_strategy": "SPREAD"}}
     try:
         cores = int(ray.cluster_resources().get("CPU", 0))
+        if (processes or cores) <= 1:
+            note("one run at a time: it is this process that does them, not Ray")
         yield Workers(processes or max(cores, 1), backend, RayError)
     finally:
         if ours:
@@ -251,10 +307,10 @@ def _connect(ray: Any, processes: int | None, note: Note) -> None:
     except ConnectionError as error:
         if named:
             raise ConnectionError(
-                f"RAY_ADDRESS = {named}: no Ray cluster answers there ({one_line(error)}). Unset it "
+                f"RAY_ADDRESS = {named}: no Ray cluster answers there ({flat(error)}). Unset it "
                 "to join the one that this machine is part of, or to start one here."
             ) from error
-        note(f"starting Ray on this machine: there is no cluster to join ({one_line(error)})")
+        note(f"starting Ray on this machine: there is no cluster to join ({flat(error)})")
         cores = processes or cpu_count()
         ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import tyro
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from agents import console
 from agents.command_line import Count, grouped, list_options, parse, run_command, stop
@@ -35,12 +37,12 @@ class Sweep:
     """Train many policies, several at a time: python train.py sweep LEARNER [options].
 
     All options of the learner may be given (python train.py q-learning --help), each with one value or
-    with several; every combination of the values is a run. --set is the same for all.
+    with several; every combination of the values is a run. Flags and --set are the same for all.
 
-    Runs are directories in --out, named by scenario, seed and whatever else has several values, with
-    sweep.csv beside them. The same command goes on after Ctrl-C or kill -9, finished runs are not
-    repeated, and more values add runs. A worker that is killed costs a few seconds: its run goes on
-    from its last checkpoint. Results do not depend on --jobs or --engine.
+    Runs are directories in --out, named by the options given, with sweep.csv beside them. The same
+    command goes on after Ctrl-C or kill -9, finished runs are not repeated, and more values add runs. A
+    worker that is killed costs a few seconds: its run goes on from its last checkpoint. Results do not
+    depend on --jobs or --engine.
 
     For example
       python train.py sweep --seed 0 1 2 3 4
@@ -72,19 +74,19 @@ class Asked(NamedTuple):
 
     Attributes:
         name: of its directory.
-        values: on the command line, by option, of the options that have several.
+        varied: values, as text, of the options that have several, but for scenario and seed.
         command: as ``train.py`` would have it.
     """
 
     name: str
-    values: Mapping[str, str]
+    varied: Mapping[str, str]
     command: QLearning | PPO
 
 
 def run_sweep(arguments: Sequence[str]) -> int:
     """Run the command line after the word "sweep"; returns the exit code."""
     words = list(arguments)
-    if {"-h", "--help"} & set(words):
+    if any(word == "-h" or word.startswith("--help") for word in words):
         parse({"sweep": Sweep}, "sweep", ["--help"], "train.py")
     learner = words.pop(0) if words and not words[0].startswith("-") else Sweep.learner
     if learner not in COMMANDS:
@@ -93,17 +95,20 @@ def run_sweep(arguments: Sequence[str]) -> int:
             f"{shown(learner)}: no such learner.{suggestion(learner, COMMANDS)} There is: {known}."
         )
     options = grouped(words)
+    if "" in options:
+        stop(f"{options[''][0]}: is no option; options begin with --. See train.py sweep --help.")
     mine = [word for key in OWN if key in options for word in (key, *options.pop(key))]
     sweep = parse({"sweep": Sweep}, "sweep", ["sweep", learner, *mine], "train.py")
-    asked = combinations(learner, options)
     return run_command(
-        lambda: _run(sweep, asked),
+        lambda: _run(sweep, combinations(learner, options)),
         "stopped. What was learned is kept: the same command goes on.",
     )
 
 
 def combinations(learner: str, options: Mapping[str, Sequence[str]]) -> list[Asked]:
     """The runs that a learner's options ask for, seeds changing fastest.
+
+    What a run is called does not depend on how its options are spelled, nor on the other runs.
 
     Args:
         learner: a word of ``COMMANDS``.
@@ -115,35 +120,42 @@ def combinations(learner: str, options: Mapping[str, Sequence[str]]) -> list[Ask
     if "--resume" in options:
         stop("--resume: is for one run; a sweep goes on by itself. Leave it out.")
     lists = list_options(COMMANDS[learner])
-    several = {key: options[key] for key in options if len(options[key]) > 1 and key not in lists}
-    for key, values in several.items():
-        for value in values:
-            if values.count(value) > 1:
-                stop(f"{key} {value}: is given twice; once is enough.")
-    keys = sorted(several, key="--seed".__eq__)  # seeds last
+    # In one order, however they were given; seeds last.
+    keys = [key for key in _values(COMMANDS[learner]()) if key in options]
+    several = [key for key in keys if len(options[key]) > 1 and key not in lists]
     found: dict[str, Asked] = {}
-    for values in itertools.product(*(several[key] for key in keys)):
-        chosen = dict(zip(keys, values, strict=True))
-        words = [
-            word
-            for key, given in options.items()
-            for word in (key, *([chosen[key]] if key in chosen else given))
-        ]
+    for values in itertools.product(*(options[key] for key in several)):
+        chosen = {key: [value] for key, value in zip(several, values, strict=True)}
+        words = [word for key, given in {**options, **chosen}.items() for word in (key, *given)]
         command = parse({learner: COMMANDS[learner]}, learner, words, "train.py")
-        name = _name(command, chosen)
+        texts = {key: value for key, value in _values(command).items() if key in keys}
+        others = [key for key in keys if key not in ("--scenario", "--seed")]
+        settings = [key[2:] + texts[key] for key in others]
+        name = "-".join([Path(command.scenario).stem, *settings, f"seed{command.seed}"])
         if name in found:
-            stop(
-                f"--scenario: there are two whose name is {Path(command.scenario).stem}; rename one."
-            )
-        found[name] = Asked(name, chosen, command)
+            if found[name].command == command:
+                stop(f"{name}: is asked for twice; give every value once.")
+            stop(f"--scenario: two are called {Path(command.scenario).stem}; rename one.")
+        found[name] = Asked(name, {key: texts[key] for key in several if key in others}, command)
     return list(found.values())
 
 
-def _name(command: QLearning | PPO, chosen: Mapping[str, str]) -> str:
-    others = [
-        f"{key[2:]}{value}" for key, value in chosen.items() if key not in ("--scenario", "--seed")
-    ]
-    return "-".join([Path(command.scenario).stem, *others, f"seed{command.seed}"])
+def _values(command: QLearning | PPO) -> dict[str, str]:
+    """What decides a run of ``command``, but for --set, as text by option; its seed last. A flag that is
+    up is its name alone.
+    """
+    whole = {item.name: getattr(command, item.name) for item in fields(command)}
+    for name in ("overrides", "out", "resume"):
+        del whole[name]
+    whole |= asdict(whole.pop("hyperparameters"))
+    whole["seed"] = whole.pop("seed")
+    return {"--" + name.replace("_", "-"): _text(value) for name, value in whole.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return ""
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _run(sweep: Sweep, asked: Sequence[Asked]) -> int:
@@ -172,7 +184,8 @@ def _run(sweep: Sweep, asked: Sequence[Asked]) -> int:
             seen[:] = steps
 
         outcomes = train_all(jobs, sweep.jobs, sweep.engine, report, say)
-    write_text(folder / TABLE, _csv(asked, outcomes))
+    rows = [_row(run, outcome) for run, outcome in zip(asked, outcomes, strict=True)]
+    _add_to(folder / TABLE, rows)
     output.print(_table(sweep, asked, outcomes))
     failed = [
         (run, outcome.error) for run, outcome in zip(asked, outcomes, strict=True) if outcome.error
@@ -183,37 +196,48 @@ def _run(sweep: Sweep, asked: Sequence[Asked]) -> int:
         say(f"{len(failed)} of {len(jobs)} runs failed; the same command tries them again.")
         return 2
     say("compare them on held-out days:")
-    for scenario, group in itertools.groupby(asked, lambda run: run.command.scenario):
-        say(f"  {_next_command(scenario, list(group), folder)}")
+    for scenario in dict.fromkeys(run.command.scenario for run in asked):
+        group = [run for run in asked if run.command.scenario == scenario]
+        say(f"  {_next_command(scenario, group, folder)}")
     return 0
 
 
-def _csv(asked: Sequence[Asked], outcomes: Sequence[Outcome]) -> str:
-    """A row per run: what it is, and its row of ``progress.csv``."""
-    measured = ("steps", *OBJECTIVE)
-    varied = [key for key in asked[0].values if key not in ("--scenario", "--seed")]
-    columns = {key: key[2:].replace("-", "_") for key in varied}
-    text = io.StringIO()
-    writer = csv.DictWriter(
-        text,
-        ["run", "scenario", "seed", *columns.values(), *measured, "seconds", "error"],
-        lineterminator="\n",
-    )
+def _row(run: Asked, outcome: Outcome) -> dict[str, str]:
+    """Of ``sweep.csv``: what a run is, and its row of ``progress.csv``."""
+    row: dict[str, Any] = {"run": run.name, "scenario": run.command.scenario}
+    row |= {"seed": run.command.seed, "error": outcome.error}
+    row |= {key[2:].replace("-", "_"): value for key, value in run.varied.items()}
+    if outcome.row is not None:
+        row |= {column: outcome.row[column] for column in OBJECTIVE}
+        row |= {"steps": int(outcome.row["steps"]), "seconds": round(outcome.seconds, 3)}
+    return {column: str(value) for column, value in row.items()}
+
+
+def _add_to(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Write ``rows`` to a table, and leave those of other runs there as they are.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    mine = {row["run"] for row in rows}
+    kept: list[Mapping[str, str]] = []
+    with contextlib.suppress(OSError, ValueError, KeyError, csv.Error):  # missing, or not ours
+        text = path.read_text(encoding="utf-8")
+        table = list(csv.DictReader(io.StringIO(text), restkey="", restval=""))
+        kept = [row for row in table if row["run"] not in mine and "" not in row]
+    last = ("steps", *OBJECTIVE, "seconds", "error")
+    every = [*kept, *rows]
+    varied = dict.fromkeys(column for row in every for column in row if column not in last)
+    out = io.StringIO()
+    writer = csv.DictWriter(out, [*varied, *last], lineterminator="\n")
     writer.writeheader()
-    for run, outcome in zip(asked, outcomes, strict=True):
-        row: dict[str, Any] = {"run": run.name, "error": outcome.error}
-        row |= {"scenario": run.command.scenario, "seed": run.command.seed}
-        row |= {column: run.values[key] for key, column in columns.items()}
-        if outcome.row is not None:
-            row |= {column: outcome.row[column] for column in measured}
-            row["seconds"] = round(outcome.seconds, 3)
-        writer.writerow(row)
-    return text.getvalue()
+    writer.writerows(every)
+    write_text(path, out.getvalue())
 
 
 def _table(sweep: Sweep, asked: Sequence[Asked], outcomes: Sequence[Outcome]) -> Table:
     """For the terminal: a row for the runs that differ in their seed only."""
-    keys = [key for key in asked[0].values if key not in ("--scenario", "--seed")]
+    keys = list(asked[0].varied)
     table = Table(
         title=f"Objective on {VALIDATION_DAYS:,} validation days{KINDS[sweep.learner].flattering}",
         title_justify="left",
@@ -227,15 +251,16 @@ def _table(sweep: Sweep, asked: Sequence[Asked], outcomes: Sequence[Outcome]) ->
         table.add_column(column, justify="right")
     groups: dict[tuple[str, ...], list[Outcome]] = {}
     for run, outcome in zip(asked, outcomes, strict=True):
-        setting = (Path(run.command.scenario).stem, *(run.values[key] for key in keys))
+        setting = (Path(run.command.scenario).stem, *run.varied.values())
         groups.setdefault(setting, []).append(outcome)
     for setting, group in groups.items():
         rows = [outcome.row for outcome in group if outcome.row is not None]
         found = [row["objective_mean"] for row in rows]
         numbers = [sum(found) / len(found), min(found), max(found)] if found else []
-        seconds = sum(outcome.seconds for outcome in group) / len(group)
         cells = [f"{number:.4f}" for number in numbers] or ["failed", "", ""]
-        table.add_row(*setting, str(len(found)), *cells, f"{seconds:.1f}")
+        seconds = [outcome.seconds for outcome in group if outcome.row is not None]
+        cells.append(f"{sum(seconds) / len(seconds):.1f}" if seconds else "")
+        table.add_row(*map(Text, setting), str(len(found)), *cells)
     return table
 
 

@@ -49,7 +49,7 @@ class QLearning(Common):
     checkpoint.npz. Ctrl-C, or even kill -9, loses a few seconds of work: --resume goes on, and ends
     with the same table as if nothing had happened. Evaluate it by python evaluate.py --policies lp DIR.
 
-    The other command is ppo: python train.py ppo --help.
+    The other commands are ppo, and sweep for many trainings: python train.py ppo --help.
 
     For example
       python train.py

@@ -213,13 +213,19 @@ class Run:
             return False
         return True
 
-    def go(self, report: Callable[[Training, Row | None], object]) -> None:
+    def go(
+        self,
+        report: Callable[[Training, Row | None], object],
+        asked_to_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Train to the end. Ctrl-C leaves a checkpoint behind.
 
         Args:
             report: called now and then with the training, and the newest row where there is one.
+            asked_to_stop: asked now and then; where it says so, that is as good as Ctrl-C.
 
         Raises:
+            KeyboardInterrupt: after Ctrl-C.
             RunError: a file cannot be written.
         """
         training = self.training
@@ -228,11 +234,11 @@ class Run:
         # One thread for linear algebra: results must not depend on how many share a sum, and on
         # matrices this small the others only spin.
         with threadpool_limits(1, "blas"):
-            with _interrupts_wait() as interrupted:
+            with interrupts_wait() as interrupted:
                 while training.blocks < training.total:
                     row = self._validate() if self._due() else None
                     training.advance(min(self._until_next_point(), training.at_once))
-                    stop = interrupted()
+                    stop = interrupted() or asked_to_stop()
                     if stop or time.perf_counter() - self._saved_at > self._interval():
                         self._checkpoint()
                     if stop:
@@ -282,9 +288,12 @@ class Run:
 
 
 @contextmanager
-def _interrupts_wait() -> Iterator[Callable[[], bool]]:
+def interrupts_wait(then: Callable[[], object] = lambda: None) -> Iterator[Callable[[], bool]]:
     """Let the first Ctrl-C wait until it is asked for by the function given: half a block must not be
     saved. A second one does not wait, and nothing is saved then.
+
+    Args:
+        then: called at the first one.
     """
     asked = False
 
@@ -293,6 +302,7 @@ def _interrupts_wait() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked = True
+        then()
 
     usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if not usual or threading.current_thread() is not threading.main_thread():

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from joblib.externals.loky import get_reusable_executor
@@ -25,6 +31,12 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outcomes = train_all(q_jobs(folder, 4), processes=1)
     assert [outcome.error for outcome in outcomes] == [""] * 4
     return folder
+
+
+ROOT = Path(__file__).parents[1]
+
+FREE = sweep.Stop(Path("no such file"), os.getpid())
+"""Nobody asks to stop."""
 
 
 def a_worker() -> int | None:
@@ -78,16 +90,18 @@ def test_a_run_goes_on_from_its_checkpoint(
         patch.setattr("agents.training_run.CHECKPOINT_SECONDS", 0.0)
         patch.setattr("agents.training_run.CHECKPOINT_SHARE", 1.0)
         stop_after(patch, 5)
-        with pytest.raises(KeyboardInterrupt):
-            train(job)
+        assert train(job, FREE) == sweep.Outcome(None, 0.0, sweep.STOPPED)
     assert 0 < job.steps_done < job.steps
     went_on: list[int] = []
     with monkeypatch.context() as patch:
         usual = Run.go
-        patch.setattr(
-            Run, "go", lambda run, report: (went_on.append(run.training.blocks), usual(run, report))
-        )
-        assert train(job).error == ""
+
+        def watched(run: Run, *rest: Any) -> None:
+            went_on.append(run.training.blocks)
+            usual(run, *rest)
+
+        patch.setattr(Run, "go", watched)
+        assert train(job, FREE).error == ""
     assert went_on[0] >= 5
     assert_same(job.directory, alone / "seed0")
 
@@ -111,9 +125,91 @@ def test_what_is_missing_is_made_again(alone: Path, tmp_path: Path, name: str) -
     for path in (alone / "seed0").iterdir():
         if path.name != name:
             (job.directory / path.name).write_bytes(path.read_bytes())
-    assert train(job).error == ""
+    assert train(job, FREE).error == ""
     assert_same(job.directory, alone / "seed0")
     assert (job.directory / name).exists()
+
+
+# Stopping.
+
+
+DRIVER = """
+import signal
+import sys
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+sys.path.insert(0, sys.argv.pop(1))
+import train
+
+sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+def begun(folder: Path, count: int) -> subprocess.Popen[bytes]:
+    """A sweep of six long runs by two workers, as from a terminal, when ``count`` of them have begun."""
+    command = [sys.executable, "-c", DRIVER, str(ROOT), "sweep", "--out", str(folder)]
+    process = subprocess.Popen(
+        [*command, "--episodes", "100000000", "--seed", *"012345", "--jobs", "2"],
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while len(list(folder.rglob(CONFIG))) < count:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.slow
+def test_ctrl_c_loses_nothing(tmp_path: Path) -> None:
+    process = begun(tmp_path / "all", 2)
+    time.sleep(2)  # for the workers to be at it
+    now = time.time()
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130
+    runs = sorted(path.parent for path in (tmp_path / "all").rglob(CONFIG))
+    assert len(runs) == 2
+    for run in runs:
+        assert (run / CHECKPOINT).stat().st_mtime > now
+    assert not list((tmp_path / "all").glob(".stop*"))
+
+
+@pytest.mark.slow
+def test_workers_stop_when_their_driver_is_killed(tmp_path: Path) -> None:
+    process = begun(tmp_path / "all", 2)
+    time.sleep(2)
+    now = time.time()
+    process.kill()
+    process.wait()
+    checkpoints = [path.parent / CHECKPOINT for path in (tmp_path / "all").rglob(CONFIG)]
+    deadline = time.monotonic() + 60
+    while not all(path.exists() and path.stat().st_mtime > now for path in checkpoints):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    before = contents(tmp_path)
+    time.sleep(7)  # more than there is between two checkpoints
+    assert contents(tmp_path) == before
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_ctrl_c_where_this_process_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = q_jobs(tmp_path, 3)
+    usual = Run._validate
+
+    def interrupted(run: Run) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return usual(run)
+
+    monkeypatch.setattr(Run, "_validate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_all(jobs, processes=1)
+    assert [job.directory.exists() for job in jobs] == [True, False, False]
+    assert (jobs[0].directory / CHECKPOINT).exists()
+    assert not list(tmp_path.glob(".stop*"))
+    monkeypatch.undo()
+    assert [outcome.error for outcome in train_all(jobs, processes=1)] == [""] * 3
 
 
 # What goes wrong.
@@ -129,9 +225,27 @@ def test_another_run_is_in_the_way(alone: Path, tmp_path: Path) -> None:
         RunError, match=rf"seed0: holds a run with episodes = {BLOCKS * ORDERS}\. Choose"
     ):
         sweep.check(other)
-    assert "holds a run with episodes" in train(other).error
+    assert "holds a run with episodes" in train(other, FREE).error
     assert contents(tmp_path) == before
     sweep.check(job)  # the versions of packages may have changed, the run has not
+
+
+def test_a_run_of_another_learner_is_in_the_way(tmp_path: Path) -> None:
+    (job,), (other,) = q_jobs(tmp_path, 1, blocks=2), ppo_jobs(tmp_path, 1)
+    assert train(job, FREE).error == ""
+    with pytest.raises(RunError, match=r"seed0: holds a run of q-learning\. Choose another --out"):
+        sweep.check(other._replace(directory=job.directory))
+
+
+def test_remedies_are_told_however_long_paths_are(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30) / ("longer" * 20)
+    (job,) = q_jobs(folder, 1, blocks=2)
+    assert train(job, FREE).error == ""
+    (job.directory / CHECKPOINT).write_bytes(b"damaged")
+    (job.directory / POLICY).unlink()
+    error = train(job, FREE).error
+    assert str(folder) in error
+    assert error.endswith("train from the start with another --out.")
 
 
 def test_a_run_that_fails_leaves_others_alone(tmp_path: Path) -> None:
@@ -150,12 +264,12 @@ def test_workers_that_die_again_and_again(tmp_path: Path, monkeypatch: pytest.Mo
     def fatal(jobs: Sequence[Job], workers: sweep.Workers) -> list[sweep.Outcome]:
         rounds.append(len(jobs))
         if len(rounds) == 2:  # a run gets further: patience starts anew
-            train(jobs[0])
-        raise WorkerDiedError("out of memory")
+            train(jobs[0], FREE)
+        raise WorkerDiedError("TerminatedWorkerError")
 
     monkeypatch.setattr(sweep, "_round", fatal)
     notes: list[str] = []
-    with pytest.raises(RunError, match=r"died 3 times.*\(out of memory\).*smaller --jobs"):
+    with pytest.raises(RunError, match=r"died 3 times.*\(TerminatedWorkerError\).*smaller --jobs"):
         train_all(jobs, processes=2, note=notes.append)
     assert len(rounds) == 1 + 1 + 3
     assert len(notes) == len(rounds) - 1
@@ -194,7 +308,7 @@ def test_ray_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_mistake_of_ours_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(run: Run, report: object) -> None:
+    def wrong(*_: object) -> None:
         raise AssertionError("of ours")
 
     monkeypatch.setattr(Run, "go", wrong)

@@ -39,6 +39,11 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def name(rest: str) -> str:
+    """Of a run that is ``SHORT``."""
+    return f"two-algos-episodes{20 * ORDERS}-bins3-{rest}"
+
+
 def asked(*words: str, learner: str = "q-learning") -> list[Any]:
     return combinations(learner, grouped(words))
 
@@ -57,14 +62,15 @@ def test_every_combination_seeds_fastest() -> None:
     last = runs[-1]
     assert last.command.scenario == "drifting"
     assert (last.command.seed, last.command.hyperparameters.caution) == (4, 0.1)
-    assert last.values == {"--scenario": "drifting", "--caution": "0.1", "--seed": "4"}
+    assert last.varied == {"--caution": "0.1"}
 
 
-def test_one_value_is_the_same_for_all_and_goes_without_a_name() -> None:
+def test_one_value_is_the_same_for_all() -> None:
     words = ["--bins", "3", "--seed", "1", "2", "--set", "order.buckets=5", "costs.basis=filled"]
     runs = asked(*words)
-    assert [run.name for run in runs] == ["baseline-seed1", "baseline-seed2"]
+    assert [run.name for run in runs] == ["baseline-bins3-seed1", "baseline-bins3-seed2"]
     for run in runs:
+        assert run.varied == {}
         assert run.command.bins == 3
         assert run.command.overrides == ["order.buckets=5", "costs.basis=filled"]
         assert run.command.config().scenario.buckets == 5
@@ -72,7 +78,7 @@ def test_one_value_is_the_same_for_all_and_goes_without_a_name() -> None:
 
 def test_nothing_asked_for_is_one_run_with_the_defaults() -> None:
     (run,) = asked()
-    assert (run.name, run.values) == ("baseline-seed0", {})
+    assert (run.name, run.varied) == ("baseline-seed0", {})
     assert run.command == train.COMMANDS["q-learning"]()
 
 
@@ -82,9 +88,21 @@ def test_flags_and_spellings() -> None:
         learner="ppo",
     )
     assert [run.name for run in runs] == [
-        f"baseline-learning-rate{rate}-seed{seed}" for rate in ("0.001", "0.003") for seed in (0, 1)
+        f"baseline-masked-learning-rate{rate}-seed{seed}"
+        for rate in ("0.001", "0.003")
+        for seed in (0, 1)
     ]
     assert all(run.command.masked for run in runs)
+
+
+def test_names_do_not_depend_on_spelling_nor_on_other_runs() -> None:
+    words = ["--caution", "0", "0.10", "--bins", "2", "3", "--seed", "1"]
+    names = [run.name for run in asked(*words)]
+    again = ["--seed=01", "--bins", "3", "2", "--caution", "1e-1", "0.0", "--scenario", "baseline"]
+    assert sorted(names) == sorted(run.name for run in asked(*again))
+    (alone,) = asked("--caution", ".1", "--bins", "3", "--seed", "1")
+    assert alone.name == "baseline-bins3-caution0.1-seed1"
+    assert alone.name in names
 
 
 # What it does.
@@ -94,13 +112,11 @@ def test_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["sweep", *SHORT, "--seed", "0", "1", "--caution", "0", "0.1", "--jobs", "1"]
     assert train.main([*words, "--out", "all"]) == 0
     captured = capsys.readouterr()
-    names = [
-        f"two-algos-caution{caution}-seed{seed}" for caution in ("0", "0.1") for seed in (0, 1)
-    ]
+    names = [name(f"caution{caution}-seed{seed}") for caution in ("0", "0.1") for seed in (0, 1)]
     assert sorted(os.listdir("all")) == sorted([*names, "sweep.csv"])
-    for name in names:
-        assert set(os.listdir(f"all/{name}")) == set(FILES)
-        assert load_policy(f"all/{name}").train_steps == 20 * ORDERS * 3
+    for run in names:
+        assert set(os.listdir(f"all/{run}")) == set(FILES)
+        assert load_policy(f"all/{run}").train_steps == 20 * ORDERS * 3
 
     with open("all/sweep.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -131,30 +147,30 @@ def test_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
     assert told == "compare them on held-out days:"
     assert shlex.split(command) == [
         *("python", "evaluate.py", "--scenario", "two-algos", *SMALL, "--policies", "lp", "dp"),
-        *(f"all/{name}" for name in names),
+        *(f"all/{run}" for run in names),
     ]
 
     # The same again does nothing, and one more seed is one more run each.
     before = contents(Path("all"))
     assert train.main([*words, "--out", "all"]) == 0
-    assert {k: v for k, v in contents(Path("all")).items() if k != "sweep.csv"} == {
-        k: v for k, v in before.items() if k != "sweep.csv"
-    }
+    again = contents(Path("all"))
+    assert again["sweep.csv"][1] == before["sweep.csv"][1]
+    del again["sweep.csv"], before["sweep.csv"]  # written anew
+    assert again == before
     words[words.index("--caution") : words.index("--caution")] = ["2"]
     assert train.main([*words, "--out", "all"]) == 0
     now = contents(Path("all"))
-    assert {k: now[k] for k in before if k != "sweep.csv"} == {
-        k: v for k, v in before.items() if k != "sweep.csv"
-    }
-    assert {name.split("/")[0] for name in now.keys() - before.keys()} == {
-        "two-algos-caution0-seed2",
-        "two-algos-caution0.1-seed2",
+    assert {path: now[path] for path in before} == before
+    assert {path.split("/")[0] for path in now.keys() - before.keys()} == {
+        "sweep.csv",
+        name("caution0-seed2"),
+        name("caution0.1-seed2"),
     }
 
 
 def test_where_runs_go_that_are_not_told_where_to() -> None:
     assert train.main(["sweep", "q-learning", *SHORT, "--seed", "5"]) == 0
-    assert sorted(os.listdir("runs/sweep-q-learning")) == ["sweep.csv", "two-algos-seed5"]
+    assert sorted(os.listdir("runs/sweep-q-learning")) == ["sweep.csv", name("seed5")]
 
 
 def test_scenarios_are_compared_one_by_one(
@@ -165,13 +181,14 @@ def test_scenarios_are_compared_one_by_one(
         sweep_command, "train_all", lambda jobs, *_: [Outcome(row, 1.0, "")] * len(jobs)
     )
     assert (
-        train.main(["sweep", "ppo", "--scenario", "baseline", "drifting", "--seed", "1", "2"]) == 0
+        train.main(["sweep", "ppo", "--seed", "1", "2", "--scenario", "baseline", "drifting"]) == 0
     )
     *_, one, other = capsys.readouterr().err.splitlines()
-    for line, name in ((one, "baseline"), (other, "drifting")):
-        assert line.split()[:8] == [
-            *("python", "evaluate.py", "--scenario", name, "--policies", "lp", "dp"),
-            f"runs/sweep-ppo/{name}-seed1",
+    for line, scenario in ((one, "baseline"), (other, "drifting")):
+        assert line.split() == [
+            *("python", "evaluate.py", "--scenario", scenario, "--policies", "lp", "dp"),
+            f"runs/sweep-ppo/{scenario}-seed1",
+            f"runs/sweep-ppo/{scenario}-seed2",
         ]
 
 
@@ -188,14 +205,47 @@ def test_options_of_the_sweep_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     assert heard == [7, "ray", None, "local"]
 
 
+def test_the_table_keeps_what_other_sweeps_did() -> None:
+    words = ["sweep", *SHORT, "--jobs", "1", "--out", "all"]
+    assert train.main([*words, "--caution", "0", "0.1"]) == 0
+    assert train.main([*words, "--seed", "7"]) == 0
+    with open("all/sweep.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["run"], row["caution"]) for row in rows] == [
+        (name("caution0-seed0"), "0"),
+        (name("caution0.1-seed0"), "0.1"),
+        (name("seed7"), ""),
+    ]
+    for text in ("", "run\n", "other\n1\n", "run\n1,2\n", "\0"):
+        Path("all/sweep.csv").write_text(text)
+        assert train.main([*words, "--seed", "7"]) == 0
+        with open("all/sweep.csv", newline="", encoding="utf-8") as file:
+            (row,) = csv.DictReader(file)
+        assert row["run"] == name("seed7")
+
+
+def test_what_is_printed_of_failures_and_odd_names(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"objective_mean": 1.0, "objective_ci_low": 0.5, "objective_ci_high": 2.0, "steps": 9.0}
+    outcomes = [Outcome(row, 100.0, ""), Outcome(None, 0.0, "no space")]
+    monkeypatch.setattr(sweep_command, "train_all", lambda *_: outcomes)
+    (source,) = (Path(train.__file__).parent / "execution_env" / "scenarios").glob("two-algos.toml")
+    Path("a [red] one.toml").write_text(source.read_text())
+    words = ["sweep", "--scenario", "a [red] one.toml", "--seed", "0", "1"]
+    assert train.main([*words, "--out", "all"]) == 2
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.split() == ["a", "[red]", "one", "1", *["1.0000"] * 3, "100.0"]
+
+
 def test_runs_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
     Path("all").mkdir()
-    Path("all/two-algos-seed1").write_text("a file")
+    Path("all", name("seed1")).write_text("a file")
     words = ["sweep", *SHORT, "--seed", "0", "1", "--jobs", "1", "--out", "all"]
     assert train.main(words) == 2
     captured = capsys.readouterr()
     *_, error, remedy = captured.err.splitlines()
-    assert error.startswith("error: two-algos-seed1: ")
+    assert error.startswith(f"error: {name('seed1')}: ")
     assert remedy == "1 of 2 runs failed; the same command tries them again."
     with open("all/sweep.csv", newline="", encoding="utf-8") as file:
         good, bad = csv.DictReader(file)
@@ -203,7 +253,7 @@ def test_runs_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
     assert bad["error"] in error
     objective = f"{float(good['objective_mean']):.4f}"
     assert captured.out.splitlines()[-1].split()[:3] == ["two-algos", "1", objective]
-    Path("all/two-algos-seed1").unlink()
+    Path("all", name("seed1")).unlink()
     assert train.main(words) == 0
 
 
@@ -226,14 +276,17 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
         (["sarsa"], '"sarsa": no such learner. There is: q-learning, ppo.'),
         (["pppo"], '"pppo": no such learner. Did you mean "ppo"? There is: q-learning, ppo.'),
         (["--resume"], "--resume: is for one run; a sweep goes on by itself. Leave it out."),
-        (["--seed", "1", "0", "1"], "--seed 1: is given twice; once is enough."),
+        (["--seed", "1", "0", "1"], "baseline-seed1: is asked for twice; give every value once."),
+        (["--caution", ".1", "0.10"], "baseline-caution0.1-seed0: is asked for twice"),
+        (["-s", "0"], "-s: is no option; options begin with --."),
+        (["ppo", "q-learning"], "q-learning: is no option"),
         (["--seed", "1", "-2"], "-2 must be a whole number of at least 0"),
         (["--caution", "0", "x"], "--caution"),
         (["--cautoin", "0", "1"], "Did you mean --caution?"),
         (["--jobs", "0"], "0 must be a whole number of at least 1"),
         (["--engine", "dask"], "--engine"),
         (["--scenario", "baseline", "none"], "none"),
-        (["--scenario", "a/x.toml", "b/x.toml"], "--scenario: there are two whose name is x"),
+        (["--scenario", "a/x.toml", "b/x.toml"], "--scenario: two are called x; rename one."),
         (["--set", "order.bucket=3"], "order.bucket"),
         (["ppo", "--n-envs", "3", "--minibatches", "2"], "minibatches"),
         (["--out", ""], "--out is empty"),
@@ -257,10 +310,10 @@ def test_another_run_is_in_the_way(capsys: pytest.CaptureFixture[str]) -> None:
     assert train.main(words) == 0
     before = contents(Path("all"))
     capsys.readouterr()
-    words[words.index("--bins") + 1] = "2"
+    words[words.index("order.buckets=3")] = "order.buckets=2"
     assert train.main([*words, "--seed", "1", "0"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "two-algos-seed0: holds a run with bins = 3. Choose another --out" in line
+    assert f"{name('seed0')}: holds a run with scenario = two-algos. Choose another --out" in line
     assert contents(Path("all")) == before
 
 

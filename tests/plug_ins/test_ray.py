@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,15 +56,32 @@ def test_a_worker_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def cluster(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment variables of a machine of a Ray cluster that runs already."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    variables = os.environ | {"RAY_AUTH_MODE": "disabled"}
     ray = str(Path(sys.executable).with_name("ray"))
-    # Short, because sockets lie in it.
-    variables = os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": "/tmp"}
-    start = [ray, "start", "--head", "--num-cpus=2", "--port=6391", "--include-dashboard=false"]
-    subprocess.run(start, env=variables, check=True, capture_output=True)
-    yield variables | {"RAY_ADDRESS": "127.0.0.1:6391"}
-    subprocess.run([ray, "stop", "--force"], env=variables, check=True, capture_output=True)
+    options = ["--head", "--block", "--num-cpus=2", f"--port={port}", "--include-dashboard=false"]
+    log = tmp_path / "ray.log"
+    with open(log, "wb") as file:
+        process = subprocess.Popen(
+            [ray, "start", *options], env=variables, stdout=file, stderr=file
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while b"Ray runtime started" not in log.read_bytes():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield variables | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
+    finally:
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()  # with --block Ray takes its own down, and no others
+        process.wait(30)
+        _, left = psutil.wait_procs(children, 30)
+        assert not left
 
 
 def test_the_command_line_on_a_cluster_that_runs(cluster: dict[str, str], tmp_path: Path) -> None:
