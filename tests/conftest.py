@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
+import os
+
+# Before NumPy or torch are imported: on matrices as small as here more threads only spin, and take the
+# cores from whatever else is tested.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 # Compiled code is slow once, when it is compiled: no deadlines.
 settings.register_profile(

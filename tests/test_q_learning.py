@@ -413,7 +413,10 @@ def value(env: Any, horizon: int, policy: Any = None) -> np.ndarray:
     return worth
 
 
-@pytest.mark.parametrize("title", PROBLEMS)
+@pytest.mark.parametrize(
+    "title",
+    [pytest.param(t, marks=[pytest.mark.slow] if t.startswith("taxi") else []) for t in PROBLEMS],
+)
 def test_toy_problems_are_solved(title: str) -> None:
     problem = PROBLEMS[title]
     # Without the checker, which would take half of the time.
