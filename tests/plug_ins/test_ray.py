@@ -102,7 +102,10 @@ def test_the_command_line_on_a_cluster_that_runs(cluster: dict[str, str], tmp_pa
     )
     assert done.returncode == 0, done.stderr
     for seed in (0, 1):
-        assert load_policy(str(tmp_path / "all" / f"two-algos-seed{seed}")).train_steps == 122_880
+        assert (
+            load_policy(str(tmp_path / "all" / f"two-algos-episodes40960-seed{seed}")).train_steps
+            == 122_880
+        )
 
     too_many = subprocess.run(
         [*command[:-1], "more", "--jobs", "3", "--seed", "2", "3", "4"],
