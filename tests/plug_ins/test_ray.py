@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +63,10 @@ def cluster(tmp_path: Path) -> Iterator[dict[str, str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    variables = os.environ | {"RAY_AUTH_MODE": "disabled"}
+    # A folder of its own, of a short name because sockets lie in it: Ray notes there which cluster this
+    # machine is part of, and would look for it ever after.
+    own = tempfile.mkdtemp(prefix="ray")
+    variables = os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": own}
     ray = str(Path(sys.executable).with_name("ray"))
     options = ["--head", "--block", "--num-cpus=2", f"--port={port}", "--include-dashboard=false"]
     log = tmp_path / "ray.log"
@@ -81,6 +86,7 @@ def cluster(tmp_path: Path) -> Iterator[dict[str, str]]:
         process.terminate()  # with --block Ray takes its own down, and no others
         process.wait(30)
         _, left = psutil.wait_procs(children, 30)
+        shutil.rmtree(own, ignore_errors=True)
         assert not left
 
 
