@@ -5,11 +5,10 @@ Or many: ``python train.py sweep [q-learning | ppo] --seed 0 1 2``.
 
 from __future__ import annotations
 
-import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from agents import console
@@ -53,13 +52,13 @@ def _train(command: QLearning | PPO, given: set[str]) -> int:
     run = Run(directory, config, training, command.resume)
     notes, output = console.notes(), console.output()
     if run.finished:
-        _say(
+        console.say(
             notes,
             f"{directory}: this run is finished; {command.length} and another --out start a new one.",
         )
     else:
         verb = "going on with" if training.blocks else "training"
-        _say(
+        console.say(
             notes,
             f"{verb} {command.kind} on {config.scenario.name}, seed {config.seed}, "
             f"{training.total * training.orders:,} orders -> {directory}",
@@ -68,19 +67,14 @@ def _train(command: QLearning | PPO, given: set[str]) -> int:
     draw(run)
     result = training.result(run.rows)
     low, high = result["objective_ci_low"], result["objective_ci_high"]
-    _say(
+    console.say(
         output,
         f"{directory}: objective {result['objective_mean']:.4f} [{low:.4f}, {high:.4f}] on "
         f"{VALIDATION_DAYS:,} validation days{kind.flattering}, after "
         f"{training.steps:,} {kind.unit} in {training.seconds:.1f} s",
     )
-    _say(notes, f"compare it on held-out days: {_next_command(command, config, directory)}")
+    console.say(notes, f"compare it on held-out days: {_next_command(command, config, directory)}")
     return 0
-
-
-def _say(to: Console, text: str) -> None:
-    """Print as it is: a path may hold brackets, and be longer than a line."""
-    to.print(text, markup=False, soft_wrap=True)
 
 
 def _default_directory(command: QLearning | PPO) -> Path:
@@ -129,14 +123,9 @@ def _with_progress(run: Run) -> None:
 
 
 def _next_command(command: QLearning | PPO, config: RunConfig, directory: Path) -> str:
-    words = ["python", "evaluate.py", "--scenario"]
-    if command.loaded() != config.scenario:
-        words += [config.scenario.name]  # --resume was enough to say
-    elif command.overrides:
-        words += [command.scenario, "--set", *command.overrides]
-    else:
-        words += [command.scenario]
-    return shlex.join([*words, "--policies", "lp", "dp", str(directory)])
+    if command.loaded() != config.scenario:  # --resume was enough to say
+        command = replace(command, scenario=config.scenario.name, overrides=[])
+    return command.comparison([directory])
 
 
 if __name__ == "__main__":

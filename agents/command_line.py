@@ -149,7 +149,7 @@ def parse(
 
 def _merged(command: type, arguments: Sequence[str]) -> list[str]:
     """``arguments`` with repeated options joined where they are lists, and refused elsewhere."""
-    groups = grouped(arguments, list_options(command))
+    groups = grouped(arguments, _lists(command))
     words = [word for key, values in groups.items() for word in (key, *values)]
     return words[1:] if words and not words[0] else words
 
@@ -182,7 +182,7 @@ def grouped(
     return groups
 
 
-def list_options(command: type) -> list[str]:
+def _lists(command: type) -> list[str]:
     """Options of ``command`` that take several values."""
     found = []
     for name, hint in typing.get_type_hints(command, include_extras=True).items():

@@ -52,6 +52,11 @@ def notes() -> Console:
     return _console(stderr=True)
 
 
+def say(to: Console, text: str) -> None:
+    """Print as it is: a path may hold brackets, and be longer than a line."""
+    to.print(text, markup=False, soft_wrap=True)
+
+
 def _console(stderr: bool) -> Console:
     console = Console(stderr=stderr, highlight=False)
     if not console.is_terminal:

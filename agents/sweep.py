@@ -91,15 +91,16 @@ class Outcome(NamedTuple):
     error: str
 
 
-def check(job: Job) -> None:
-    """Check that the directory is empty or holds this very run.
+def check(job: Job) -> RunConfig:
+    """Check that the directory is empty or holds this very run; returns its configuration, the stored
+    one where there is one.
 
     Raises:
         RunError: it holds another run, or one that cannot be read.
     """
     stored = existing_config(job.directory)
     if stored is None:
-        return
+        return job.config
     if stored.kind != job.config.kind:
         raise RunError(f"{job.directory}: holds a run of {stored.kind}. Choose another --out.")
     for key, value in differences(job.config, stored).items():
@@ -107,6 +108,7 @@ def check(job: Job) -> None:
             f"{job.directory}: holds a run with {key.replace('_', '-')} = {value}. Choose another "
             "--out, or ask for the same; runs that are there already are not repeated."
         )
+    return stored
 
 
 STOPPED = "stopped"
@@ -148,9 +150,8 @@ def train(job: Job, stop: Stop) -> Outcome:
     try:
         if stop.asked():
             return Outcome(None, 0.0, STOPPED)
-        check(job)
+        config = check(job)
         directory = new_run_directory(job.directory, resume=True)
-        config = existing_config(directory) or job.config
         training = KINDS[config.kind].training(config, directory)
         run = Run(directory, config, training, resume=True)
         finished = run.finished

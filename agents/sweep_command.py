@@ -6,9 +6,9 @@ import contextlib
 import csv
 import io
 import itertools
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agents import console
-from agents.command_line import Count, grouped, list_options, parse, run_command, stop
+from agents.command_line import Count, grouped, parse, run_command, stop
 from agents.kinds import KINDS
 from agents.storage import writable_folder, write_text
 from agents.sweep import Job, Outcome, check, train_all
@@ -119,10 +119,9 @@ def combinations(learner: str, options: Mapping[str, Sequence[str]]) -> list[Ask
     """
     if "--resume" in options:
         stop("--resume: is for one run; a sweep goes on by itself. Leave it out.")
-    lists = list_options(COMMANDS[learner])
     # In one order, however they were given; seeds last.
     keys = [key for key in _values(COMMANDS[learner]()) if key in options]
-    several = [key for key in keys if len(options[key]) > 1 and key not in lists]
+    several = [key for key in keys if len(options[key]) > 1]
     found: dict[str, Asked] = {}
     for values in itertools.product(*(options[key] for key in several)):
         chosen = {key: [value] for key, value in zip(several, values, strict=True)}
@@ -166,10 +165,7 @@ def _run(sweep: Sweep, asked: Sequence[Asked]) -> int:
     for job in jobs:
         check(job)
     notes, output = console.notes(), console.output()
-
-    def say(text: str) -> None:
-        notes.print(text, markup=False, soft_wrap=True)
-
+    say = partial(console.say, notes)
     say(f"training {len(jobs)} runs of {sweep.learner} -> {folder}")
     lengths = [job.steps for job in jobs]
     with console.bars(notes) as track, track(f"{len(jobs)} runs", sum(lengths)) as advance:
@@ -198,7 +194,7 @@ def _run(sweep: Sweep, asked: Sequence[Asked]) -> int:
     say("compare them on held-out days:")
     for scenario in dict.fromkeys(run.command.scenario for run in asked):
         group = [run for run in asked if run.command.scenario == scenario]
-        say(f"  {_next_command(scenario, group, folder)}")
+        say(f"  {group[0].command.comparison([folder / run.name for run in group])}")
     return 0
 
 
@@ -262,10 +258,3 @@ def _table(sweep: Sweep, asked: Sequence[Asked], outcomes: Sequence[Outcome]) ->
         cells.append(f"{sum(seconds) / len(seconds):.1f}" if seconds else "")
         table.add_row(*map(Text, setting), str(len(found)), *cells)
     return table
-
-
-def _next_command(scenario: str, runs: Sequence[Asked], folder: Path) -> str:
-    words = ["python", "evaluate.py", "--scenario", scenario]
-    if runs[0].command.overrides:
-        words += ["--set", *runs[0].command.overrides]
-    return shlex.join([*words, "--policies", "lp", "dp", *(str(folder / run.name) for run in runs)])

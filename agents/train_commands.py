@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import tyro
@@ -39,6 +42,12 @@ class Common:
             ScenarioError: it cannot be.
         """
         return load_scenario(self.scenario, read_settings(self.overrides))
+
+    def comparison(self, directories: Sequence[Path]) -> str:
+        """The command that compares runs in the scenario."""
+        words = ["python", "evaluate.py", "--scenario", self.scenario]
+        words += ["--set", *self.overrides] if self.overrides else []
+        return shlex.join([*words, "--policies", "lp", "dp", *map(str, directories)])
 
 
 @dataclass(frozen=True)
