@@ -45,6 +45,8 @@ class Comparison:
         scenario: that was played.
         seeds: (n,) of the days.
         names: (P,) labels of the policies, in the order given; plain ``lp`` is among them.
+        policies: by label.
+        groups: labels of runs that differ in their seed only, by the label of their row.
         objectives: (P, n).
         bounds: (n,) objectives by name: no policy on the action grid beats "clairvoyant" in
             expectation, none at all "hindsight" on any day; without those that the scenario is too
@@ -59,6 +61,8 @@ class Comparison:
     scenario: Scenario
     seeds: list[int]
     names: list[str]
+    policies: dict[str, Policy]
+    groups: dict[str, list[str]]
     objectives: Floats
     bounds: dict[str, Floats]
     rows: list[Row]
@@ -85,7 +89,7 @@ def compare(
         scenario: as for ``load_scenario``.
         seeds: of the days, all different.
         track: shows progress; see ``agents.console``.
-        keep_rollouts: whether to keep what was posted and filled, 8 B K bytes a day and policy.
+        keep_rollouts: whether to keep what was posted and filled, 8 B (K + 2) bytes a day and policy.
         trust: whether to load such zips, which can run code of whoever made them.
 
     Raises:
@@ -115,7 +119,19 @@ def compare(
         groups = seeds_only(entries)
         rows = make_rows(scenario.name, scores, bounds, groups, REFERENCE)
         level = _level_with(str(rows[0]["policy"]), names, objectives, groups)
-    return Comparison(scenario, seeds, names, objectives, bounds, rows, level, rollouts, notes)
+    return Comparison(
+        scenario,
+        seeds,
+        names,
+        {entry.label: entry.policy for entry in entries},
+        {label: [names[j] for j in where] for label, where in groups.items()},
+        objectives,
+        bounds,
+        rows,
+        level,
+        rollouts,
+        notes,
+    )
 
 
 def _level_with(

@@ -29,6 +29,8 @@ class Rollout(NamedTuple):
         behind, ahead: (n,) bucket ends below and above the envelope, the last one not counted (the
             residual speaks of it), as a fraction of them.
         posted, filled: (B, K, n) lots.
+        lower, upper: (B, n) lots between which the cumulative fill should have been at bucket ends; they
+            depend on the day alone.
         participation: (n,) our fills as a share of market volume, mean over buckets; nan without a
             volume model.
     """
@@ -42,6 +44,8 @@ class Rollout(NamedTuple):
     ahead: Floats
     posted: NDArray[np.int32]
     filled: NDArray[np.int32]
+    lower: Floats
+    upper: Floats
     participation: Floats
 
 
@@ -59,9 +63,21 @@ def play(
     shape = (scenario.buckets, len(scenario.algos), days.size)
     objective, posting, envelope, residual, left, behind, ahead = np.zeros((7, days.size))
     posted, filled = np.zeros((2, *shape), np.int32)
+    lower, upper = np.zeros((2, scenario.buckets, days.size))
     taken = np.full(days.size, np.nan)
     result = Rollout(
-        objective, posting, envelope, residual, left, behind, ahead, posted, filled, taken
+        objective,
+        posting,
+        envelope,
+        residual,
+        left,
+        behind,
+        ahead,
+        posted,
+        filled,
+        lower,
+        upper,
+        taken,
     )
     for first in range(0, days.size, CHUNK):
         which = slice(first, min(first + CHUNK, days.size))
@@ -82,7 +98,7 @@ def _play_chunk(
     taken = np.zeros(days.size)
     ends = scenario.buckets - 1
     for bucket in range(scenario.buckets):
-        lower = batch.orders.lower.copy()
+        out.lower[bucket], out.upper[bucket] = batch.orders.lower, batch.orders.upper
         lots = np.ascontiguousarray(policy.decide(report.observations), np.int64)
         report = batch.advance(lots, batch.nobody, batch.everyone)
         outcome = batch.outcome
@@ -92,7 +108,7 @@ def _play_chunk(
         out.objective[:] -= report.rewards
         out.posted[bucket], out.filled[bucket] = batch.posted, outcome.filled
         if bucket < ends:
-            below = scenario.lots - batch.orders.remaining < lower
+            below = scenario.lots - batch.orders.remaining < out.lower[bucket]
             out.behind[:] += (below & (outcome.outside > 0)) / ends
             out.ahead[:] += (~below & (outcome.outside > 0)) / ends
         if scenario.volume is not None:
