@@ -306,3 +306,83 @@ def test_10_000_days_of_15_policies_take_seconds() -> None:
     statistics.gap(values, 0.5 * values[0])
     statistics.cvar(values)
     assert time.process_time() - began < 15.0  # some 2 on a quiet machine
+
+
+# Scores: 0 is the reference, 1 the bound.
+
+
+def test_scores_by_hand() -> None:
+    reference, bound = np.array([4.0, 2.0, 6.0]), np.array([1.0, 2.0, 3.0])
+    values = np.array([[4.0, 2.0, 6.0], [1.0, 2.0, 3.0], [3.0, 3.0, 3.0], [5.0, 5.0, 5.0]])
+    found = statistics.score(values, reference, bound).value
+    np.testing.assert_allclose(found, [0.0, 1.0, 0.5, -0.5])
+
+
+def test_scores_are_scipys() -> None:
+    generator = np.random.default_rng(5)
+    bound = generator.exponential(size=300)
+    reference = bound + generator.exponential(size=300)
+    values = 0.6 * bound + 0.4 * reference + generator.normal(0, 0.1, 300)
+
+    def statistic(x: Any, y: Any, z: Any, axis: int = -1) -> Any:
+        return (y - x).mean(axis=axis) / (y - z).mean(axis=axis)
+
+    right = stats.bootstrap(
+        (values, reference, bound),
+        statistic,
+        paired=True,
+        n_resamples=20_000,
+        method="BCa",
+        random_state=np.random.default_rng(1),
+    ).confidence_interval
+    found = statistics.score(values, reference, bound, resamples=20_000)
+    assert float(found.value) == pytest.approx(statistic(values, reference, bound))
+    width = right.high - right.low
+    assert float(found.low) == pytest.approx(right.low, abs=0.05 * width)
+    assert float(found.high) == pytest.approx(right.high, abs=0.05 * width)
+
+
+def test_without_room_between_reference_and_bound_there_is_no_score() -> None:
+    values, reference = np.ones((2, 4)), np.array([1.0, 2.0, 1.0, 2.0])
+    for bound in (reference, reference + 1.0):
+        for interval in (
+            statistics.score(values, reference, bound),
+            statistics.score_over_seeds(values, reference, bound),
+        ):
+            assert np.isnan(interval).all()
+
+
+def test_room_that_some_resamples_do_not_have_leaves_a_score_without_interval() -> None:
+    reference, bound = np.array([3.0, 1.0, 1.0]), np.array([1.0, 1.5, 1.5])
+    for function in (statistics.score, statistics.score_over_seeds):
+        found = function(np.stack([bound, reference]), reference, bound)
+        assert np.isfinite(found.value).all()
+        assert np.isnan(found.low).all()
+        assert np.isnan(found.high).all()
+
+
+def test_scores_over_seeds_are_those_of_the_mean_over_seeds() -> None:
+    generator = np.random.default_rng(6)
+    bound = generator.exponential(size=500)
+    reference = bound + generator.exponential(size=500)
+    alike = np.tile(0.5 * (bound + reference) + generator.normal(0, 0.2, 500), (3, 1))
+    over, plain = (
+        statistics.score_over_seeds(alike, reference, bound),
+        statistics.score(alike[0], reference, bound),
+    )
+    width = float(plain.high - plain.low)
+    for one, other in zip(over, plain, strict=True):
+        assert float(one) == pytest.approx(float(other), abs=0.1 * width)
+    apart = alike + np.array([[-0.3], [0.0], [0.3]])
+    wide = statistics.score_over_seeds(apart, reference, bound)
+    assert float(wide.value) == pytest.approx(float(plain.value))
+    assert wide.high - wide.low > 5 * width
+    assert np.isnan(statistics.score_over_seeds(alike[:1], reference, bound).low)
+
+
+def test_a_score_needs_one_bound() -> None:
+    days = np.ones((2, 3))
+    with pytest.raises(ValueError, match=r"bound of shape \(2, 3\)"):
+        statistics.score(days, days[0], days)
+    with pytest.raises(ValueError, match=r"must be \(seeds, days\)"):
+        statistics.score_over_seeds(days[0], days[0], days[0])

@@ -5,47 +5,34 @@ Lots of one bucket, buckets of one day and orders of one day share their market,
 resampled, and a resample takes the same days for every policy: with one ``seed``, all functions here
 look at the same resamples.
 
-Intervals are BCa bootstrap intervals: percentiles of the resampled statistic, moved for its bias and
-for how its spread changes with its value, with the acceleration from the empirical influence of each
-day. They keep second-order accuracy for the skewed objectives seen here (a rare expensive day), which
-plain percentiles do not. A resample is n days drawn with replacement, held as counts; statistics are
-products with the counts, some 100 resamples at a time, so memory does not grow with the resamples.
+Intervals are BCa bootstrap intervals, see ``bootstrap``.
 
-References: Efron 1987, Better bootstrap confidence intervals, JASA 82. Rockafellar & Uryasev 2002,
-Conditional value-at-risk for general loss distributions, J. Banking & Finance 26 (CVaR of a sample).
-Hesterberg 2015, What teachers should know about the bootstrap, The American Statistician 69 (few
-seeds).
+References: Rockafellar & Uryasev 2002, Conditional value-at-risk for general loss distributions, J.
+Banking & Finance 26 (CVaR of a sample). Hesterberg 2015, What teachers should know about the bootstrap,
+The American Statistician 69 (few seeds).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from functools import lru_cache
-from numbers import Integral, Real
-from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit  # type: ignore[import-untyped, unused-ignore]
 
-from execution_env.validation import natural
-
-RESAMPLES = 2000
-"""Ends of a 95 % interval then vary by some 4 % of its half-width from one ``seed`` to another."""
-
-CELLS = 2**20
-"""Counts of days held at a time: 8 MiB."""
-
-KEPT_CELLS = 2**23
-"""Counts that may be kept for the next time, at most 16 MiB of them."""
+from agents.evaluation.bootstrap import (
+    RESAMPLES,
+    bca,
+    checked,
+    fraction,
+    ratio,
+    resampled_means,
+    resamples_of,
+    seeds_and_days,
+)
 
 SPARE = 50
 """Bad days looked at beyond twice as many as count, before all are."""
-
-STREAM = 4
-"""Spawn key of the bootstrap; 0 to 3 belong to days and policies (see ``execution_env.market``)."""
 
 Floats = NDArray[np.float64]
 
@@ -83,10 +70,10 @@ def mean(
     # From the first day on: constant rows stay exactly constant.
     origin = rows[:, :1]
     centred = rows - origin
-    settings = _settings(confidence, seed, resamples)
-    resampled = _resampled_means(centred, settings)
+    settings = checked(confidence, seed, resamples)
+    resampled = resampled_means(centred, settings)
     value = centred.mean(axis=1)
-    interval = _bca(value, resampled, centred - value[:, None], settings)
+    interval = bca(value, resampled, centred - value[:, None], settings)
     return Interval._make((part + origin[:, 0]).reshape(shape) for part in interval)
 
 
@@ -149,8 +136,8 @@ def cvar(
         ValueError: as ``mean``; or an impossible tail.
     """
     rows, shape = _rows("values", values)
-    share = _fraction("tail", tail, "a fraction of the days, above 0 and at most 1", closed=True)
-    settings = _settings(confidence, seed, resamples)
+    share = fraction("tail", tail, "a fraction of the days, above 0 and at most 1", closed=True)
+    settings = checked(confidence, seed, resamples)
     days = rows.shape[1]
     worst = _tail_size(share, days)
     order = np.argsort(-rows, axis=1)
@@ -160,7 +147,7 @@ def cvar(
     head = min(days, 2 * math.ceil(worst) + SPARE)
     resampled = np.empty((settings.resamples, len(rows)))
     done = 0
-    for counts in _resamples(days, settings):
+    for counts in resamples_of(days, settings):
         which = slice(done, done + len(counts))
         for j in range(len(rows)):
             taken = counts[:, order[j, :head]]
@@ -171,7 +158,7 @@ def cvar(
     threshold = falling[:, math.ceil(worst) - 1]
     influence = np.maximum(rows - threshold[:, None], 0.0)
     influence -= influence.mean(axis=1, keepdims=True)
-    interval = _bca(value, resampled, influence, settings)
+    interval = bca(value, resampled, influence, settings)
     return Interval._make(part.reshape(shape) for part in interval)
 
 
@@ -224,24 +211,78 @@ def gap(
     Raises:
         ValueError: as ``paired_difference``.
     """
-    rows, shape = _rows("values", values)
+    _, shape = _rows("values", values)
     difference = _rows("values", _paired(values, bound, "bound"))[0]
     bounds, _ = _rows("bound", bound)
-    settings = _settings(confidence, seed, resamples)
-    below = bounds.mean(axis=1)
-    above = difference.mean(axis=1)
-    defined = np.broadcast_to(below != 0, above.shape)
-    value = np.divide(above, below, out=np.full(above.shape, np.nan), where=defined)
-    resampled = _resampled_means(np.concatenate([difference, bounds]), settings)
-    top, bottom = resampled[:, : len(rows)], resampled[:, len(rows) :]
-    # A bound that changes sign has resamples on both sides of a pole.
-    steady = np.broadcast_to((np.sign(bottom) == np.sign(below)).all(axis=0), above.shape) & defined
-    low, high = np.full((2, *above.shape), np.nan)
-    if steady.any():
-        ratios = (top / np.where(bottom == 0, np.nan, bottom))[:, steady]
-        influence = (difference - np.nan_to_num(value)[:, None] * bounds)[steady]
-        _, low[steady], high[steady] = _bca(value[steady], ratios, influence, settings)
-    return Interval(value.reshape(shape), low.reshape(shape), high.reshape(shape))
+    found = ratio(difference, bounds, checked(confidence, seed, resamples))
+    return Interval._make(part.reshape(shape) for part in found)
+
+
+def score(
+    values: ArrayLike,
+    reference: ArrayLike,
+    bound: ArrayLike,
+    confidence: float = 0.95,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """(reference - values) / (reference - bound), of means over the days, (policies,), with intervals.
+
+    0 is as good as the reference, 1 as good as the bound, negative worse than the reference: one
+    scale for scenarios whose objectives differ (Agarwal et al. 2021, Deep reinforcement learning at the
+    edge of the statistical precipice, NeurIPS 34, who ask for such scores with intervals). Days of all
+    three are resampled together. nan throughout where the reference is not above the bound, for then
+    there is no such scale; an interval is nan also where that is so in some resample.
+
+    Args:
+        values: (policies, days).
+        reference: (days,) of the policy that counts as 0.
+        bound: (days,) of what counts as 1.
+        confidence, seed, resamples: as for ``mean``.
+
+    Raises:
+        ValueError: as ``paired_difference``.
+    """
+    rows, shape = _rows("values", values)
+    gained, most = _gained(rows, reference, bound)
+    if most.mean() <= 0:
+        return Interval._make(np.full((3, *shape), np.nan))
+    found = ratio(gained, most[None], checked(confidence, seed, resamples))
+    return Interval._make(part.reshape(shape) for part in found)
+
+
+def score_over_seeds(
+    values: ArrayLike,
+    reference: ArrayLike,
+    bound: ArrayLike,
+    confidence: float = 0.95,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """``score`` of the mean over training seeds, with an interval that speaks of other seeds too.
+
+    Args:
+        values: (seeds, days).
+        reference, bound: (days,).
+        confidence, seed, resamples: as for ``mean``; ``seed`` is not a training seed.
+
+    Returns:
+        An interval of shape (), as ``mean_over_seeds`` makes it.
+
+    Raises:
+        ValueError: as ``mean_over_seeds`` and ``paired_difference``.
+    """
+    rows = _of_seeds(values)
+    settings = checked(confidence, seed, resamples)
+    gained, most = _gained(rows, reference, bound)
+    nothing = np.full((), np.nan)
+    if most.mean() <= 0:
+        return Interval(nothing, nothing, nothing)
+    value = np.asarray(gained.mean() / most.mean())
+    resampled = resampled_means(np.concatenate([gained, most[None]]), settings)
+    if min(rows.shape) == 1 or (resampled[:, -1] <= 0).any():
+        return Interval(value, nothing, nothing)
+    return Interval(value, *seeds_and_days(resampled[:, :-1] / resampled[:, -1:], settings))
 
 
 def mean_over_seeds(
@@ -266,51 +307,15 @@ def mean_over_seeds(
     Raises:
         ValueError: as ``mean``; or ``values`` has no axis of seeds.
     """
-    if np.ndim(values) != 2:
-        raise ValueError(f"values of shape {np.shape(values)}: must be (seeds, days).")
-    rows, _ = _rows("values", values)
-    settings = _settings(confidence, seed, resamples)
-    seeds, days = rows.shape
+    rows = _of_seeds(values)
+    settings = checked(confidence, seed, resamples)
     origin = rows[0, 0]
     centred = rows - origin
     value = np.asarray(centred.mean() + origin)
-    if seeds == 1 or days == 1:
+    if min(rows.shape) == 1:
         return Interval(value, np.full((), np.nan), np.full((), np.nan))
-    of_days = _resampled_means(centred, settings)
-    upper = (1.0 + settings.confidence) / 2.0
-    stretch = stdtrit(seeds - 1, upper) / NormalDist().inv_cdf(upper)
-    stretch *= math.sqrt(seeds / (seeds - 1))
-    weights = _generator(settings.seed, 1).multinomial(
-        seeds, np.full(seeds, 1.0 / seeds), size=settings.resamples
-    )
-    deviation = ((weights - 1.0) * of_days).sum(axis=1) / seeds
-    resampled = of_days.mean(axis=1) + stretch * deviation + origin
-    low, high = np.quantile(resampled, [1.0 - upper, upper])
-    return Interval(value, np.asarray(low), np.asarray(high))
-
-
-class _Settings(NamedTuple):
-    confidence: float
-    seed: int
-    resamples: int
-
-
-def _settings(confidence: float, seed: int, resamples: int) -> _Settings:
-    right = "between 0 and 1, such as 0.95"
-    if isinstance(resamples, bool) or not isinstance(resamples, Integral) or resamples < 100:
-        raise ValueError(f"resamples = {resamples!r}: must be a whole number of at least 100.")
-    return _Settings(
-        _fraction("confidence", confidence, right), natural("seed", seed), int(resamples)
-    )
-
-
-def _fraction(name: str, value: Any, right: str, closed: bool = False) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise ValueError(f"{name} = {value!r}: must be a number {right}.")
-    number = float(value)
-    if not (0.0 < number < 1.0 or (closed and number == 1.0)):
-        raise ValueError(f"{name} = {value!r}: must be {right}.")
-    return number
+    low, high = seeds_and_days(resampled_means(centred, settings), settings)
+    return Interval(value, low + origin, high + origin)
 
 
 def _rows(name: str, values: ArrayLike) -> tuple[Floats, tuple[int, ...]]:
@@ -343,42 +348,19 @@ def _paired(values: ArrayLike, reference: ArrayLike, name: str = "reference") ->
     return np.asarray((rows - others).reshape(np.shape(values)))
 
 
-def _generator(seed: int, key: int) -> np.random.Generator:
-    return np.random.Generator(
-        np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(STREAM, key)))
-    )
+def _of_seeds(values: ArrayLike) -> Floats:
+    """(seeds, days)."""
+    if np.ndim(values) != 2:
+        raise ValueError(f"values of shape {np.shape(values)}: must be (seeds, days).")
+    return _rows("values", values)[0]
 
 
-def _resamples(days: int, settings: _Settings) -> Iterator[Floats]:
-    """How often each day is in each resample, (some, days) at a time."""
-    few = days * settings.resamples <= KEPT_CELLS
-    for counts in (_kept if few else _drawn)(days, settings.seed, settings.resamples):
-        yield counts.astype(np.float64)
-
-
-def _drawn(days: int, seed: int, resamples: int) -> Iterator[NDArray[Any]]:
-    generator = _generator(seed, 0)
-    some = max(1, CELLS // days)
-    for first in range(0, resamples, some):
-        count = min(some, resamples - first)
-        drawn = generator.integers(0, days, size=(count, days))
-        drawn += days * np.arange(count)[:, None]
-        counts = np.bincount(drawn.reshape(-1), minlength=count * days)
-        yield counts.astype(np.min_scalar_type(counts.max())).reshape(count, days)
-
-
-@lru_cache(maxsize=1)
-def _kept(days: int, seed: int, resamples: int) -> list[NDArray[Any]]:
-    """The same, drawn once for all: a training asks for an interval of the same days again and again."""
-    return list(_drawn(days, seed, resamples))
-
-
-def _resampled_means(rows: Floats, settings: _Settings) -> Floats:
-    """(resamples, rows)."""
-    days = rows.shape[1]
-    columns = np.ascontiguousarray(rows.T)
-    sums = [counts @ columns for counts in _resamples(days, settings)]
-    return np.asarray(np.concatenate(sums) / days)
+def _gained(rows: Floats, reference: ArrayLike, bound: ArrayLike) -> tuple[Floats, Floats]:
+    """What ``rows`` (policies, days) and ``bound`` gain on the reference: (policies, days), (days,)."""
+    most = -_paired(bound, reference)
+    if most.ndim != 1:
+        raise ValueError(f"bound of shape {np.shape(bound)}: must be (days,), as the reference.")
+    return -_paired(rows, reference), most
 
 
 def _tail_size(tail: float, days: int) -> float:
@@ -394,46 +376,3 @@ def _mean_of_worst(falling: Floats, counts: Floats, worst: float) -> Floats:
     # A weighted mean of differences from the worst day: exact where days are alike.
     top = falling[..., :1]
     return np.asarray(((falling - top) * taken).sum(axis=-1) / worst + top[..., 0])
-
-
-def _bca(
-    value: Floats, resampled: Floats, influence: Floats, settings: _Settings
-) -> tuple[Floats, Floats, Floats]:
-    """Values and interval ends, each (rows,).
-
-    Args:
-        value: (rows,) the statistic.
-        resampled: (resamples, rows) the statistic of each resample.
-        influence: (rows, days) what each day pulls at the statistic, up to a factor; mean zero.
-        settings: confidence and the number of resamples.
-    """
-    low, high = np.full((2, *value.shape), np.nan)
-    if influence.shape[1] == 1:
-        return value, low, high
-    normal = NormalDist()
-    z = normal.inv_cdf((1.0 + settings.confidence) / 2.0)
-    # Near one, by a power of two: powers of tiny numbers would vanish.
-    _, exponent = np.frexp(np.abs(influence).max(axis=1, keepdims=True))
-    influence = np.ldexp(influence, -exponent)
-    squares = (influence**2).sum(axis=1)
-    cubes = (influence**3).sum(axis=1)
-    acceleration = np.divide(
-        cubes, 6.0 * squares**1.5, out=np.zeros(squares.shape), where=squares > 0
-    )
-    below = (resampled < value).mean(axis=0) + 0.5 * (resampled == value).mean(axis=0)
-    # No resample on one side says only that fewer than one in so many are.
-    below = np.clip(below, 0.5 / settings.resamples, 1.0 - 0.5 / settings.resamples)
-    for j in range(value.size):
-        bias = normal.inv_cdf(float(below[j]))
-        ends = [_moved(bias, sign * z, float(acceleration[j])) for sign in (-1.0, 1.0)]
-        low[j], high[j] = np.quantile(resampled[:, j], ends)
-    return value, low, high
-
-
-def _moved(bias: float, z: float, acceleration: float) -> float:
-    """The percentile, from 0 to 1, where BCa finds an end of its interval."""
-    moved = bias + z
-    room = 1.0 - acceleration * moved
-    if room <= 0.0:  # beyond what the correction can say: the outermost resample
-        return 1.0 if moved > 0 else 0.0
-    return NormalDist().cdf(bias + moved / room)
