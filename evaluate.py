@@ -31,6 +31,7 @@ from agents.evaluation.comparison import (
 from agents.evaluation.report import LEGEND, finding, markdown, split, table
 from agents.evaluation.selection import Given, everything
 from agents.evaluation.tables import episodes_csv, table_csv
+from agents.frontier_command import FrontierCommand
 from agents.run_directory import git_commit, package_versions
 from agents.storage import writable_folder, write_text
 from execution_env import Scenario, load_scenario
@@ -199,7 +200,9 @@ def _default_folder(scenario: Scenario) -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    command = parse({"compare": Compare}, "compare", arguments, "evaluate.py")
+    command = parse(
+        {"compare": Compare, "frontier": FrontierCommand}, "compare", arguments, "evaluate.py"
+    )
     if "" not in sys.path:
         sys.path.append("")  # module:factory may be where the user is
     return run_command(command.run, "stopped; nothing was written, earlier results are untouched.")

@@ -100,13 +100,14 @@ class Policy(ABC):
     Attributes:
         observation: "minimal", "default" or "full", what ``predict`` reads; more does not hurt.
         action: "grid" or "lots", what ``predict`` gives.
-        run: what made it, for a policy from a run directory; else None.
+        run, directory: what made it, and where that is, for a policy from a run directory; else None.
         train_seconds, train_steps: that learning took; None for what does not learn.
     """
 
     observation = "full"
     action = "lots"
     run: RunConfig | None = None
+    directory: Path | None = None
     train_seconds: float | None = None
     train_steps: int | None = None
 
@@ -335,7 +336,7 @@ def _load_run(directory: Path, scenario: Scenario | None) -> Policy:
             f"{', '.join(differing)}. Train on a scenario that agrees in these."
         )
     policy = cast(Policy, _attribute(RUNS[config.kind])(directory, config))
-    policy.run = config
+    policy.run, policy.directory = config, directory
     return policy
 
 

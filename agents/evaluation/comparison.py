@@ -79,6 +79,7 @@ def compare(
     track: Track = silent,
     keep_rollouts: bool = True,
     trust: bool = False,
+    bounded: bool = True,
 ) -> Comparison:
     """Play every policy on the days ``env.reset(seed=seed)`` plays, and compare.
 
@@ -91,6 +92,7 @@ def compare(
         track: shows progress; see ``agents.console``.
         keep_rollouts: whether to keep what was posted and filled, 8 B (K + 2) bytes a day and policy.
         trust: whether to load such zips, which can run code of whoever made them.
+        bounded: whether to compute the bounds.
 
     Raises:
         ValueError: a policy is unknown, not trusted, does not fit the scenario, or decides on
@@ -112,7 +114,7 @@ def compare(
         scores[entry.label] = scores_of(rollout, entry.policy, microseconds)
         if keep_rollouts:
             rollouts[entry.label] = rollout
-    bounds = _bounds(scenario, days, track, notes)
+    bounds = _bounds(scenario, days, track, notes) if bounded else {}
     names = list(scores)
     objectives = np.array([scores[name].objective for name in names])
     with track("statistics", None):

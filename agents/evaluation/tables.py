@@ -175,25 +175,22 @@ def _by_objective(row: Row) -> float:
 # Files.
 
 
+def csv_text(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> str:
+    """A table as CSV: numbers in full, None empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
 def table_csv(rows: Sequence[Row]) -> str:
     """``comparison.csv``: numbers in full, cells without meaning empty."""
-    return _csv(COLUMNS, [[row[key] for key in COLUMNS] for row in rows])
+    return csv_text(COLUMNS, rows)
 
 
 def episodes_csv(seeds: Sequence[int], objectives: Mapping[str, Floats]) -> str:
     """``episodes.csv``: the objective of every day, a column per policy or bound."""
-    return _csv(
-        ["seed", *objectives],
-        [
-            [seed, *map(float, numbers)]
-            for seed, *numbers in zip(seeds, *objectives.values(), strict=True)
-        ],
-    )
-
-
-def _csv(header: Sequence[str], lines: Sequence[Sequence[Cell]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
-    return text.getvalue()
+    columns = {"seed": list(seeds)} | {name: of.tolist() for name, of in objectives.items()}
+    days = zip(*columns.values(), strict=True)
+    return csv_text(list(columns), [dict(zip(columns, day, strict=True)) for day in days])
