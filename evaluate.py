@@ -28,12 +28,13 @@ from agents.evaluation.comparison import (
     Comparison,
     compare,
 )
+from agents.evaluation.gallery import ALTERNATIVE, drawn, rollouts_fit
 from agents.evaluation.report import LEGEND, finding, markdown, split, table
 from agents.evaluation.selection import Given, everything
 from agents.evaluation.tables import episodes_csv, table_csv
 from agents.frontier_command import FrontierCommand
 from agents.run_directory import git_commit, package_versions
-from agents.storage import writable_folder, write_text
+from agents.storage import writable_folder, write_bytes, write_text
 from execution_env import Scenario, load_scenario
 
 RUNS = Path("runs")
@@ -75,9 +76,9 @@ class Compare:
       python -m execution_env
           lists the shipped ones; the path of a TOML file does as well
 
-    The table is printed, and written to --out with all numbers (comparison.csv), with the command
-    that makes it (comparison.md), and day by day (episodes.csv), one after the other at the end: a
-    comparison stopped before that leaves earlier files as they were.
+    The table is printed, and written to --out with all numbers (comparison.csv), with the command that
+    makes it and figures (comparison.md), and day by day (episodes.csv), one after the other at the end:
+    a comparison stopped before that leaves earlier files as they were.
     """
 
     scenario: str = "baseline"
@@ -93,6 +94,8 @@ class Compare:
     """Number of days."""
     first_seed: Natural = FIRST_SEED
     """Number of the first day."""
+    figures: bool = True
+    """Draw no figures."""
     out: Annotated[
         str | None,
         tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/comparison-SCENARIO)"),
@@ -124,16 +127,18 @@ class Compare:
                 scenario,
                 range(self.first_seed, self.first_seed + self.episodes),
                 track=track,
-                keep_rollouts=False,
+                keep_rollouts=self.figures and self._rollouts_fit(scenario, len(given)),
                 trust=self.trust,
             )
+            with track("drawing figures", None):
+                pictures = dict(drawn(result)) if self.figures else {}
         for note in result.notes:
             console.print(note, markup=False)
         with saying(
             f"stopped while writing, one file after the other; {TABLE}, {DAYS} and {PAGE} in {folder} "
             "may be new or as they were. Run it again."
         ):
-            self._write(folder, result, given)
+            self._write(folder, result, given, pictures)
         with saying(f"stopped; the results are in {folder}."):
             self._print(result, folder, start)
 
@@ -148,20 +153,30 @@ class Compare:
         screen.print(finding(result.rows, result.level), markup=False)
         sys.stdout.flush()
         notes().print(
-            f"Wrote {TABLE}, {PAGE} and {DAYS} to {folder} after "
+            f"Wrote {TABLE}, {PAGE}, {DAYS}{' and figures' if self.figures else ''} to {folder} after "
             f"{time.perf_counter() - start:.0f} s.",
             markup=False,
         )
 
-    def _write(self, folder: Path, result: Comparison, given: list[Given]) -> None:
+    def _rollouts_fit(self, scenario: Scenario, policies: int) -> bool:
+        fit = rollouts_fit(policies + 1, self.episodes, scenario.buckets, len(scenario.algos))
+        if not fit:
+            notes().print("So many days leave no memory for figures of what was posted and filled.")
+        return fit
+
+    def _write(
+        self, folder: Path, result: Comparison, given: list[Given], pictures: dict[str, bytes]
+    ) -> None:
         policies, bounds = split(result.rows)
         named = dict(zip(result.names, result.objectives, strict=True)) | result.bounds
         order = [str(row["policy"]) for row in policies + bounds if row["policy"] in named]
         write_text(folder / TABLE, table_csv(result.rows))
         write_text(folder / DAYS, episodes_csv(result.seeds, {name: named[name] for name in order}))
-        write_text(folder / PAGE, self._page(result, given))
+        for name, picture in pictures.items():
+            write_bytes(folder / name, picture)
+        write_text(folder / PAGE, self._page(result, given, list(pictures)))
 
-    def _page(self, result: Comparison, given: list[Given]) -> str:
+    def _page(self, result: Comparison, given: list[Given], pictures: list[str]) -> str:
         versions = ", ".join(f"{name} {text}" for name, text in package_versions().items())
         first, last = result.seeds[0], result.seeds[-1]
         lines = [
@@ -175,6 +190,7 @@ class Compare:
             "",
             LEGEND,
             *(f"\n{note}" for note in result.notes),
+            *(f"\n![{ALTERNATIVE[name]}]({name})" for name in pictures),
             "",
             f"{len(result.seeds):,} days, seeds {first} to {last}. {versions}; commit "
             f"{git_commit() or 'unknown'}.",
@@ -198,11 +214,16 @@ def _default_folder(scenario: Scenario) -> Path:
     return RUNS / f"comparison-{name}"
 
 
+COMMANDS: dict[str, type[Compare | FrontierCommand]] = {
+    "compare": Compare,
+    "frontier": FrontierCommand,
+}
+"""By the word that asks for them."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    command = parse(
-        {"compare": Compare, "frontier": FrontierCommand}, "compare", arguments, "evaluate.py"
-    )
+    command = parse(COMMANDS, "compare", arguments, "evaluate.py")
     if "" not in sys.path:
         sys.path.append("")  # module:factory may be where the user is
     return run_command(command.run, "stopped; nothing was written, earlier results are untouched.")

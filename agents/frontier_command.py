@@ -21,7 +21,7 @@ from agents.evaluation.figures import frontier as figure_of
 from agents.evaluation.figures import png
 from agents.evaluation.frontier import COLUMNS, MEASURES, PENALTIES, Frontier, Win, frontier
 from agents.evaluation.tables import Row, csv_text
-from agents.storage import atomic_write, writable_folder, write_text
+from agents.storage import writable_folder, write_bytes, write_text
 from execution_env import load_scenario
 
 TABLE, WINS, PAGE, PICTURE = "frontier.csv", "wins.csv", "frontier.md", "frontier.png"
@@ -109,7 +109,7 @@ class FrontierCommand:
             wins = [win._asdict() for win in result.wins]
             write_text(folder / WINS, csv_text(Win._fields, wins))
             write_text(folder / PAGE, self.page(result))
-            atomic_write(folder / PICTURE, lambda file: file.write(picture))
+            write_bytes(folder / PICTURE, picture)
         output = console.output()
         output.print(_table(result.rows))
         output.print()

@@ -11,7 +11,7 @@ from typing import Any
 from agents import ppo_policy, ppo_settings, q_policy, q_run
 from agents.evaluation.figures import learning_curve
 from agents.run_directory import LEARNING_CURVE, TENSORBOARD, RunConfig
-from agents.storage import atomic_write
+from agents.storage import write_bytes
 from agents.training_run import Run, RunSettings, Training
 
 
@@ -93,4 +93,4 @@ def draw(run: Run) -> None:
     config, kind = run.config, KINDS[run.config.kind]
     title = f"{kind.title} on {config.scenario.name}, seed {config.seed}"
     picture = learning_curve(run.rows, title, kind.axis, run.training.result(run.rows))
-    atomic_write(run.directory / LEARNING_CURVE, lambda file: file.write(picture))
+    write_bytes(run.directory / LEARNING_CURVE, picture)

@@ -139,6 +139,15 @@ def write_text(path: PathLike, text: str) -> None:
     atomic_write(path, lambda file: file.write(text.encode()))
 
 
+def write_bytes(path: PathLike, content: bytes) -> None:
+    """Replace the file at ``path`` by ``content``, at once or not at all.
+
+    Raises:
+        RunError: the disk is full, or the file cannot be written.
+    """
+    atomic_write(path, lambda file: file.write(content))
+
+
 def _flush_folder(folder: Path) -> None:
     """Make a rename last through a power failure."""
     handle = os.open(folder, os.O_RDONLY)

@@ -79,10 +79,10 @@ def test_a_policy_that_is_never_as_seldom_behind_does_not_win_there() -> None:
 
 
 def test_rows_are_those_of_comparisons_at_every_penalty() -> None:
-    result = frontier(["twap", "lp"], "two-algos", [8.0, 1], DAYS)
+    result = frontier(["twap", "lp"], "two-algos", [8.0, 0], DAYS)
     assert [(row["policy"], row["penalty"]) for row in result.rows] == [
-        *(("twap", 1.0), ("twap", 8.0)),
-        *(("lp", 1.0), ("lp", 8.0)),
+        *(("twap", 0.0), ("twap", 8.0)),
+        *(("lp", 0.0), ("lp", 8.0)),
     ]
     for row in result.rows:
         assert tuple(row) == COLUMNS

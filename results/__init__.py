@@ -1,0 +1,1 @@
+"""Reference results: ``python -m results`` makes all of them."""

@@ -1,0 +1,137 @@
+"""The page over all scenarios. Every number in it is read from a CSV file of theirs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from agents.evaluation.figures import png
+from agents.evaluation.figures import scores as draw
+from agents.storage import write_bytes, write_text
+from results.plan import BLIND, FRONTIERS, PLANS, PPO, Q
+from results.scenario_page import PAGE, readings
+from results.tables import BOUND, REFERENCE
+from results.words import (
+    Cells,
+    Found,
+    listed,
+    number,
+    paragraph,
+    percent_off,
+    planners,
+    read,
+    score,
+    verdict,
+)
+
+PICTURE = "scores.png"
+
+
+def write(folder: Path) -> None:
+    """Write the page over all scenarios, and its figure.
+
+    Raises:
+        RunError: a file cannot be written; OSError: a scenario's files are missing.
+    """
+    found = [read(folder / name) for name in PLANS]
+    shown = [
+        row
+        for of in found
+        for row in of.scores.values()
+        if row["score"] and row["policy"] in {*planners(of), of.learner(Q), of.learner(PPO), BLIND}
+    ]
+    picture = png(draw([_numeric(row) for row in shown]))
+    write_bytes(folder / PICTURE, picture)
+    write_text(folder / PAGE, overview(found))
+
+
+def _numeric(row: Cells) -> dict[str, str | float | None]:
+    """Cells as numbers where they are some; runs of any number of seeds under one name."""
+    words = ("scenario", "policy")
+    found: dict[str, str | float | None] = {
+        key: float(cell) if cell else None for key, cell in row.items() if key not in words
+    }
+    return found | {"scenario": row["scenario"], "policy": row["policy"].partition(" (")[0]}
+
+
+def overview(found: Sequence[Found]) -> str:
+    """The page over all scenarios."""
+    days = int(found[0].rows[0]["episodes"])
+    texts = readings()
+    lines = [
+        "# Results",
+        "",
+        paragraph(
+            f"All of it is made by `python -m results`: every shipped scenario, {days:,} held-out days that no "
+            "training and no tuning meets, the same ones for every policy; five training seeds on `baseline`, "
+            "`known-rates` and `drifting`, three elsewhere. PPO has ten million steps on `baseline` and "
+            "`drifting`, where its curve still falls after three, and three million elsewhere. Every folder "
+            "has its commands, tables, figures and what they say."
+        ),
+        "",
+        f"![Scores by scenario: 0 is the linear programme, 1 the bound]({PICTURE})",
+        "",
+        paragraph(
+            f"The score is (lp - policy) / (lp - {BOUND}), of means over days: 0 is the plain receding-horizon "
+            "linear programme, 1 the bound that knows what is hidden. Intervals are 95 %, from resampling days, "
+            "and training seeds where there are some (Agarwal et al. 2021)."
+        ),
+        "",
+        "## Who wins where",
+        "",
+        *(paragraph(f"[{of.name}]({of.name}/{PAGE}): {summary(of)}", "  ") for of in found),
+        "",
+        "## What was found",
+        "",
+        *(paragraph(line, "  ") for line in texts["overview"].split("\n\n")),
+        "",
+        score_table(found),
+        "",
+        "## What staying inside the envelope costs",
+        "",
+        paragraph(texts["frontier"]),
+        "",
+        *(
+            f"![{name}: posting cost against the behind-rate](frontier-{name}/frontier.png)\n\n"
+            f"[Where which curve lies below](frontier-{name}/frontier.md)\n"
+            for name in FRONTIERS
+        ),
+    ]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
+
+
+def summary(found: Found) -> str:
+    """The best policy, the learners, and to whom they lose."""
+    best = found.rows[0]
+    text = f"best is `{best['policy']}`, {number(best, 'objective_mean')} (`lp` "
+    text += f"{number(found.row(REFERENCE), 'objective_mean')}). "
+    parts = []
+    for learner in (found.learner(Q), found.learner(PPO)):
+        lost = [other for other in planners(found) if verdict(found, learner, other) == 1]
+        won = [other for other in planners(found) if verdict(found, learner, other) == -1]
+        words = f"`{learner}` {number(found.row(learner), 'objective_mean')}, "
+        words += f"{percent_off(found, learner)} below `lp`"
+        words += f", beats {listed(won)}" if won else ""
+        words += f", loses to {listed(lost)}" if lost else ""
+        parts.append(words)
+    pair = found.learner(Q), found.learner(PPO)
+    sign = verdict(found, *pair)
+    parts.append(
+        "the two are not told apart"
+        if not sign
+        else f"`{pair[sign > 0].partition(' (')[0]}` is the better of the two by "
+        f"{abs(float(found.pairs[pair]['difference'])):.4f}"
+    )
+    return text + "; ".join(parts) + "."
+
+
+def score_table(found: Sequence[Found]) -> str:
+    """Scores with intervals, a row per scenario."""
+    others = ("lp-buffered", "lp-scenario", "dp", "dp-adaptive")
+    lines = [["scenario", Q, PPO, *(f"`{name}`" for name in others)]]
+    lines.append(["---"] + ["---:"] * (len(lines[0]) - 1))
+    for of in found:
+        cells = [score(of.scores[name]) for name in (of.learner(Q), of.learner(PPO), *others)]
+        lines.append([f"`{of.name}`", *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

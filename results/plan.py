@@ -1,0 +1,142 @@
+"""What the reference results are of: scenarios, policies, training budgets and seeds."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from agents.evaluation.comparison import EPISODES, FIRST_SEED
+from agents.evaluation.frontier import PENALTIES
+from agents.policy import policy_names
+from execution_env import load_scenario
+
+RESULTS, RUNS = Path("results"), Path("runs", "results")
+
+Q, PPO = "Q-learning", "PPO"
+"""What learners are called; single runs have their seed behind it."""
+
+BLIND = "Q-learning without estimates"
+
+DAYS = ["--episodes", str(EPISODES), "--first-seed", str(FIRST_SEED)]
+
+
+def shell(script: str, words: Sequence[str]) -> str:
+    """What to type."""
+    return shlex.join(["python", script, *words])
+
+
+class Plan(NamedTuple):
+    """Of a scenario.
+
+    Attributes:
+        seeds: of training, from 0 on.
+        timesteps: environment steps of PPO.
+        blind: whether a Q-learner without estimates in its state is trained too.
+    """
+
+    seeds: int = 3
+    timesteps: int = 3_000_000
+    blind: bool = False
+
+    def trainings(self, scenario: str) -> list[list[str]]:
+        """Words after ``python train.py`` that train everything."""
+        chosen = ["--scenario", scenario, "--seed"]
+        seeds = [str(seed) for seed in range(self.seeds)]
+        timesteps = ["--timesteps", str(self.timesteps)]
+        found = [
+            ["sweep", "q-learning", *chosen, *seeds, "--out", str(RUNS / "q-learning")],
+            ["sweep", "ppo", *chosen, *seeds, *timesteps, "--out", str(RUNS / "ppo")],
+        ]
+        if self.blind:
+            out = ["--out", str(RUNS / "q-learning")]
+            found.append(["sweep", "q-learning", *chosen, "0", "--bins", "1", *out])
+        return found
+
+    def runs(self, scenario: str) -> dict[str, Path]:
+        """Run directories that ``trainings`` leaves, by label."""
+        found = {
+            f"{Q} {seed}": RUNS / "q-learning" / f"{scenario}-seed{seed}"
+            for seed in range(self.seeds)
+        }
+        found |= {
+            f"{PPO} {seed}": RUNS / "ppo" / f"{scenario}-timesteps{self.timesteps}-seed{seed}"
+            for seed in range(self.seeds)
+        }
+        if self.blind:
+            found[BLIND] = RUNS / "q-learning" / f"{scenario}-bins1-seed0"
+        return found
+
+    def comparison(self, scenario: str) -> list[str]:
+        """Words after ``python evaluate.py``."""
+        runs = [f"{label}={path}" for label, path in self.runs(scenario).items()]
+        policies = [*policy_names(load_scenario(scenario)), *runs]
+        words = ["compare", "--scenario", scenario, "--policies", *policies, *DAYS]
+        return [*words, "--out", str(RESULTS / scenario)]
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """Labels of single runs, by the label of the row that stands for all of them."""
+        return {
+            f"{learner} ({self.seeds} seeds)": [f"{learner} {seed}" for seed in range(self.seeds)]
+            for learner in (Q, PPO)
+        }
+
+
+PLANS = {
+    "baseline": Plan(5, 10_000_000, blind=True),
+    "drifting": Plan(5, 10_000_000, blind=True),
+    "known-rates": Plan(5),
+    "baseline-filled": Plan(),
+    "textbook": Plan(),
+    "vwap-u-shape": Plan(),
+    "two-algos": Plan(),
+    "five-algos": Plan(),
+}
+"""By scenario."""
+
+
+class FrontierPlan(NamedTuple):
+    """Of the frontier of a scenario: learners learn anew for every penalty, seed 0.
+
+    Attributes:
+        timesteps: environment steps of PPO.
+        policies: built in.
+    """
+
+    timesteps: int = 3_000_000
+    policies: tuple[str, ...] = ("lp", "lp-buffered", "lp-scenario", "dp", "dp-adaptive")
+
+    def trainings(self, scenario: str) -> list[list[str]]:
+        """Words after ``python train.py`` that train everything."""
+        found = []
+        for price in PENALTIES:
+            chosen = [
+                "--scenario",
+                scenario,
+                "--seed",
+                "0",
+                "--set",
+                f"penalties.envelope={price:g}",
+            ]
+            out = RUNS / f"envelope-{price:g}"
+            found.append(["sweep", "q-learning", *chosen, "--out", str(out / "q-learning")])
+            timesteps = ["--timesteps", str(self.timesteps)]
+            found.append(["sweep", "ppo", *chosen, *timesteps, "--out", str(out / "ppo")])
+        return found
+
+    def comparison(self, scenario: str) -> list[str]:
+        """Words after ``python evaluate.py``."""
+        runs = RUNS / "envelope-{}"
+        learned = [
+            f"{Q}={runs / 'q-learning' / f'{scenario}-seed0'}",
+            f"{PPO}={runs / 'ppo' / f'{scenario}-timesteps{self.timesteps}-seed0'}",
+        ]
+        words = ["frontier", "--scenario", scenario, "--policies", *self.policies, *learned]
+        words += ["--penalties", *(f"{price:g}" for price in PENALTIES), *DAYS]
+        return [*words, "--out", str(RESULTS / f"frontier-{scenario}")]
+
+
+FRONTIERS = {"baseline": FrontierPlan(), "drifting": FrontierPlan()}
+"""By scenario."""

@@ -1,0 +1,66 @@
+"""What README.md says of the results, between two lines of it, read from CSV files in results/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agents.storage import write_text
+from evaluate import TABLE
+from results.plan import PLANS, PPO, Q
+from results.scenario_page import PAGE
+from results.tables import BOUND, PAIRS, REFERENCE, SCORES
+from results.words import against, number, paragraph, percent_off, read, table
+
+BEGIN, END = "<!-- made by python -m results -->", "<!-- until here -->"
+
+
+def write(path: Path, folder: Path) -> None:
+    """Put what was found into README.md.
+
+    Raises:
+        RunError: it cannot be written; OSError: a file is missing; ValueError: it has no place for it.
+    """
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{path}: must have a line {BEGIN}, and after it a line {END}.")
+    write_text(path, f"{before}{BEGIN}\n\n{readme(folder)}\n\n{END}{after}")
+
+
+def readme(folder: Path) -> str:
+    """What README.md says of the results."""
+    base, drifting = (read(folder / name) for name in ("baseline", "drifting"))
+    learners = base.learner(Q), base.learner(PPO)
+    q, ppo = (base.row(learner) for learner in learners)
+    days, seeds = int(q["episodes"]), PLANS["baseline"].seeds
+    best = drifting.rows[0]["policy"]
+    finding = (
+        f"**The finding.** On `baseline`, over {days:,} held-out days, two learners that know nothing but "
+        "simulated days take "
+        f"{percent_off(base, learners[0])} (a Q-table, {number(q, 'train_seconds', '.0f')} s of training) and "
+        f"{percent_off(base, learners[1])} (PPO, {number(ppo, 'train_seconds', '.0f')} s) off the cost of the "
+        f"receding-horizon linear programme. The Q-table is {against(base, learners[0], [learners[1]])}. "
+        f"Against planners that know the model, the Q-table is "
+        f"{against(base, learners[0], ['lp-buffered', 'dp', 'lp-scenario', 'dp-adaptive'])}. "
+        f"On `drifting`, where the hidden state persists and re-estimating pays, the best is `{best}`: "
+        f"{number(drifting.rows[0], 'objective_mean')} against "
+        f"{number(drifting.row('dp-adaptive'), 'objective_mean')} of `dp-adaptive`, "
+        f"{number(drifting.row(drifting.learner(Q)), 'objective_mean')} of the Q-table and "
+        f"{number(drifting.row(REFERENCE), 'objective_mean')} of `lp`. "
+        f"All scenarios, losses included: [results](results/{PAGE})."
+    )
+    return "\n\n".join(
+        [
+            f"![What was found on baseline]({folder.name}/baseline/headline.png)",
+            paragraph(finding),
+            table(base, ("policy", "objective", "95 % interval", "minus `lp`, paired", "score")),
+            paragraph(
+                f"`baseline`, {days:,} days, {seeds} training seeds, 95 % intervals, half-spreads per share; score 0 "
+                f"is `lp`, 1 the bound `{BOUND}`. Made by `python -m results --scenarios baseline` (the "
+                "commands it runs are in [its folder](results/baseline/README.md)); numbers are in "
+                f"[{TABLE}](results/baseline/{TABLE}), [{PAIRS}](results/baseline/{PAIRS}) and "
+                f"[{SCORES}](results/baseline/{SCORES})."
+            ),
+        ]
+    )

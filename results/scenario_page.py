@@ -1,0 +1,130 @@
+"""The page of a scenario. Every number in it is read from a CSV file beside it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from agents.evaluation.gallery import ALTERNATIVE
+from agents.storage import write_text
+from evaluate import TABLE
+from execution_env import load_scenario
+from results.plan import BLIND, PLANS, PPO, Q, shell
+from results.tables import BOUND, PAIRS, REFERENCE
+from results.words import (
+    Found,
+    against,
+    difference,
+    listed,
+    number,
+    paragraph,
+    percent_off,
+    planners,
+    read,
+    score,
+    table,
+    verdict,
+)
+
+PAGE = "README.md"
+
+
+def write(folder: Path, name: str) -> None:
+    """Write the page of a scenario from the CSV files in its folder.
+
+    Raises:
+        RunError: it cannot be written; OSError: a file is missing.
+    """
+    write_text(folder / PAGE, scenario_page(read(folder)))
+
+
+def scenario_page(found: Found) -> str:
+    """The page of a scenario."""
+    plan, name = PLANS[found.name], found.name
+    commands = [shell("train.py", words) for words in plan.trainings(name)]
+    commands.append(shell("evaluate.py", plan.comparison(name)))
+    days = found.rows[0]["episodes"]
+    pictures = [f"![{text}]({file})" for file, text in ALTERNATIVE.items()]
+    lines = [
+        f"# {name}",
+        "",
+        paragraph(load_scenario(name).description),
+        "",
+        f"Everything here is made by `python -m results --scenarios {name}`, which runs",
+        "",
+        *(f"    {command}" for command in commands),
+        "",
+        paragraph(finding(found)),
+        "",
+        paragraph(readings().get(name, "")),
+        "",
+        table(found),
+        "",
+        paragraph(legend(int(days), plan.seeds)),
+        "",
+        *(f"{line}\n" for line in pictures),
+        "## Paired differences",
+        "",
+        paragraph(
+            f"Policy minus other on the same {int(days):,} days, 95 % intervals, over training seeds too; "
+            f"negative is better. All pairs are in [{PAIRS}]({PAIRS})."
+        ),
+        "",
+        *(paragraph(f"{item}.", "  ") for item in comparisons(found)),
+        "",
+    ]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
+
+
+def finding(found: Found) -> str:
+    """Who wins and by how much, and how the learners do, in a few sentences."""
+    best, lp = found.rows[0]["policy"], found.row(REFERENCE)
+    sentences = [f"Best is `{best}` with {number(found.rows[0], 'objective_mean')}"]
+    level = [row["policy"] for row in found.rows[1:] if verdict(found, row["policy"], best) == 0]
+    sentences[0] += f" (not told apart from it: {listed(level)})." if level else "."
+    sentences.append(f"Plain `lp` has {number(lp, 'objective_mean')}.")
+    for learner in (found.learner(Q), found.learner(PPO)):
+        row = found.row(learner)
+        scored = score(found.scores[learner])
+        sentences.append(
+            f"`{learner}` has {number(row, 'objective_mean')}, {percent_off(found, learner)} below `lp`"
+            + (f", score {scored}" if scored else "")
+            + f"; it is {against(found, learner, planners(found))}."
+        )
+    sentences.append(
+        f"`{found.learner(Q)}` minus `{found.learner(PPO)}` is "
+        f"{difference(found, found.learner(Q), found.learner(PPO))}."
+    )
+    return " ".join(sentences)
+
+
+def comparisons(found: Found) -> list[str]:
+    """A line for every learner: whom it beats and to whom it loses."""
+    learned = [found.learner(Q), found.learner(PPO)]
+    learned += [BLIND] if BLIND in found.scores else []
+    return [
+        f"`{policy}` is "
+        + against(found, policy, [row["policy"] for row in found.rows if row["policy"] != policy])
+        for policy in learned
+    ]
+
+
+def legend(days: int, seeds: int) -> str:
+    """What the columns are."""
+    return (
+        f"{days:,} held-out days, {seeds} training seeds from 0 on; objectives and penalties in half-spreads "
+        f"per share, lower is better. Score is (lp - policy) / (lp - {BOUND}): 0 is `lp`, 1 the bound. "
+        "Worst 5 % is the mean of the worst days, behind the share of bucket ends behind the envelope, "
+        "complete the share of days with nothing left, training the seconds of one run. Rows of several "
+        f"seeds have intervals over days and seeds; single runs are in [{TABLE}]({TABLE})."
+    )
+
+
+def readings() -> Mapping[str, str]:
+    """What we make of each scenario, without numbers, by its name."""
+    path = Path(__file__).parent / "readings.toml"
+    return {
+        key: str(value) for key, value in tomllib.loads(path.read_text(encoding="utf-8")).items()
+    }

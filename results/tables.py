@@ -1,0 +1,115 @@
+"""Tables of the reference results that need the objectives of every day: scores, pairs, curves.
+
+``episodes.csv``, which they are made of, is too large to be committed; ``python -m results`` makes it.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.evaluation import statistics
+from agents.evaluation.tables import Row, csv_text
+from agents.run_directory import PROGRESS
+from agents.storage import write_text
+from evaluate import DAYS as EPISODES
+from results.plan import Plan
+
+SCORES, PAIRS, CURVES = "scores.csv", "pairs.csv", "learning_curves.csv"
+
+REFERENCE, BOUND = "lp", "clairvoyant"
+
+Floats = NDArray[np.float64]
+
+
+def write(folder: Path, scenario: str, plan: Plan) -> None:
+    """Write the three tables of a scenario to its folder, from ``episodes.csv`` there.
+
+    Raises:
+        RunError: a file cannot be written; OSError: one cannot be read.
+    """
+    days = read_days(folder / EPISODES)
+    write_text(folder / SCORES, csv_text(SCORE_COLUMNS, scores(scenario, days, plan.groups)))
+    write_text(folder / PAIRS, csv_text(PAIR_COLUMNS, pairs(scenario, days, plan.groups)))
+    write_text(folder / CURVES, csv_text(CURVE_COLUMNS, curves(scenario, plan.runs(scenario))))
+
+
+def read_days(path: Path) -> dict[str, Floats]:
+    """(n,) objectives by policy or bound."""
+    with path.open(encoding="utf-8", newline="") as file:
+        names = next(csv.reader(file))
+        columns = np.loadtxt(file, delimiter=",", ndmin=2, unpack=True)
+    return dict(zip(names[1:], columns[1:], strict=True))
+
+
+SCORE_COLUMNS = ("scenario", "policy", "score", "score_ci_low", "score_ci_high")
+
+
+def scores(scenario: str, days: Mapping[str, Floats], groups: Mapping[str, list[str]]) -> list[Row]:
+    """(LP - policy) / (LP - clairvoyant) of every policy, groups first; None where there is none."""
+    rows: list[Row] = []
+    for policy, values in policies(days, groups).items():
+        score = statistics.score if values.ndim == 1 else statistics.score_over_seeds
+        value, low, high = map(float, score(values, days[REFERENCE], days[BOUND]))
+        cells = zip(SCORE_COLUMNS[2:], (value, low, high), strict=True)
+        known = {key: None if np.isnan(cell) else cell for key, cell in cells}
+        rows.append({"scenario": scenario, "policy": policy, **known})
+    return rows
+
+
+PAIR_COLUMNS = ("scenario", "policy", "other", "difference", "ci_low", "ci_high")
+
+
+def pairs(scenario: str, days: Mapping[str, Floats], groups: Mapping[str, list[str]]) -> list[Row]:
+    """Policy minus other, paired by day, for every pair but with single runs of a group; between two
+    groups, seed j of one minus seed j of the other, so that the interval speaks of the seeds of both.
+    """
+    known = policies(days, groups)
+    both = list(itertools.combinations(known, 2))
+    differences = {(one, other): known[one] - known[other] for one, other in both}
+    single = [pair for pair in both if differences[pair].ndim == 1]
+    over_days = statistics.mean([differences[pair] for pair in single])
+    found = dict(zip(single, zip(*(part.tolist() for part in over_days), strict=True), strict=True))
+    for pair in both:
+        if pair not in found:
+            found[pair] = tuple(map(float, statistics.mean_over_seeds(differences[pair])))
+    rows: list[Row] = []
+    for (one, other), (value, low, high) in found.items():
+        for names, cells in (
+            ((one, other), (value, low, high)),
+            ((other, one), (-value, -high, -low)),
+        ):
+            rows.append(dict(zip(PAIR_COLUMNS, (scenario, *names, *cells), strict=True)))
+    return sorted(rows, key=lambda row: list(known).index(str(row["policy"])))
+
+
+def policies(days: Mapping[str, Floats], groups: Mapping[str, list[str]]) -> dict[str, Floats]:
+    """Objectives by policy: (seeds, n) of a group, (n,) of what is in none."""
+    known = {name: np.array([days[label] for label in labels]) for name, labels in groups.items()}
+    single = {label for labels in groups.values() for label in labels}
+    bounds = ("clairvoyant", "hindsight")
+    return known | {
+        name: values for name, values in days.items() if name not in single and name not in bounds
+    }
+
+
+CURVE_COLUMNS = (
+    *("scenario", "run", "episodes", "steps", "seconds"),
+    *("objective_mean", "objective_ci_low", "objective_ci_high"),
+)
+
+
+def curves(scenario: str, runs: Mapping[str, Path]) -> list[Row]:
+    """``progress.csv`` of all runs: the objective on validation days during training."""
+    rows: list[Row] = []
+    for label, directory in runs.items():
+        with (directory / PROGRESS).open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                about = {"scenario": scenario, "run": label}
+                rows.append({key: {**row, **about}[key] for key in CURVE_COLUMNS})
+    return rows

@@ -1,0 +1,175 @@
+"""What is known of a scenario, read from the CSV files in its folder, and numbers of it in words."""
+
+from __future__ import annotations
+
+import csv
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from agents.policy import BOUNDS
+from evaluate import TABLE
+from results.plan import PLANS
+from results.tables import PAIRS, REFERENCE, SCORES
+
+Cells = Mapping[str, str]
+
+WIDTH = 120
+"""Columns of a page."""
+
+
+class Found(NamedTuple):
+    """What is known of a scenario, from its CSV files.
+
+    Attributes:
+        name: of the scenario.
+        rows: of ``comparison.csv`` without single training seeds, best first.
+        bounds: rows of the bounds.
+        scores: of ``scores.csv`` by policy.
+        pairs: of ``pairs.csv`` by policy and other.
+    """
+
+    name: str
+    rows: list[Cells]
+    bounds: list[Cells]
+    scores: dict[str, Cells]
+    pairs: dict[tuple[str, str], Cells]
+
+    def row(self, policy: str) -> Cells:
+        """Of a policy."""
+        return next(row for row in self.rows if row["policy"] == policy)
+
+    def learner(self, name: str) -> str:
+        """The label of all runs of a learner."""
+        return next(label for label in PLANS[self.name].groups if label.startswith(f"{name} ("))
+
+
+def read(folder: Path) -> Found:
+    """What a scenario's folder holds.
+
+    Raises:
+        OSError: a file is missing.
+    """
+    rows = read_csv(folder / TABLE)
+    known = {row["policy"]: row for row in read_csv(folder / SCORES)}
+    return Found(
+        folder.name,
+        [row for row in rows if row["policy"] in known],
+        [row for row in rows if row["policy"] in BOUNDS],
+        known,
+        {(row["policy"], row["other"]): row for row in read_csv(folder / PAIRS)},
+    )
+
+
+def read_csv(path: Path) -> list[Cells]:
+    """Rows of a table."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# Numbers.
+
+
+def number(cells: Cells, key: str, shape: str = ".4f") -> str:
+    """A cell, "" where it is empty."""
+    return format(float(cells[key]), shape) if cells[key] else ""
+
+
+def interval(cells: Cells, key: str, shape: str = ".4f") -> str:
+    """Ends of an interval."""
+    low, high = number(cells, f"{key}ci_low", shape), number(cells, f"{key}ci_high", shape)
+    return f"{low} to {high}" if low else ""
+
+
+def difference(found: Found, policy: str, other: str) -> str:
+    """Policy minus other, with its interval."""
+    cells = found.pairs[policy, other]
+    return f"{number(cells, 'difference', '+.4f')} ({interval(cells, '', '+.4f')})"
+
+
+def verdict(found: Found, policy: str, other: str) -> int:
+    """-1 where ``policy`` is better than ``other``, 1 where it is worse, 0 where the days do not tell."""
+    cells = found.pairs[policy, other]
+    return (float(cells["ci_low"]) > 0) - (float(cells["ci_high"]) < 0)
+
+
+def percent_off(found: Found, policy: str) -> str:
+    """By how much a policy's objective lies below plain lp's."""
+    row, lp = found.row(policy), found.row(REFERENCE)
+    return f"{-float(row['diff_vs_lp_mean']) / float(lp['objective_mean']):.1%}"
+
+
+def against(found: Found, policy: str, others: Sequence[str]) -> str:
+    """Whom of ``others`` a policy beats, whom it loses to, and whom it is level with."""
+    parts = []
+    for sign, words in ((-1, "better than"), (0, "not told apart from"), (1, "worse than")):
+        listed = [
+            f"`{other}` {difference(found, policy, other)}"
+            for other in others
+            if verdict(found, policy, other) == sign
+        ]
+        if listed:
+            parts.append(f"{words} {', '.join(listed)}")
+    return "; ".join(parts)
+
+
+def planners(found: Found) -> list[str]:
+    """Policies that are neither rules nor learned, but for plain lp, best first."""
+    known = ("lp-buffered", "lp-scenario", "dp", "dp-fine", "dp-adaptive")
+    return [row["policy"] for row in found.rows if row["policy"] in known]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a row."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
+# Tables.
+
+COLUMNS: dict[str, Callable[[Found, Cells], str]] = {
+    "policy": lambda found, row: f"`{row['policy']}`",
+    "objective": lambda found, row: number(row, "objective_mean"),
+    "95 % interval": lambda found, row: interval(row, "objective_"),
+    "minus `lp`, paired": lambda found, row: (
+        ""
+        if row["policy"] in (REFERENCE, *BOUNDS)
+        else f"{number(row, 'diff_vs_lp_mean', '+.4f')} ({interval(row, 'diff_vs_lp_', '+.4f')})"
+    ),
+    "score": lambda found, row: score(found.scores.get(row["policy"])),
+    "worst 5 %": lambda found, row: number(row, "objective_cvar95", ".2f"),
+    "behind": lambda found, row: number(row, "behind_rate", ".1%"),
+    "complete": lambda found, row: number(row, "completion_rate", ".1%"),
+    "training": lambda found, row: (
+        number(row, "train_seconds", ",.0f") + " s" if row["train_seconds"] else ""
+    ),
+}
+
+
+def score(cells: Cells | None) -> str:
+    """A policy's score with its interval; "" where there is none."""
+    if cells is None or not cells["score"]:
+        return ""
+    return f"{number(cells, 'score', '.2f')} ({interval(cells, 'score_', '.2f')})"
+
+
+def table(found: Found, columns: Sequence[str] = tuple(COLUMNS), rows: int | None = None) -> str:
+    """In markdown: policies, best first, then bounds."""
+    lines = [list(columns), ["---", *["---:"] * (len(columns) - 1)]]
+    for row in [*found.rows[:rows], *found.bounds]:
+        lines.append([COLUMNS[column](found, row) for column in columns])
+        if row["policy"] in BOUNDS:
+            lines[-1][0] += " (bound)"
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def paragraph(text: str, indent: str = "") -> str:
+    """Wrapped for a reader of the source; links and numbers are never broken."""
+    return textwrap.fill(
+        " ".join(text.split()),
+        WIDTH,
+        initial_indent=indent and "- ",
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
