@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.policy import Lots, grid_lots
+from agents.policy import Lots, Observations, grid_lots, widths
 from execution_env import Scenario
 from execution_env.actions import action_grid
 from execution_env.batch import Batch
@@ -85,8 +85,7 @@ def pose(scenario: Scenario, resolution: int | None = None, levels: int = LEVELS
         others = np.unique(np.rint(most * np.linspace(0.0, 1.0, 25) ** 2))[:, None]
         shape = (scenario.buckets, len(others), levels + 1)
         room = np.concatenate([room, np.broadcast_to(others, shape)], axis=1)
-    limited = np.minimum(room, remaining + LOT_TOLERANCE)
-    postable = np.floor(np.maximum(limited, 0.0)).astype(np.int64)
+    postable = _within(room, remaining)
     rooms = np.unique(postable)
     grid = action_grid(len(scenario.algos), resolution)
     count = len(grid.parts)
@@ -103,6 +102,31 @@ def pose(scenario: Scenario, resolution: int | None = None, levels: int = LEVELS
         lots.reshape(rooms.size, count, -1).astype(np.int32),
         grid.mask[np.minimum(rooms, len(grid.mask) - 1)] == 1,
     )
+
+
+def _within(room: Floats, remaining: Floats) -> Lots:
+    """Whole lots that ``room`` (..., J) and ``remaining`` (J,) leave."""
+    limited = np.minimum(room, remaining + LOT_TOLERANCE)
+    return np.floor(np.maximum(limited, 0.0)).astype(np.int64)
+
+
+def expected_observations(scenario: Scenario, remaining: Lots) -> Observations:
+    """Observations (B, L, 5 + 2 K) of kind "full" in every bucket at L levels of ``remaining`` lots.
+
+    All else is as expected before the order starts: fill rates as predicted with no evidence, volume
+    and the envelope, past fills as ``_expected_room`` has them.
+    """
+    levels = np.asarray(remaining, np.float64)
+    algos = len(scenario.algos)
+    lower, upper = envelopes(scenario, scenario.expected_volume[:, None])
+    postable = _within(_expected_room(scenario, upper[:, 0], levels), levels)
+    found = np.zeros((scenario.buckets, levels.size, widths(scenario)["full"]), np.float32)
+    found[:, :, 0] = levels / scenario.lots
+    found[:, :, 1] = 1.0 - np.arange(scenario.buckets)[:, None] / scenario.buckets
+    found[:, :, 2 : 2 + algos] = scenario.predictions[:, None, :]
+    found[:, :, -3], found[:, :, -2] = lower / scenario.lots, upper / scenario.lots
+    found[:, :, -1] = postable / scenario.lots
+    return found
 
 
 def _runs(indices: NDArray[np.int64]) -> Lots:

@@ -19,7 +19,7 @@ from agents.policy import (
     load_policy,
     policy_names,
 )
-from agents.run_directory import CONFIG, read_config
+from agents.run_directory import CONFIG, RunConfig, read_config
 from agents.storage import RunError
 from execution_env import Scenario
 
@@ -120,23 +120,31 @@ def seeds_only(entries: Sequence[Entry]) -> dict[str, list[int]]:
 
     Of runs that do not even differ in their seed the first counts.
     """
-    alike: dict[tuple[str, str], dict[int, int]] = {}
-    for j, entry in enumerate(entries):
-        run = entry.policy.run
-        if run is not None:
-            about = json.dumps([run.kind, run.hyperparameters], sort_keys=True, default=list)
-            alike.setdefault((about, repr(_bare(run.scenario))), {}).setdefault(run.seed, j)
     groups: dict[str, list[int]] = {}
-    for (about, _), by_seed in alike.items():
-        where = list(by_seed.values())
+    runs = [entry.policy.run for entry in entries]
+    for where in by_seed(runs):
         if len(where) < 2:
             continue
-        labels = [entries[j].label for j in where]
-        name = f"{_shared(labels) or json.loads(about)[0]} ({len(where)} seeds)"
+        labels, first = [entries[j].label for j in where], runs[where[0]]
+        assert first is not None
+        name = f"{_shared(labels) or first.kind} ({len(where)} seeds)"
         while name in groups or name in [entry.label for entry in entries]:
             name += "'"
         groups[name] = where
     return groups
+
+
+def by_seed(runs: Sequence[RunConfig | None]) -> list[list[int]]:
+    """Positions of ``runs`` that differ in nothing, or in their seed only; a run alone is a list too.
+
+    Of runs that do not even differ in their seed the first counts.
+    """
+    alike: dict[tuple[str, str], dict[int, int]] = {}
+    for j, run in enumerate(runs):
+        if run is not None:
+            about = json.dumps([run.kind, run.hyperparameters], sort_keys=True, default=list)
+            alike.setdefault((about, repr(_bare(run.scenario))), {}).setdefault(run.seed, j)
+    return [list(positions.values()) for positions in alike.values()]
 
 
 def _shared(labels: Sequence[str]) -> str:

@@ -1,0 +1,140 @@
+"""What policies post: mean lots per bucket and algo, with the part of them that fills."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.evaluation.comparison import Comparison
+from agents.evaluation.figures.choice import Shown, chosen, day_count, number, rollout_of
+from agents.evaluation.figures.style import (
+    QUIET,
+    SMALL,
+    bucket_ticks,
+    new_figure,
+    patch,
+    quiet,
+    short,
+    styled,
+)
+from agents.evaluation.rollouts import Rollout
+from agents.evaluation.selection import REFERENCE
+from execution_env import Scenario
+from execution_env.rendering import ALGO_COLOURS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PALE = 0.38
+"""Opacity of what was posted and did not fill."""
+
+Floats = NDArray[np.float64]
+
+
+def mean_lots(rollout: Rollout, lots: int) -> tuple[Floats, Floats]:
+    """Posted and filled, each (B, K): means over the days in percent of an order of ``lots``."""
+    posted, filled = (
+        100.0 / lots * array.mean(axis=2, dtype=np.float64)
+        for array in (rollout.posted, rollout.filled)
+    )
+    return posted, filled
+
+
+@styled
+def allocations(result: Comparison, policies: Sequence[str] | None = None) -> Figure:
+    """Mean posted lots per bucket, stacked by algo, the filled part darker; a panel per policy.
+
+    Args:
+        result: of ``compare`` with rollouts.
+        policies: labels of policies or groups of seeds; default representatives of all.
+
+    Raises:
+        ValueError: a label is unknown, or the comparison kept no rollouts.
+    """
+    there = chosen(result, policies)
+    scenario = result.scenario
+    lots = [mean_lots(rollout_of(result, item), scenario.lots) for item in there]
+    columns = min(3, len(there))
+    lines = -(-len(there) // columns)
+    figure = new_figure(
+        _title(scenario, there, [posted for posted, _ in lots]),
+        f"Mean of {day_count(result)}. Costs: posting, half-spreads per share of the order.",
+        1.8 * lines + 0.3 if columns > 1 else 2.6,
+        key_of_algos(scenario),
+    )
+    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat
+    top = max(float(posted.sum(axis=1).max()) for posted, _ in lots)
+    for j, axes in enumerate(panels):
+        if j >= len(there):
+            axes.set_visible(False)
+            continue
+        draw_bars(axes, *lots[j])
+        axes.set_ylim(0, 1.22 * max(top, 1e-9))
+        axes.set_title(short(there[j].label, 60 // columns + 6), fontweight="bold")
+        axes.text(
+            0.98,
+            0.98,
+            f"cost {number(there[j].row['posting_cost_mean']):.3f}",
+            transform=axes.transAxes,
+            ha="right",
+            va="top",
+            fontsize=SMALL,
+            color=QUIET,
+        )
+        if j + columns >= len(there):
+            axes.set_xlabel("bucket")
+            axes.tick_params(labelbottom=True)
+    figure.supylabel("posted, % of the order", fontsize=10)
+    return figure
+
+
+def algo_colour(algo: int) -> str:
+    """Of the algo with that index, everywhere."""
+    return ALGO_COLOURS[algo % len(ALGO_COLOURS)]
+
+
+def key_of_algos(scenario: Scenario) -> list[tuple[str, Any]]:
+    """What stands for what in bars."""
+    names = [(short(name, 20), patch(algo_colour(i))) for i, name in enumerate(scenario.algo_names)]
+    return [*names, ("pale: posted, not filled", patch(QUIET, PALE))]
+
+
+def draw_bars(axes: Axes, posted: Floats, filled: Floats) -> None:
+    """Bars of what is posted (B, K), stacked; of every algo what is ``filled`` (B, K) below."""
+    buckets = np.arange(1, len(posted) + 1)
+    bottom = np.zeros(len(posted))
+    for i in range(posted.shape[1]):
+        colour = algo_colour(i)
+        axes.bar(buckets, filled[:, i], 0.84, bottom, color=colour, linewidth=0)
+        bottom = bottom + filled[:, i]
+        rest = posted[:, i] - filled[:, i]
+        axes.bar(buckets, rest, 0.84, bottom, color=colour, alpha=PALE, linewidth=0)
+        bottom = bottom + rest
+    axes.set_xlim(0.4, len(posted) + 0.6)
+    bucket_ticks(axes, len(posted))
+    quiet(axes, "y")
+
+
+def _title(scenario: Scenario, there: Sequence[Shown], posted: Sequence[Floats]) -> str:
+    """Where what the best policy posts differs most from what ``lp`` posts."""
+    best = there[0]
+    other = next((j for j, item in enumerate(there) if item.label == REFERENCE and j), None)
+    if other is None:
+        through = posted[0].sum(axis=0)
+        most = int(through.argmax())
+        share = through[most] / max(float(through.sum()), 1e-12)
+        return f"{best.label} posts {100 * share:.0f} % through {scenario.algo_names[most]}"
+    half = max(1, scenario.buckets // 2)
+    early, of_lp = (posted[j][:half].sum(axis=0) for j in (0, other))
+    change = early - of_lp
+    most = int(np.abs(change).argmax())
+    verb = "more" if change[most] > 0 else "less"
+    when = "in the first half" if scenario.buckets > 1 else "in its bucket"
+    return (
+        f"{best.label} posts {early[most]:.0f} % of the order {scenario.algo_names[most]} {when}, "
+        f"lp {of_lp[most]:.0f} %: {abs(change[most]):.0f} points {verb}"
+    )

@@ -1,0 +1,189 @@
+"""What an order costs: the mean told apart by what it is for, and how the total differs by day."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.evaluation.comparison import Comparison
+from agents.evaluation.figures.choice import Shown, chosen, day_count, number, rollout_of
+from agents.evaluation.figures.dots import view_of
+from agents.evaluation.figures.objectives import UNIT
+from agents.evaluation.figures.style import (
+    QUIET,
+    SMALL,
+    line,
+    new_figure,
+    patch,
+    percent,
+    quiet,
+    short,
+    styled,
+)
+from agents.evaluation.rollouts import Rollout
+from agents.evaluation.selection import REFERENCE
+from execution_env.rendering import INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PARTS = {"posting": "#56B4E9", "envelope": "#E69F00", "residual": "#333333"}
+"""Colours of the parts of a cost."""
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+ROW = 0.36
+"""Inches for a policy."""
+
+Floats = NDArray[np.float64]
+
+
+class Spread(NamedTuple):
+    """How a policy's objective differs by day.
+
+    Attributes:
+        quantiles: (5,) of the days.
+        worst: mean of the worst 5 % of days; nan where the table has none.
+    """
+
+    quantiles: Floats
+    worst: float
+
+
+def parts_of(item: Shown) -> list[float]:
+    """Means of the parts of a policy's cost."""
+    keys = ("posting_cost_mean", "envelope_penalty_mean", "residual_penalty_mean")
+    return [number(item.row[key], 0.0) for key in keys]
+
+
+def spread_of(item: Shown, rollout: Rollout) -> Spread:
+    """Of the objective over days."""
+    return Spread(np.quantile(rollout.objective, QUANTILES), number(item.row["objective_cvar95"]))
+
+
+@styled
+def costs(result: Comparison, policies: Sequence[str] | None = None) -> Figure:
+    """The mean cost of each policy by its parts, and beside it the distribution over the days.
+
+    Args:
+        result: of ``compare`` with rollouts.
+        policies: labels of policies or groups of seeds; default representatives of all.
+
+    Raises:
+        ValueError: a label is unknown, or the comparison kept no rollouts.
+    """
+    there = chosen(result, policies)
+    spreads = [spread_of(item, rollout_of(result, item)) for item in there]
+    figure = new_figure(
+        _title(there),
+        f"Left: mean of {day_count(result)}, by what is paid for. Right: how the total differs by "
+        "day.",
+        ROW * len(there) + 0.75,
+        [
+            *((name, patch(colour)) for name, colour in PARTS.items()),
+            ("median day", line(INK, marker="|", linestyle="", markersize=8, markeredgewidth=2)),
+            ("half, 90 % of days", patch("#777777", 0.6)),
+            ("mean of the worst 5 %", line("#777777", marker="D", linestyle="", markersize=5)),
+        ],
+    )
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.0, 1.25))
+    _draw_parts(left, there)
+    _draw_spreads(right, there, spreads)
+    left.set_yticks([-j for j in range(len(there))], [short(item.label, 24) for item in there])
+    left.set_ylim(0.6 - len(there), 0.6)
+    for axes in (left, right):
+        quiet(axes, "x")
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+    left.set_xlabel("mean cost")
+    right.set_xlabel("cost of a day")
+    figure.supxlabel(f"{UNIT} (lower is better)", fontsize=SMALL, color=QUIET)
+    return figure
+
+
+def _draw_parts(axes: Axes, there: Sequence[Shown]) -> None:
+    totals = [sum(parts_of(item)) for item in there]
+    needed = [
+        0.0,
+        *(total for item, total in zip(there, totals, strict=True) if _counts(item, there)),
+    ]
+    high = max(view_of(needed, totals)[1], 1e-9)
+    for j, item in enumerate(there):
+        start = 0.0
+        for name, part in zip(PARTS, parts_of(item), strict=True):
+            axes.barh(-j, part, 0.62, start, color=PARTS[name], linewidth=0)
+            start += part
+        far = start > high
+        axes.annotate(
+            f"{start:.3f} ▸" if far else f"{start:.3f}",
+            (1.0 if far else start, -j),
+            (-3 if far else 4, 0),
+            xycoords=("axes fraction" if far else "data", "data"),
+            textcoords="offset points",
+            ha="right" if far else "left",
+            va="center",
+            fontsize=SMALL,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0} if far else None,
+        )
+    axes.set_xlim(0, 1.2 * high)
+
+
+def _draw_spreads(axes: Axes, there: Sequence[Shown], spreads: Sequence[Spread]) -> None:
+    tops = [spread.quantiles[4] for spread in spreads]
+    needed = [
+        value
+        for item, spread in zip(there, spreads, strict=True)
+        if _counts(item, there)
+        for value in (*spread.quantiles, spread.worst)
+    ]
+    low, high = view_of(needed, [*tops, *(spread.worst for spread in spreads)])
+    for j, (item, spread) in enumerate(zip(there, spreads, strict=True)):
+        q, colour = spread.quantiles, item.colour
+        axes.barh(-j, q[4] - q[0], 0.16, q[0], color=colour, alpha=0.6, linewidth=0)
+        axes.barh(-j, q[3] - q[1], 0.5, q[1], color=colour, alpha=0.6, linewidth=0)
+        axes.plot(q[2], -j, "|", color=INK, markersize=10, markeredgewidth=2)
+        if not math.isfinite(spread.worst):
+            continue
+        if spread.worst <= high:
+            axes.plot(spread.worst, -j, "D", color=colour, markersize=5)
+        else:
+            axes.annotate(
+                f"{spread.worst:.1f} ▸",
+                (1.0, -j),
+                (0, 0),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                fontsize=SMALL,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+            )
+    axes.set_xlim(max(low, 0.0) if low > -1e-9 else low, high)
+
+
+def _counts(item: Shown, there: Sequence[Shown]) -> bool:
+    """Whether a policy must be in view: the better half, and ``lp``."""
+    best = sorted(there, key=lambda one: sum(parts_of(one)))[: (len(there) + 1) // 2]
+    return item in best or item.label == REFERENCE
+
+
+def _title(there: Sequence[Shown]) -> str:
+    best = there[0]
+    other = next((item for item in there if item.label == REFERENCE), there[-1])
+    if other is best:
+        total = sum(parts_of(best)) or 1.0
+        return f"{percent(parts_of(best)[0] / total)} of what {best.label} costs is posting"
+    names = ("posting", "envelope penalties", "residual penalties")
+    changes = [b - a for a, b in zip(parts_of(best), parts_of(other), strict=True)]
+    most = max(range(3), key=lambda j: changes[j])
+    verb = "saves" if changes[most] > 0 else "loses"
+    said = f"{best.label} {verb} {abs(changes[most]):.3f} of {other.label}'s {names[most]}"
+    worse = min(range(3), key=lambda j: changes[j])
+    if changes[most] > 0 > changes[worse] and round(changes[worse], 3) != 0:
+        said += f" and spends {-changes[worse]:.3f} more on {names[worse]}"
+    return said

@@ -1,0 +1,182 @@
+"""Dots with whiskers, a row for each, best on top; far ones at the edge, so that they squash nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from agents.evaluation.figures.style import NARROW, QUIET, SMALL, quiet, short, signed
+from execution_env.rendering import INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+REACH = 0.6
+"""How far beyond what must be seen a value may lie to be seen too, as a share of the width so far."""
+
+LEAST = 0.02
+"""Width of a view where all values are nearly alike, as a share of their size."""
+
+MARGIN = 0.05
+"""Free space at both ends of a view, as a share of its width."""
+
+ROW = 0.215
+"""Inches for a row."""
+
+
+class Dot(NamedTuple):
+    """A row.
+
+    Attributes:
+        label: on the left.
+        value: of the dot.
+        low, high: ends of the whisker; nan where there is none.
+        colour: of both.
+        others: values of pale small dots in the same row, such as single training seeds.
+        hollow: whether the dot is open, for what is no policy.
+    """
+
+    label: str
+    value: float
+    low: float
+    high: float
+    colour: str
+    others: Sequence[float] = ()
+    hollow: bool = False
+
+
+def view_of(needed: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """The range that shows all ``needed`` values, and those of ``values`` that lie near them.
+
+    A value is near where the range, as wide as it is so far, need not grow by more than ``REACH``.
+    Values that are not finite count for nothing.
+    """
+    right = [value for value in needed if math.isfinite(value)]
+    rest = [value for value in values if math.isfinite(value)]
+    right = right or rest[:1] or [0.0]
+    low, high = min(right), max(right)
+    least = LEAST * max(abs(low), abs(high)) or 1e-3
+    while True:
+        reach = REACH * max(high - low, least)
+        near = [value for value in rest if low - reach <= value <= high + reach]
+        wider = min([low, *near]), max([high, *near])
+        if wider == (low, high):
+            break
+        low, high = wider
+    if high - low < least:
+        middle = (low + high) / 2.0
+        low, high = middle - least / 2.0, middle + least / 2.0
+    margin = MARGIN * (high - low)
+    return low - margin, high + margin
+
+
+def ends(dots: Sequence[Dot]) -> list[float]:
+    """All values that rows have, ends of whiskers among them."""
+    return [value for dot in dots for value in (dot.value, dot.low, dot.high)]
+
+
+def draw_dots(
+    axes: Axes,
+    dots: Sequence[Dot],
+    view: tuple[float, float],
+    shape: str = ".3f",
+    labels: bool = True,
+    texts: bool = True,
+) -> None:
+    """Draw rows from the top, row j at height -j.
+
+    Args:
+        axes: empty.
+        dots: the rows.
+        view: from ``view_of``; a dot outside becomes an arrow at that edge.
+        shape: of the numbers on the right.
+        labels: whether rows have their labels on the left.
+        texts: whether they have their numbers on the right.
+    """
+    low, high = view
+    letters = max((len(format(dot.value, shape)) for dot in dots), default=0)
+    for j, dot in enumerate(dots):
+        if not math.isfinite(dot.value):
+            continue
+        for other in dot.others:
+            if low <= other <= high:
+                axes.plot(other, -j - 0.3, "o", color=dot.colour, alpha=0.5, markersize=2.5, mew=0)
+        if low <= dot.value <= high:
+            _whisker(axes, dot, -j, view)
+        else:
+            _arrow(axes, dot.colour, -j, dot.value > high)
+        if texts:
+            axes.annotate(
+                signed(dot.value, shape),
+                (1.0, -j),
+                (8 + letters * SMALL * NARROW * 1.15, 0),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                va="center",
+                ha="right",
+                fontsize=SMALL,
+                color=QUIET if dot.hollow else INK,
+            )
+    axes.set_xlim(low, high)
+    axes.set_ylim(0.6 - len(dots), 0.6)
+    names = [short(dot.label) for dot in dots] if labels else []
+    axes.set_yticks([-j for j in range(len(dots))] if labels else [], names)
+    quiet(axes, "x")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def _whisker(axes: Axes, dot: Dot, height: float, view: tuple[float, float]) -> None:
+    if math.isfinite(dot.low) and math.isfinite(dot.high):
+        seen = [min(max(end, view[0]), view[1]) for end in (dot.low, dot.high)]
+        axes.plot(seen, [height, height], color=dot.colour, linewidth=2.2, solid_capstyle="butt")
+    inside = "white" if dot.hollow else dot.colour
+    axes.plot(
+        dot.value,
+        height,
+        "o",
+        color=dot.colour,
+        markersize=5.5,
+        markerfacecolor=inside,
+        markeredgewidth=1.2,
+    )
+
+
+def _arrow(axes: Axes, colour: str, height: float, right: bool) -> None:
+    axes.plot(
+        1.0 if right else 0.0,
+        height,
+        marker=">" if right else "<",
+        color=colour,
+        markersize=7,
+        transform=axes.get_yaxis_transform(),
+        clip_on=False,
+    )
+
+
+def vertical(axes: Axes, at: float, bottom: float, dashed: bool = True, colour: str = INK) -> None:
+    """A line through all rows down to the height ``bottom``."""
+    axes.plot(
+        [at, at],
+        [bottom, 0.6],
+        color=colour,
+        linewidth=1.0,
+        linestyle=(0, (4, 3)) if dashed else "-",
+        zorder=1,
+    )
+
+
+def sides(axes: Axes, better: str, worse: str, at: float) -> None:
+    """Say above the rows which side of ``at`` is which."""
+    for text, offset, where in ((f"◂ {better}", -4, "right"), (f"{worse} ▸", 4, "left")):
+        axes.annotate(
+            text,
+            (at, 1.0),
+            (offset, 3),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha=where,
+            fontsize=SMALL,
+            color=QUIET,
+        )

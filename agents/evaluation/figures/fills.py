@@ -1,0 +1,194 @@
+"""Cumulative fills inside the envelope: a fan over the days, a panel per policy.
+
+Where the envelope follows the day's volume, a fan of fills would mix days whose envelopes differ; there
+what is drawn is fills minus the middle of that day's envelope.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.evaluation.comparison import Comparison
+from agents.evaluation.figures.choice import Shown, chosen, day_count, number, rollout_of
+from agents.evaluation.figures.style import (
+    EDGE,
+    QUIET,
+    SMALL,
+    bucket_ticks,
+    line,
+    new_figure,
+    patch,
+    percent,
+    quiet,
+    short,
+    styled,
+)
+from agents.evaluation.rollouts import Rollout
+from agents.evaluation.selection import REFERENCE
+from execution_env import Scenario
+from execution_env.rendering import BAND, INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Of the days: the ends of the fan's wide part, of its narrow part, and the median."""
+
+ALIKE = 1e-6
+"""Lots by which envelopes of two days may differ and be the same."""
+
+Floats = NDArray[np.float64]
+
+
+class Fan(NamedTuple):
+    """Fills of one policy in percent of the order, at the start and at the B bucket ends.
+
+    Attributes:
+        quantiles: (5, B + 1) of cumulative fills, or of fills minus the middle of the envelope.
+        lower, upper: (B,) the envelope at the start and at bucket ends but the last, where it does
+            not count; the median of the days where it differs by day.
+        relative: whether fills are minus the middle of that day's envelope.
+    """
+
+    quantiles: Floats
+    lower: Floats
+    upper: Floats
+    relative: bool
+
+
+def follows_the_day(rollout: Rollout) -> bool:
+    """Whether the envelope differs by day."""
+    return bool(
+        max(np.ptp(rollout.lower, axis=1).max(), np.ptp(rollout.upper, axis=1).max()) > ALIKE
+    )
+
+
+def fan_of(rollout: Rollout, lots: int, relative: bool) -> Fan:
+    """The fan of a rollout of orders of ``lots``."""
+    buckets, _, days = rollout.filled.shape
+    filled = np.zeros((buckets + 1, days))
+    np.cumsum(rollout.filled.sum(axis=1), axis=0, out=filled[1:])
+    lower, upper = (np.vstack([np.zeros(days), edge]) for edge in (rollout.lower, rollout.upper))
+    # The end of the last bucket has no envelope: all of the order should be filled then.
+    lower[-1] = upper[-1] = lots
+    middle = (lower + upper) / 2.0 if relative else np.zeros((buckets + 1, 1))
+    scale = 100.0 / lots
+    return Fan(
+        scale * np.quantile(filled - middle, QUANTILES, axis=1),
+        scale * np.median(lower - middle, axis=1)[:-1],
+        scale * np.median(upper - middle, axis=1)[:-1],
+        relative,
+    )
+
+
+@styled
+def fills(result: Comparison, policies: Sequence[str] | None = None) -> Figure:
+    """Fans of cumulative fills over the days inside the envelope, a panel per policy.
+
+    Args:
+        result: of ``compare`` with rollouts.
+        policies: labels of policies or groups of seeds; default representatives of all.
+
+    Raises:
+        ValueError: a label is unknown, or the comparison kept no rollouts.
+    """
+    there = chosen(result, policies)
+    relative = follows_the_day(rollout_of(result, there[0]))
+    fans = [fan_of(rollout_of(result, item), result.scenario.lots, relative) for item in there]
+    columns = min(3, len(there))
+    lines = -(-len(there) // columns)
+    what = "Fills minus the middle of that day's envelope" if relative else "Cumulative fills"
+    figure = new_figure(
+        _title(result.scenario, there),
+        f"{what} over {day_count(result)}. Behind, ahead: share of bucket ends outside the envelope; "
+        "complete: share of days with nothing left.",
+        1.9 * lines + 0.3 if columns > 1 else 2.6,
+        key_of_fan(),
+    )
+    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat
+    for j, axes in enumerate(panels):
+        if j >= len(there):
+            axes.set_visible(False)
+            continue
+        draw_fan(axes, fans[j], there[j].colour, result.scenario.buckets)
+        axes.set_title(short(there[j].label, 60 // columns + 6), fontweight="bold")
+        _rates(axes, there[j], relative)
+        if j + columns >= len(there):
+            axes.set_xlabel("end of bucket")
+            axes.tick_params(labelbottom=True)
+    label = "filled minus middle, % of the order" if relative else "filled, % of the order"
+    figure.supylabel(label, fontsize=10)
+    return figure
+
+
+def key_of_fan() -> list[tuple[str, Any]]:
+    """What stands for what in a fan."""
+    return [
+        ("envelope", patch(BAND, edgecolor=EDGE, linewidth=1.0)),
+        ("median day", line("#555555", linewidth=1.8)),
+        ("half of the days", patch("#555555", 0.5)),
+        ("90 % of the days", patch("#555555", 0.22)),
+    ]
+
+
+def draw_fan(axes: Axes, fan: Fan, colour: str, buckets: int) -> None:
+    """The envelope with a fan in it, against bucket ends 0 to B."""
+    ends = np.arange(buckets + 1)
+    inner = ends[:-1]
+    axes.fill_between(inner, fan.lower, fan.upper, color=BAND, linewidth=0)
+    q = fan.quantiles
+    axes.fill_between(ends, q[0], q[4], color=colour, alpha=0.22, linewidth=0)
+    axes.fill_between(ends, q[1], q[3], color=colour, alpha=0.5, linewidth=0)
+    for edge in (fan.lower, fan.upper):
+        axes.plot(inner, edge, color=EDGE, linewidth=1.0)
+    axes.plot(ends, q[2], color=colour, linewidth=1.8)
+    axes.set_xlim(0, buckets)
+    bucket_ticks(axes, buckets)
+    quiet(axes, "y")
+
+
+def _rates(axes: Axes, item: Shown, relative: bool) -> None:
+    """Behind, ahead and complete, written where no fan goes."""
+    row = item.row
+    rates = [number(row[key]) for key in ("behind_rate", "ahead_rate", "completion_rate")]
+    words = [
+        f"{name} {percent(rate)}"
+        for name, rate in zip(("behind", "ahead", "complete"), rates, strict=True)
+        if math.isfinite(rate)
+    ]
+    axes.text(
+        0.98,
+        0.03,
+        "\n".join(words),
+        transform=axes.transAxes,
+        ha="right",
+        va="bottom",
+        fontsize=SMALL,
+        color=INK if not relative else QUIET,
+        linespacing=1.15,
+    )
+
+
+def _title(scenario: Scenario, there: Sequence[Shown]) -> str:
+    """Whose fills leave the envelope least, and how often those of ``lp`` or the worst do."""
+
+    def outside(item: Shown) -> float:
+        return number(item.row["behind_rate"], 0.0) + number(item.row["ahead_rate"], 0.0)
+
+    best = there[0]
+    others = [item for item in there[1:] if item.label == REFERENCE] or list(there[1:])
+    if scenario.buckets == 1:
+        return f"{best.label} completes {percent(number(best.row['completion_rate'], 0.0))} of days"
+    said = f"{best.label} is behind the envelope at {percent(number(best.row['behind_rate'], 0.0))}"
+    if not others:
+        return f"{said} of bucket ends"
+    other = max(others, key=outside)
+    return (
+        f"{said} of bucket ends, {other.label} at {percent(number(other.row['behind_rate'], 0.0))}"
+    )

@@ -1,0 +1,100 @@
+"""The first figure of a README: what is best, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from agents.evaluation.comparison import Comparison
+from agents.evaluation.figures.choice import (
+    MOST,
+    Shown,
+    bounds_of,
+    chosen,
+    day_count,
+    everyone,
+    number,
+    rollout_of,
+)
+from agents.evaluation.figures.dots import ROW
+from agents.evaluation.figures.fills import draw_fan, fan_of
+from agents.evaluation.figures.objectives import draw_objectives
+from agents.evaluation.figures.style import (
+    SMALL,
+    new_figure,
+    percent,
+    short,
+    styled,
+)
+from agents.evaluation.selection import REFERENCE
+from execution_env.rendering import INK
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@styled
+def headline(result: Comparison, policies: Sequence[str] | None = None) -> Figure:
+    """Objectives of the best policies with the bounds, and where their fills lie in the envelope.
+
+    Args:
+        result: of ``compare`` with rollouts.
+        policies: labels for the fans on the right; default ``lp``, the best learner and the best of
+            the rest.
+
+    Raises:
+        ValueError: a label is unknown, or the comparison kept no rollouts.
+    """
+    there = chosen(result, most=MOST + 1)
+    fans = _fans(result) if policies is None else chosen(result, policies)
+    bounds = bounds_of(result)
+    height = max(ROW * (len(there) + len(bounds)) + 0.7, 0.85 * len(fans) + 0.7)
+    figure = new_figure(
+        _title(result, there, fans),
+        f"{result.scenario.name}, {day_count(result)}. Left: means with 95 % intervals. Right: fills "
+        "minus the middle of the envelope; median, half and 90 % of the days.",
+        height,
+    )
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.35, 1.0))[0]
+    axes = left.add_subplot()
+    draw_objectives(axes, result, there, bounds)
+    axes.set_xlabel("objective, half-spreads per share (lower is better)", fontsize=SMALL)
+    panels = right.subplots(len(fans), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, item in zip(panels, fans, strict=True):
+        fan = fan_of(rollout_of(result, item), result.scenario.lots, True)
+        draw_fan(axes, fan, item.colour, result.scenario.buckets)
+        behind = number(item.row["behind_rate"])
+        axes.set_title(
+            f"{short(item.label, 22)}: behind {percent(behind)}", fontsize=SMALL, color=INK, pad=3
+        )
+    panels[-1].set_xlabel("end of bucket", fontsize=SMALL)
+    right.supylabel("% of the order", fontsize=SMALL)
+    return figure
+
+
+def _fans(result: Comparison) -> list[Shown]:
+    """``lp``, the best learner, and the best of the rest that is no linear programme."""
+    there = everyone(result)
+    wanted = [item for item in there if item.label == REFERENCE]
+    for families in (("q-learning", "ppo", "other"), ("dp", "ppo", "rule")):
+        wanted += [item for item in there if item.family in families and item not in wanted][:1]
+    return wanted
+
+
+def _title(result: Comparison, there: Sequence[Shown], fans: Sequence[Shown]) -> str:
+    reference = next(item for item in there if item.label == REFERENCE)
+    other = next((item for item in fans if item.label != REFERENCE), None)
+    if other is None:
+        mean = number(reference.row["objective_mean"])
+        return f"lp costs {mean:.3f} half-spreads per share on {result.scenario.name}"
+    mine, theirs = (number(item.row["objective_mean"]) for item in (other, reference))
+    rates = [number(item.row["behind_rate"]) for item in (other, reference)]
+    gain = (theirs - mine) / abs(theirs) if theirs else 0.0
+    verb = "cuts" if gain >= 0 else "adds to"
+    said = f"{other.label} {verb} the cost of the linear programme by {percent(abs(gain))}"
+    if gain > 0 and rates[0] < rates[1]:
+        said += (
+            f": it falls behind the envelope at {percent(rates[0])} of bucket ends, lp at "
+            f"{percent(rates[1])}"
+        )
+    return said

@@ -1,0 +1,223 @@
+"""What policies do, state by state: the share of the postable lots that goes through each algo.
+
+A state is a bucket and the lots that remain; the rest of what a policy sees is as it is expected before
+the order starts: fill rates as predicted, no evidence, volume and envelope as expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.dp_problem import expected_observations, levels_of
+from agents.evaluation.figures.allocations import algo_colour
+from agents.evaluation.figures.style import (
+    QUIET,
+    SMALL,
+    bucket_ticks,
+    new_figure,
+    patch,
+    quiet,
+    short,
+    styled,
+    wrapped,
+)
+from agents.evaluation.rollouts import Rollout
+from agents.policy import Policy, check_fits, read_postable
+from execution_env import Scenario
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LEVELS = 100
+"""Most levels of remaining lots."""
+
+RARE = 0.3
+"""Opacity of a state that is not met on the days."""
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+class Decisions(NamedTuple):
+    """What a policy does at L levels of remaining lots, L = 1 being the fewest.
+
+    Attributes:
+        remaining: (L,) lots.
+        shares: (B, L, K + 1) of the postable lots, by algo and last not posted; nan where nothing
+            may be posted, or where no order can be.
+        met: (B, L) whether an order was in the state on the days; all where no days are given.
+    """
+
+    remaining: NDArray[np.int64]
+    shares: Floats
+    met: Flags
+
+
+def decisions(policy: Policy, scenario: Scenario, rollout: Rollout | None = None) -> Decisions:
+    """What ``policy`` does in every bucket at every level of remaining lots, at predicted fill rates.
+
+    Args:
+        policy: for ``scenario``.
+        scenario: what is played.
+        rollout: of the policy on the days that tell which states are met.
+
+    Raises:
+        ValueError: the policy or the rollout does not fit the scenario.
+    """
+    check_fits(policy, scenario)
+    buckets, algos = scenario.buckets, len(scenario.algos)
+    levels = levels_of(scenario.lots, LEVELS)
+    remaining = np.unique(np.rint(np.arange(1, levels + 1) * (scenario.lots / levels)).astype(int))
+    observations = expected_observations(scenario, remaining)
+    flat = observations.reshape(-1, observations.shape[-1])
+    postable = read_postable(scenario, flat).astype(np.float64)
+    lots = np.zeros((len(flat), algos))
+    can = postable > 0
+    if can.any():
+        lots[can] = policy.decide(flat[can])
+    lots = np.hstack([lots, (postable - lots.sum(axis=1))[:, None]])
+    shares = np.full(lots.shape, np.nan)
+    np.divide(lots, postable[:, None], out=shares, where=can[:, None])
+    shares = np.clip(shares, 0.0, 1.0).reshape(buckets, remaining.size, algos + 1)
+    shares[~_possible(scenario, remaining)] = np.nan
+    met = np.ones((buckets, remaining.size), np.bool_)
+    if rollout is not None:
+        if rollout.filled.shape[:2] != (buckets, algos):
+            raise ValueError(
+                f"rollout of {rollout.filled.shape[0]} buckets and {rollout.filled.shape[1]} algos: "
+                f"{scenario.name} has {buckets} and {algos}; give one of the same scenario."
+            )
+        met = _met(rollout, scenario.lots, remaining)
+    return Decisions(remaining, shares, met)
+
+
+def _possible(scenario: Scenario, remaining: NDArray[np.int64]) -> Flags:
+    """(B, L) levels that are left or may be left, had all that may be posted filled so far, and
+    what is left at the start.
+    """
+    least = np.array([scenario.lots], np.int64)
+    possible = np.zeros((scenario.buckets, remaining.size), np.bool_)
+    for bucket in range(scenario.buckets):
+        possible[bucket] = (remaining >= least[0]) & ((bucket > 0) | (remaining == scenario.lots))
+        if least[0] > 0:
+            seen = expected_observations(scenario, least)[bucket]
+            least = least - read_postable(scenario, seen)
+    return possible
+
+
+def _met(rollout: Rollout, lots: int, remaining: NDArray[np.int64]) -> Flags:
+    buckets = len(rollout.filled)
+    filled = np.cumsum(rollout.filled.sum(axis=1), axis=0)
+    left = lots - np.vstack([np.zeros_like(filled[:1]), filled[:-1]])
+    nearest = np.searchsorted((remaining[:-1] + remaining[1:]) / 2.0, left, side="right")
+    met = np.zeros((buckets, remaining.size), np.bool_)
+    for bucket in range(buckets):
+        met[bucket, nearest[bucket, left[bucket] > 0]] = True
+    return met
+
+
+@styled
+def heat_map(
+    policies: Mapping[str, Policy],
+    scenario: Scenario,
+    reached: Mapping[str, Rollout] | None = None,
+) -> Figure:
+    """What policies do, a row of panels each: the share of the postable lots through every algo.
+
+    Args:
+        policies: by label; of any kind.
+        scenario: what they play.
+        reached: rollouts by the same labels; states that a policy did not meet there are pale.
+
+    Raises:
+        ValueError: there are no policies, one does not fit the scenario, or ``reached`` has a label
+            that they do not have.
+    """
+    if not policies:
+        raise ValueError("policies: there are none; give at least one, such as {'lp': policy}.")
+    reached = {} if reached is None else reached
+    for label in reached:
+        if label not in policies:
+            raise ValueError(
+                f"reached[{label!r}]: is of no policy here; known are {', '.join(policies)}."
+            )
+    found = {
+        label: decisions(policy, scenario, reached.get(label)) for label, policy in policies.items()
+    }
+    names = [*scenario.algo_names, "not posted"]
+    pale = "pale: not met on the days. " if reached else ""
+    figure = new_figure(
+        _title(found, scenario),
+        f"Share of the postable lots, at predicted fill rates; {pale}White: no order can be there.",
+        (1.25 if len(names) > 4 else 1.5) * len(found) + 0.55,
+        [("none", patch("white", edgecolor=QUIET, linewidth=0.6)), *_shades()],
+    )
+    panels = figure.subplots(len(found), len(names), sharex=True, sharey=True, squeeze=False)
+    room = 62 // len(names)
+    for row, (label, decided) in zip(panels, found.items(), strict=True):
+        for i, axes in enumerate(row):
+            _draw(axes, decided, i, algo_colour(i) if i < len(names) - 1 else QUIET)
+        lines = wrapped(short(label, 34), 1.3, SMALL + 1)
+        row[0].set_ylabel("\n".join(lines), fontweight="bold", fontsize=SMALL + 1)
+    for axes, name in zip(panels[0], names, strict=True):
+        axes.set_title(short(name, room))
+    for axes in panels[-1]:
+        axes.set_xlabel("bucket")
+        bucket_ticks(axes, scenario.buckets, 5)
+    figure.supylabel("remaining, % of the order", fontsize=10)
+    return figure
+
+
+def _shades() -> list[tuple[str, Any]]:
+    return [(f"{share} %", patch(QUIET, share / 100.0)) for share in (25, 50, 75, 100)]
+
+
+def _draw(axes: Axes, decided: Decisions, column: int, colour: str) -> None:
+    """One column of the shares, as opacity of ``colour``; what is not met is pale and hatched."""
+    from matplotlib.colors import to_rgb  # noqa: PLC0415  slow to import
+
+    shares = decided.shares[:, :, column].T
+    blank = np.isnan(shares)
+    depth = np.where(blank, 0.0, shares) * np.where(decided.met.T, 1.0, RARE)
+    picture = 1.0 - depth[:, :, None] * (1.0 - np.array(to_rgb(colour)))
+    lots = decided.remaining
+    edges = np.concatenate([[0.0], (lots[1:] + lots[:-1]) / 2.0, [lots[-1] + 0.5]])
+    edges *= 100.0 / lots[-1]
+    buckets = np.arange(shares.shape[1] + 1) + 0.5
+    axes.pcolormesh(buckets, edges, picture, rasterized=True)
+    axes.set_ylim(0, float(edges[-1]))
+    axes.set_yticks([0, 50, 100])
+    axes.set_facecolor("white")
+    quiet(axes)
+
+
+def _title(found: Mapping[str, Decisions], scenario: Scenario) -> str:
+    """Where the first two policies differ; of one, what it does most."""
+    labels = list(found)
+    first = found[labels[0]]
+    use = first.met & ~np.isnan(first.shares[:, :, 0])
+    if len(labels) == 1 or not use.any():
+        through = np.nanmean(first.shares[use], axis=0) if use.any() else np.zeros(1)
+        names = [*scenario.algo_names, "nothing"]
+        most = int(through.argmax())
+        return f"{labels[0]} posts {100 * through[most]:.0f} % of what it may through {names[most]}"
+    other = found[labels[1]]
+    use &= other.met & ~np.isnan(other.shares[:, :, 0])
+    if not use.any():
+        return f"{labels[0]} and {labels[1]} are never in the same state"
+    moved = np.abs(first.shares - other.shares).sum(axis=2)[use] / 2.0
+    same = float((moved < 0.125).mean())
+    gap = (first.shares - other.shares)[use].mean(axis=0)
+    names = [*scenario.algo_names, "nothing"]
+    most = int(np.abs(gap).argmax())
+    verb = "more" if gap[most] > 0 else "less"
+    said = f"{labels[0]} and {labels[1]} do alike in {100 * same:.0f} % of the states"
+    if round(abs(gap[most]) * 100) == 0:
+        return said
+    what = f"posts {verb} {names[most]}" if most < len(names) - 1 else f"leaves {verb} unposted"
+    return f"{said}; elsewhere {labels[0]} {what}"

@@ -1,0 +1,307 @@
+"""Learning curves: of one run, and of learners over their seeds, against steps and against seconds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.evaluation.figures.choice import COLOURS, family
+from agents.evaluation.figures.style import (
+    QUIET,
+    SMALL,
+    new_figure,
+    patch,
+    png,
+    quiet,
+    short,
+    styled,
+)
+from agents.evaluation.selection import by_seed, same
+from agents.run_directory import PROGRESS, RunConfig, read_config, read_progress
+from execution_env.rendering import ALGO_COLOURS, INK, MUTED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TOP_QUANTILE = 0.85
+"""Of the points' upper ends: the first, far worse points of a curve may leave the picture."""
+
+POINTS = 200
+"""Of a learner's curve, evenly spaced on its logarithmic axis."""
+
+Floats = NDArray[np.float64]
+
+
+@styled
+def learning_curve(
+    rows: Sequence[Mapping[str, float]], title: str, axis: str, kept: Mapping[str, float]
+) -> bytes:
+    """A PNG of the greedy objective during training, with its 95 % interval over validation days.
+
+    Args:
+        rows: of ``progress.csv``.
+        title: of the figure.
+        axis: what steps are, for the horizontal axis.
+        kept: the row that is of the policy that is kept.
+    """
+    colour = ALGO_COLOURS[1]
+    steps = np.array([row["steps"] for row in rows]) / 1e6
+    mean, low, high = (
+        np.array([row[f"objective_{name}"] for row in rows])
+        for name in ("mean", "ci_low", "ci_high")
+    )
+    states = [row.get("states") for row in rows]
+    figure = new_figure(title, "", 4.0)
+    axes = figure.add_subplot()
+    for j in range(1, len(rows)):
+        if states[j] != states[j - 1]:
+            axes.axvline(steps[j - 1], color=MUTED, linewidth=0.8, linestyle=":")
+    axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.plot(steps, mean, color=colour, linewidth=1.8, marker=".", markersize=5)
+    at = (kept["steps"] / 1e6, kept["objective_mean"])
+    axes.plot(*at, color=colour, marker="o", markersize=10, fillstyle="none")
+    axes.annotate(
+        f"kept: {at[1]:.3f}",
+        at,
+        xytext=(0, -19),
+        textcoords="offset points",
+        ha="right" if 2 * at[0] > steps[-1] else "left",
+        color=colour,
+    )
+    axes.set_ylim(_heights([low], [high]))
+    axes.set_xlim(0, max(float(steps[-1]), 1e-9) * 1.02)
+    axes.set_xlabel(axis)
+    axes.set_ylabel("greedy objective per share, half-spreads")
+    quiet(axes, "y")
+    return png(figure)
+
+
+def _heights(lows: Sequence[Floats], highs: Sequence[Floats]) -> tuple[float, float]:
+    """The range of objectives to show, of curves with these lower and upper ends."""
+    bottom = min(float(low.min()) for low in lows)
+    top = max(float(np.quantile(high, TOP_QUANTILE)) for high in highs)
+    margin = 0.15 * max(top - bottom, 1e-3)
+    return bottom - margin, top + 3 * margin
+
+
+class Learner(NamedTuple):
+    """Runs that differ in their seed only.
+
+    Attributes:
+        label: of the learner.
+        family: a key of ``COLOURS``.
+        progress: the rows of ``progress.csv``, by run.
+    """
+
+    label: str
+    family: str
+    progress: list[list[dict[str, float]]]
+
+
+class Curve(NamedTuple):
+    """A learner's objective on the validation days against x.
+
+    Attributes:
+        x: (N,) steps or seconds, up to where the first seed stopped.
+        mean, low, high: (N,) mean, least and most over the seeds.
+    """
+
+    x: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+
+
+def learners(runs: Sequence[Path | str]) -> list[Learner]:
+    """Runs by what learned, in the order in which they are given.
+
+    Raises:
+        ValueError: there are no runs, they were trained on different scenarios, or one was never
+            evaluated.
+        RunError: a run directory is missing or damaged (a ValueError too).
+    """
+    if isinstance(runs, str | Path) or not list(runs):
+        raise ValueError(f"runs = {runs!r}: must be a list of run directories, at least one.")
+    configs = [read_config(run) for run in runs]
+    for run, config in zip(runs, configs, strict=True):
+        if not same(config.scenario, configs[0].scenario):
+            raise ValueError(
+                f"{run}: was trained on {config.scenario.name}, {runs[0]} on another scenario, "
+                f"{configs[0].scenario.name}; give runs on one scenario."
+            )
+    progress = [[row for row in read_progress(run) if row["steps"] > 0] for run in runs]
+    for run, rows in zip(runs, progress, strict=True):
+        if not rows:
+            raise ValueError(f"{run}: has no evaluation in {PROGRESS}; train it, or leave it out.")
+    groups = by_seed(configs)
+    names = _names([configs[where[0]] for where in groups])
+    return [
+        Learner(
+            f"{name} ({len(where)} seeds)" if len(where) > 1 else name,
+            family(configs[where[0]].kind),
+            [progress[j] for j in where],
+        )
+        for name, where in zip(names, groups, strict=True)
+    ]
+
+
+def _names(configs: Sequence[RunConfig]) -> list[str]:
+    """What to call learners: their kind, and by what others of that kind differ."""
+    from agents.kinds import KINDS  # noqa: PLC0415  it needs this module
+
+    names = []
+    for config in configs:
+        title = KINDS[config.kind].title if config.kind in KINDS else config.kind
+        others = [other for other in configs if other.kind == config.kind]
+        differing = [
+            f"{key} {value if isinstance(value, str) else json.dumps(value, default=list)}"
+            for key, value in config.hyperparameters.items()
+            if any(other.hyperparameters.get(key) != value for other in others)
+        ]
+        names.append(", ".join([title, *differing]))
+    return names
+
+
+def curve_of(learner: Learner, column: str) -> Curve:
+    """The mean over a learner's seeds against ``column``, "steps" or "seconds", and their range.
+
+    Seeds are not evaluated at the same seconds: between evaluations their objectives are interpolated
+    linearly in the logarithm of ``column``.
+    """
+    places = [np.array([row[column] for row in rows], float) for rows in learner.progress]
+    places = [np.maximum(x, 1e-3) for x in places]
+    first = max(x[0] for x in places)
+    last = max(first, min(x[-1] for x in places))
+    x = np.unique(np.concatenate([np.geomspace(first, last, POINTS), *places]))
+    x = x[(x >= first) & (x <= last)]
+    values = np.array(
+        [
+            np.interp(np.log(x), np.log(at), [row["objective_mean"] for row in rows])
+            for at, rows in zip(places, learner.progress, strict=True)
+        ]
+    )
+    return Curve(x, values.mean(axis=0), values.min(axis=0), values.max(axis=0))
+
+
+@styled
+def learning_curves(
+    runs: Sequence[Path | str], references: Mapping[str, float] | None = None
+) -> Figure:
+    """Objectives on validation days against steps and against seconds of training, a line a learner.
+
+    A line is the mean over runs that differ in their seed only, its band goes from their best to their
+    worst. The objective is of the greedy policy at that point of the training.
+
+    Args:
+        runs: run directories, of one scenario.
+        references: objectives by name, for lines to compare with, such as {"lp": 0.95}.
+
+    Raises:
+        ValueError: as ``learners``; or a reference is not finite.
+        RunError: a run directory is missing or damaged (a ValueError too).
+    """
+    there = learners(runs)
+    references = {} if references is None else references
+    for name, value in references.items():
+        if not math.isfinite(value):
+            raise ValueError(f"references[{name!r}] = {value!r}: must be a finite objective.")
+    curves = [[curve_of(learner, column) for column in ("steps", "seconds")] for learner in there]
+    scenario = read_config(runs[0]).scenario.name
+    figure = new_figure(
+        _title(there, [curve for _, curve in curves], scenario),
+        "Objective of the greedy policy on validation days, half-spreads per share of the order; "
+        "lower is better. Lines: means over seeds; bands: from the best seed to the worst.",
+        3.0,
+        [
+            (short(learner.label, 46), patch(colour, 1.0))
+            for learner, colour in zip(there, _colours(there), strict=True)
+        ],
+    )
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, column in zip(panels, (0, 1), strict=True):
+        for colour, pair in zip(_colours(there), curves, strict=True):
+            curve = pair[column]
+            axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.25, linewidth=0)
+            axes.plot(curve.x, curve.mean, color=colour, linewidth=1.8)
+            axes.plot(curve.x[-1], curve.mean[-1], "o", color=colour, markersize=4)
+        axes.set_xscale("log")
+        quiet(axes, "y")
+    panels[0].set_xlabel("training steps")
+    panels[1].set_xlabel("seconds of training")
+    panels[0].set_ylabel("objective (lower is better)")
+    panels[0].set_ylim(_limits(there, list(references.values())))
+    _draw_references(panels, references)
+    return figure
+
+
+def _colours(there: Sequence[Learner]) -> list[str]:
+    """One per learner: of its family, and of the spare ones where a family is there twice."""
+    found: list[str] = []
+    spare = [colour for colour in (*ALGO_COLOURS, INK) if colour not in COLOURS.values()]
+    spare += [COLOURS["other"], COLOURS["dp"], COLOURS["lp"], QUIET]
+    for learner in there:
+        colour = COLOURS[learner.family]
+        if colour in found:
+            colour = next((one for one in spare if one not in found), colour)
+        found.append(colour)
+    return found
+
+
+def _limits(there: Sequence[Learner], references: Sequence[float]) -> tuple[float, float]:
+    values = [
+        np.array([row["objective_mean"] for row in rows])
+        for learner in there
+        for rows in learner.progress
+    ]
+    bottom, top = _heights(values, values)
+    if references:
+        width = top - bottom
+        near = [value for value in references if bottom - width <= value <= top + width]
+        bottom = min([bottom, *(value - 0.08 * width for value in near)])
+        top = max([top, *(value + 0.08 * width for value in near)])
+    return bottom, top
+
+
+def _draw_references(panels: Sequence[Axes], references: Mapping[str, float]) -> None:
+    bottom, top = panels[0].get_ylim()
+    for name, value in references.items():
+        if not bottom <= value <= top:
+            continue
+        for axes in panels:
+            axes.axhline(value, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+        panels[1].annotate(
+            f"{short(name, 16)} {value:.3f}",
+            (1.0, value),
+            (4, 0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            va="center",
+            fontsize=SMALL,
+        )
+
+
+def _title(there: Sequence[Learner], curves: Sequence[Curve], scenario: str) -> str:
+    """Who ends best, and how soon each is within 2 % of that."""
+    finals = [float(curve.mean[-1]) for curve in curves]
+    best = int(np.argmin(finals))
+    said = f"{there[best].label} ends at {finals[best]:.3f} on {scenario}"
+    goal = finals[best] + 0.02 * abs(finals[best])
+    times = []
+    for learner, curve in zip(there, curves, strict=True):
+        good = curve.mean <= goal
+        if good.any():
+            times.append(f"{learner.label} after {_seconds(float(curve.x[int(good.argmax())]))}")
+    if len(there) == 1:
+        return said
+    return f"{said}; within 2 % of that: {', '.join(times)}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

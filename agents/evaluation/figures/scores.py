@@ -1,0 +1,227 @@
+"""Scores on all scenarios: how much of the way from ``lp`` to the clairvoyant bound a policy goes.
+
+score = (LP - policy) / (LP - clairvoyant): 0 is ``lp``, 1 is the bound. The bound holds on average for
+policies on the action grid; a policy that is not tied to it may score above 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from agents.evaluation.figures.choice import COLOURS, family, listed, number
+from agents.evaluation.figures.style import (
+    QUIET,
+    SMALL,
+    new_figure,
+    quiet,
+    short,
+    signed,
+    styled,
+)
+from agents.evaluation.selection import REFERENCE
+from agents.evaluation.tables import Cell
+from agents.policy import BOUNDS
+from execution_env.rendering import INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+VIEW = (-0.32, 1.18)
+"""Scores in view; others are written at the edge."""
+
+COLUMNS = 4
+"""Panels side by side."""
+
+ROW = 0.2
+"""Inches for a policy."""
+
+KEYS = ("scenario", "policy", "score", "score_ci_low", "score_ci_high")
+
+
+class Score(NamedTuple):
+    """One policy on one scenario; ``low`` and ``high`` are nan where there is no interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def read_scores(rows: Sequence[Mapping[str, Cell]]) -> dict[str, dict[str, Score]]:
+    """Scores by scenario, in the order given, and policy; without ``lp``, bounds and empty cells.
+
+    Raises:
+        ValueError: there are none, a row lacks a key, or a policy is there twice for a scenario.
+    """
+    found: dict[str, dict[str, Score]] = {}
+    for j, row in enumerate(rows):
+        for key in KEYS:
+            if key not in row:
+                raise ValueError(f"rows[{j}]: has no {key}; must have {', '.join(KEYS)}.")
+        scenario, policy = str(row["scenario"]), str(row["policy"])
+        here = found.setdefault(scenario, {})
+        if policy in here:
+            raise ValueError(f"rows[{j}]: policy {policy} is there twice for {scenario}.")
+        value, low, high = (number(row[key]) for key in KEYS[2:])
+        if policy != REFERENCE and policy not in BOUNDS and math.isfinite(value):
+            here[policy] = Score(value, low, high)
+    if not any(found.values()):
+        raise ValueError("rows: hold no score; give those of at least one policy besides lp.")
+    return found
+
+
+def ranking(found: Mapping[str, Mapping[str, Score]]) -> list[str]:
+    """Policies by their median score, best first; those that miss a scenario after those that do not.
+
+    A median, so that one scenario where a rule breaks down, or which a policy was not trained for,
+    does not decide.
+    """
+    policies = list(dict.fromkeys(policy for here in found.values() for policy in here))
+
+    def key(policy: str) -> tuple[bool, float]:
+        values = [here[policy].value for here in found.values() if policy in here]
+        return len(values) < len(found), -float(np.median(values))
+
+    return sorted(policies, key=key)
+
+
+@styled
+def scores(rows: Sequence[Mapping[str, Cell]]) -> Figure:
+    """Scores with their intervals, a panel per scenario, all with the same policies in the same order.
+
+    Args:
+        rows: with scenario, policy, score, score_ci_low and score_ci_high; None where a number means
+            nothing. A row of ``lp`` or of a bound is not drawn, they are the lines at 0 and 1.
+
+    Raises:
+        ValueError: there are none, a row lacks a key, or a policy is there twice for a scenario.
+    """
+    found = read_scores(rows)
+    order = ranking(found)
+    columns = min(COLUMNS, len(found))
+    lines = -(-len(found) // columns)
+    figure = new_figure(
+        _title(found, order),
+        "Share of the way from lp (0) to the clairvoyant bound (1) that a policy goes, with 95 % "
+        "interval; 1 is what knowing each day's hidden state would bring. Filled: best there, or "
+        "not told apart from it by these intervals.",
+        lines * (ROW * len(order) + 0.42) + 0.3,
+    )
+    panels = list(figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat)
+    for j, axes in enumerate(panels):
+        if j >= len(found):
+            axes.set_visible(False)
+            continue
+        scenario = list(found)[j]
+        _draw(axes, found[scenario], order)
+        axes.set_title(short(scenario, 80 // columns), fontweight="bold", fontsize=SMALL + 0.5)
+        if j + columns >= len(found):
+            axes.tick_params(labelbottom=True)
+    for axes in panels[::columns]:
+        axes.set_yticks([-j for j in range(len(order))], [short(name, 26) for name in order])
+    figure.supxlabel(
+        "score (higher is better): 0 as good as lp, 1 as good as the bound", fontsize=10
+    )
+    return figure
+
+
+def _draw(axes: Axes, here: Mapping[str, Score], order: Sequence[str]) -> None:
+    axes.axvspan(VIEW[0], 0.0, color="#F3F3F3", linewidth=0, zorder=0)
+    axes.axvline(0.0, color=INK, linewidth=1.0, zorder=1)
+    axes.axvline(1.0, color=INK, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
+    best = max(here, key=lambda policy: here[policy].value, default=None)
+    for j, policy in enumerate(order):
+        if policy not in here:
+            axes.text(
+                0.5, -j, "no score", ha="center", va="center", fontsize=SMALL, color="#8A8A8A"
+            )
+            continue
+        score, colour = here[policy], COLOURS[family(policy)]
+        if not VIEW[0] <= score.value <= VIEW[1]:
+            _far(axes, -j, score.value, colour)
+            continue
+        if math.isfinite(score.low) and math.isfinite(score.high):
+            low, high = (min(max(end, VIEW[0]), VIEW[1]) for end in (score.low, score.high))
+            axes.plot([low, high], [-j, -j], color=colour, linewidth=1.8, solid_capstyle="butt")
+        level = best is not None and (policy == best or score.high >= here[best].value)
+        axes.plot(
+            score.value,
+            -j,
+            "o",
+            color=colour,
+            markersize=5.5,
+            markerfacecolor=colour if level else "white",
+            markeredgewidth=1.2,
+        )
+    axes.set_xlim(*VIEW)
+    axes.set_ylim(0.6 - len(order), 0.6)
+    axes.set_xticks([0.0, 0.5, 1.0], ["0", "0.5", "1"])
+    quiet(axes)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def _far(axes: Axes, height: float, value: float, colour: str) -> None:
+    """An arrow at the edge with the number."""
+    right = value > VIEW[1]
+    axes.plot(
+        1.0 if right else 0.0,
+        height,
+        marker=">" if right else "<",
+        color=colour,
+        markersize=6,
+        transform=axes.get_yaxis_transform(),
+        clip_on=False,
+    )
+    axes.annotate(
+        signed(value, ".1f" if abs(value) < 99.95 else ".0f"),
+        (1.0 if right else 0.0, height),
+        (-7 if right else 7, 0),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        va="center",
+        fontsize=SMALL,
+        color=QUIET,
+    )
+
+
+def _title(found: Mapping[str, Mapping[str, Score]], order: Sequence[str]) -> str:
+    """Who is best or level with it most often, and who is never worse than ``lp``."""
+    names = [scenario for scenario, here in found.items() if here]
+    count = {
+        policy: sum(
+            policy in found[name]
+            and (
+                found[name][policy].value == max(s.value for s in found[name].values())
+                or found[name][policy].high >= max(s.value for s in found[name].values())
+            )
+            for name in names
+        )
+        for policy in order
+    }
+    most = max(count.values())
+    first = [policy for policy in order if count[policy] == most][:2]
+    if len(names) == 1:
+        best = order[0]
+        return (
+            f"{best} goes {100 * found[names[0]][best].value:.0f} % of the way from lp to the bound"
+        )
+    where = "all" if most == len(names) else f"{most} of {len(names)}"
+    said = (
+        f"{listed(first)} {'is' if len(first) == 1 else 'are'} best or level on {where} scenarios"
+    )
+    safe = [
+        policy
+        for policy in order
+        if all(policy in found[name] and found[name][policy].low > 0 for name in names)
+    ]
+    if safe and len(safe) <= 4:
+        said += f"; {listed(safe)} beat{'s' if len(safe) == 1 else ''} lp on all"
+    elif safe:
+        said += f"; {len(safe)} policies beat lp on all"
+    return said
