@@ -57,6 +57,11 @@ Row = dict[str, float]
 Settings = TypeVar("Settings")
 
 
+def validation_days(scenario: Scenario) -> Days:
+    """The days that the learning curves of a scenario are measured on."""
+    return DayStream(scenario, 0, VALIDATION).draw(VALIDATION_DAYS)
+
+
 class Training(ABC):
     """What learns, block by block. ``advance`` it; nothing else changes what is learned.
 
@@ -273,8 +278,7 @@ class Run:
 
     def _validate(self) -> Row:
         if self._days is None:
-            stream = DayStream(self.config.scenario, 0, VALIDATION)
-            self._days = stream.draw(VALIDATION_DAYS)
+            self._days = validation_days(self.config.scenario)
         training = self.training
         objective = play(training.policy(), self.config.scenario, self._days).objective
         measured = dict(zip(OBJECTIVE, map(float, statistics.mean(objective)), strict=True))

@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 
 from agents.evaluation import figures
 from agents.evaluation.comparison import Comparison
+from agents.evaluation.figures.choice import everyone
+from agents.evaluation.rollouts import play
+from agents.evaluation.selection import REFERENCE, same
+from agents.training_run import validation_days
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_BYTES = 2**31
 """Of rollouts that are kept for figures."""
+
+MOST = 5
+"""Policies in a heat map."""
 
 ALTERNATIVE = {
     "headline.png": "What was found",
@@ -47,15 +54,44 @@ def drawn(result: Comparison) -> Iterator[tuple[str, bytes]]:
             "allocations.png": lambda: figures.allocations(result),
             "costs.png": lambda: figures.costs(result),
         }
-    chosen = figures.representatives(result)
-    makers["heat_map.png"] = lambda: figures.heat_map(
-        {label: result.policies[label] for label in chosen}, result.scenario, result.rollouts
-    )
-    runs = [policy.directory for policy in result.policies.values() if policy.directory]
+    makers["heat_map.png"] = lambda: _heat_map(result)
+    runs = [
+        policy.directory
+        for policy in result.policies.values()
+        if policy.run and policy.directory and same(policy.run.scenario, result.scenario)
+    ]
     if runs:
-        makers["learning_curves.png"] = lambda: figures.learning_curves(
-            runs, {str(row["policy"]): row["objective_mean"] for row in result.rows}
-        )
+        makers["learning_curves.png"] = lambda: figures.learning_curves(runs, _references(result))
     for name in ALTERNATIVE:
         if name in makers:
             yield name, figures.png(makers[name]())
+
+
+def _heat_map(result: Comparison) -> Figure:
+    """Of the best policy of every family but rules, and of ``lp``; of several seeds the first."""
+    there = [item for item in everyone(result) if item.family != "rule"]
+    best = {item.family: item for item in reversed(there)}
+    items = [item for item in there if item in best.values() or item.label == REFERENCE]
+    return figures.heat_map(
+        {item.label: result.policies[item.members[0]] for item in items[:MOST]},
+        result.scenario,
+        {item.label: result.rollouts[item.members[0]] for item in items[:MOST] if result.rollouts},
+    )
+
+
+def _references(result: Comparison) -> dict[str, float]:
+    """Objectives that learning curves are read against, on the same validation days as these: of the
+    best dynamic programme, of ``lp``, and of the bound.
+    """
+    from agents.bounds import clairvoyant  # noqa: PLC0415  slow to import
+
+    scenario = result.scenario
+    days = validation_days(scenario)
+    planner = next((item.label for item in everyone(result) if item.family == "dp"), REFERENCE)
+    found = {
+        name: float(play(result.policies[name], scenario, days).objective.mean())
+        for name in (planner, REFERENCE)
+    }
+    if "clairvoyant" in result.bounds:  # else the order is too large for it
+        found["clairvoyant"] = float(clairvoyant(scenario, days).mean())
+    return found
