@@ -152,8 +152,9 @@ class Compare:
         screen.print()
         screen.print(finding(result.rows, result.level), markup=False)
         sys.stdout.flush()
+        also = ", with figures," if self.figures else ""
         notes().print(
-            f"Wrote {TABLE}, {PAGE}, {DAYS}{' and figures' if self.figures else ''} to {folder} after "
+            f"Wrote {TABLE}, {PAGE} and {DAYS}{also} to {folder} after "
             f"{time.perf_counter() - start:.0f} s.",
             markup=False,
         )
@@ -205,6 +206,7 @@ class Compare:
         words += ["--first-seed", str(self.first_seed)]
         words += ["--trust"] if self.trust else []
         words += ["--set", *self.settings] if self.settings else []
+        words += [] if self.figures else ["--no-figures"]
         words += ["--out", self.out] if self.out is not None else []
         return shlex.join(words)
 

@@ -15,7 +15,8 @@ import pytest
 
 import evaluate
 from agents import policy as policies
-from agents.evaluation import compare
+from agents.evaluation import compare, gallery
+from agents.evaluation.gallery import ALTERNATIVE
 from agents.evaluation.tables import COLUMNS
 from agents.policy import Policy
 from agents.rules import Twap
@@ -23,7 +24,7 @@ from agents.run_directory import RunConfig, new_config, write_config
 from execution_env import Scenario, load_scenario, scenario_to_toml
 
 ROOT = Path(__file__).parents[1]
-SMALL = ["--set", "order.buckets=3", "order.size=2000", "--episodes", "20"]
+SMALL = ["--set", "order.buckets=3", "order.size=2000", "--episodes", "20", "--no-figures"]
 BASELINE = load_scenario("baseline")
 
 
@@ -118,7 +119,17 @@ def test_the_page_has_the_command_that_makes_it(
     mine = elsewhere / "my own.toml"
     mine.write_text(scenario_to_toml(load_scenario("textbook", {"name": "mine"})))
     arguments = ["--scenario", str(mine), "--policies", "x=twap", "--first-seed", "0"]
-    output(capsys, *arguments, "--episodes", "8", "--set", "costs.basis=filled", "--out", "first")
+    output(
+        capsys,
+        *arguments,
+        "--episodes",
+        "8",
+        "--set",
+        "costs.basis=filled",
+        "--no-figures",
+        "--out",
+        "first",
+    )
     page = Path("first/comparison.md").read_text()
     assert page.startswith("# mine: policies compared\n")
     assert "8 days, seeds 0 to 7." in page
@@ -130,6 +141,30 @@ def test_the_page_has_the_command_that_makes_it(
     Path("first/episodes.csv").write_text("old")
     output(capsys, *shlex.split(command)[2:])
     assert Path("first/episodes.csv").read_text() == before
+
+
+def test_figures_are_drawn_and_shown_on_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    small = [word for word in SMALL if word != "--no-figures"]
+    _, noted = output(capsys, "--policies", "twap", "dp", *small, "--out", "out")
+    assert "comparison.md and episodes.csv, with figures, to out" in noted
+    page = Path("out/comparison.md").read_text()
+    shown = re.findall(r"!\[.+?\]\((.+?)\)", page)
+    assert shown == [name for name in ALTERNATIVE if name != "learning_curves.png"]
+    assert {path.name for path in Path("out").glob("*.png")} == set(shown)
+    for name in shown:
+        assert (Path("out") / name).read_bytes().startswith(b"\x89PNG")
+    assert "--no-figures" not in page
+
+
+def test_many_days_are_compared_without_figures_of_each(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery, "MOST_BYTES", 1)
+    small = [word for word in SMALL if word != "--no-figures"]
+    _, noted = output(capsys, "--policies", "twap", *small, "--out", "out")
+    assert "no memory for figures of what was posted and filled" in noted
+    left = {path.name for path in Path("out").glob("*.png")}
+    assert left == {"objectives.png", "differences.png", "heat_map.png"}
 
 
 def test_the_same_command_twice(capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,7 +208,7 @@ def test_without_runs_a_line_says_how_to_make_one(capsys: pytest.CaptureFixture[
 
 def test_a_run_from_elsewhere(capsys: pytest.CaptureFixture[str], run: Callable[..., Path]) -> None:
     path = run("first", load_scenario("baseline", {"name": "calm", "liquidity.sd": 0.0}))
-    arguments = ["--episodes", "5", "--policies", f"mine={path}", "--out", "out"]
+    arguments = ["--episodes", "5", "--policies", f"mine={path}", "--no-figures", "--out", "out"]
     _, noted = output(capsys, *arguments)
     assert "mine was trained on another scenario, calm." in noted
     assert "mine was trained on another scenario, calm." in Path("out/comparison.md").read_text()

@@ -10,6 +10,7 @@ from agents.evaluation.comparison import Comparison
 from agents.evaluation.figures.choice import everyone
 from agents.evaluation.rollouts import play
 from agents.evaluation.selection import REFERENCE, same
+from agents.run_directory import PROGRESS
 from agents.training_run import validation_days
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ def drawn(result: Comparison) -> Iterator[tuple[str, bytes]]:
     runs = [
         policy.directory
         for policy in result.policies.values()
-        if policy.run and policy.directory and same(policy.run.scenario, result.scenario)
+        if policy.run
+        and policy.directory
+        and same(policy.run.scenario, result.scenario)
+        and (policy.directory / PROGRESS).exists()
     ]
     if runs:
         makers["learning_curves.png"] = lambda: figures.learning_curves(runs, _references(result))
