@@ -128,14 +128,18 @@ class FrontierPlan(NamedTuple):
 
     def comparison(self, scenario: str) -> list[str]:
         """Words after ``python evaluate.py``."""
+        words = ["frontier", "--scenario", scenario]
+        words += ["--policies", *self.policies, *self.learned(scenario)]
+        words += ["--penalties", *(f"{price:g}" for price in PENALTIES), *DAYS]
+        return [*words, "--out", str(RESULTS / f"frontier-{scenario}")]
+
+    def learned(self, scenario: str) -> list[str]:
+        """Runs that ``trainings`` leaves, with labels, {} standing for the penalty."""
         runs = RUNS / "envelope-{}"
-        learned = [
+        return [
             f"{Q}={runs / 'q-learning' / f'{scenario}-seed0'}",
             f"{PPO}={runs / 'ppo' / f'{scenario}-timesteps{self.timesteps}-seed0'}",
         ]
-        words = ["frontier", "--scenario", scenario, "--policies", *self.policies, *learned]
-        words += ["--penalties", *(f"{price:g}" for price in PENALTIES), *DAYS]
-        return [*words, "--out", str(RESULTS / f"frontier-{scenario}")]
 
 
 FRONTIERS = {"baseline": FrontierPlan(), "drifting": FrontierPlan()}

@@ -12,7 +12,8 @@ from agents.command_line import grouped
 from agents.evaluation import statistics
 from agents.sweep_command import combinations
 from execution_env.scenario_file import scenarios
-from results import overview, readme, scenario_page, tables
+from results import __main__ as command
+from results import overview, plan, readme, scenario_page, tables
 from results.plan import BLIND, FRONTIERS, PLANS, RESULTS
 from results.words import read
 
@@ -224,3 +225,79 @@ def test_readme_is_written_between_its_lines_only(
     path.write_text("nothing here\n")
     with pytest.raises(ValueError, match="must have a line"):
         readme.write(path, RESULTS)
+
+
+@pytest.mark.slow
+def test_everything_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def trainings(self: plan.Plan, scenario: str) -> list[list[str]]:
+        few = ["--scenario", scenario, "--seed", "0", "1"]
+        return [
+            ["sweep", "q-learning", *few, "--episodes", "4096", "--out", "runs/results/q"],
+            ["sweep", "ppo", *few, "--timesteps", "4096", "--out", "runs/results/ppo"],
+        ]
+
+    def runs(self: plan.Plan, scenario: str) -> dict[str, Path]:
+        return {
+            f"{learner} {seed}": Path("runs", "results", f"{folder}{seed}")
+            for learner, folder in (
+                (plan.Q, f"q/{scenario}-episodes4096-seed"),
+                (plan.PPO, f"ppo/{scenario}-timesteps4096-seed"),
+            )
+            for seed in range(2)
+        }
+
+    for name in set(PLANS) - {"two-algos"}:
+        monkeypatch.delitem(PLANS, name)
+    monkeypatch.setitem(PLANS, "two-algos", plan.Plan(seeds=2))
+    monkeypatch.setitem(FRONTIERS, "two-algos", plan.FrontierPlan(policies=("lp", "twap")))
+    for name in set(FRONTIERS) - {"two-algos"}:
+        monkeypatch.delitem(FRONTIERS, name)
+    monkeypatch.setattr(plan.Plan, "trainings", trainings)
+    monkeypatch.setattr(plan.Plan, "runs", runs)
+    monkeypatch.setattr(plan.FrontierPlan, "trainings", lambda self, scenario: [])
+    monkeypatch.setattr(plan.FrontierPlan, "learned", lambda self, scenario: [])
+    monkeypatch.setattr(plan, "DAYS", ["--episodes", "200", "--first-seed", "1000000"])
+    monkeypatch.setattr(readme, "readme", lambda folder: "what was found")
+    monkeypatch.chdir(tmp_path)
+    Path("README.md").write_text(f"# a\n\n{readme.BEGIN}\n{readme.END}\n")
+    assert command.main(["--jobs", "2"]) == 0
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    folder = tmp_path / "results"
+    for path in ("README.md", "scores.png", "two-algos/README.md", "two-algos/pairs.csv"):
+        assert folder / path in made
+    assert folder / "frontier-two-algos" / "frontier.csv" in made
+    assert "what was found" in Path("README.md").read_text()
+    page = (folder / "two-algos" / "README.md").read_text()
+    assert "`Q-learning (2 seeds)`" in page
+    capsys.readouterr()
+
+    assert command.main([]) == 0
+    assert "two-algos: evaluated before" in capsys.readouterr().err
+    for path, when in made.items():
+        if path.parent == folder / "two-algos" and path.suffix in (".csv", ".png"):
+            assert path.stat().st_mtime_ns == when
+        if path.name == "policy.npz":
+            assert path.stat().st_mtime_ns == when
+
+    assert command.main(["--again"]) == 0
+    table = folder / "two-algos" / "comparison.csv"
+    assert table.stat().st_mtime_ns > made[table]
+
+
+def test_an_unknown_scenario_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--scenarios", "basline"]) == 2
+    assert "baseline" in capsys.readouterr().err
+
+
+def test_a_step_that_fails_ends_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for code, right in ((2, 2), (130, 130)):
+        monkeypatch.setattr("train.main", lambda words, code=code: code)
+        assert command.main(["--scenarios", "two-algos"]) == right
+        said = capsys.readouterr().err
+        assert "$ python train.py sweep q-learning --scenario two-algos --seed 0 1 2" in said
+        assert ("a step failed" in said) == (code == 2)
+        assert ("the same command goes on" in said) == (code == 130)
