@@ -21,6 +21,7 @@ from agents.command_line import (
     saying,
 )
 from agents.console import bars, notes, output
+from agents.evaluate_commands import Advise
 from agents.evaluation.comparison import (
     EPISODES,
     FIRST_SEED,
@@ -199,7 +200,8 @@ def _default_folder(scenario: Scenario) -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    command = parse({"compare": Compare}, "compare", arguments, "evaluate.py")
+    commands: dict[str, type[Compare | Advise]] = {"compare": Compare, "advise": Advise}
+    command = parse(commands, "compare", arguments, "evaluate.py")
     if "" not in sys.path:
         sys.path.append("")  # module:factory may be where the user is
     return run_command(command.run, "stopped; nothing was written, earlier results are untouched.")
