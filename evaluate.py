@@ -21,7 +21,7 @@ from agents.command_line import (
     saying,
 )
 from agents.console import bars, notes, output
-from agents.evaluate_commands import Advise
+from agents.evaluate_commands import Advise, Trace
 from agents.evaluation.comparison import (
     EPISODES,
     FIRST_SEED,
@@ -78,6 +78,8 @@ class Compare:
     The table is printed, and written to --out with all numbers (comparison.csv), with the command
     that makes it (comparison.md), and day by day (episodes.csv), one after the other at the end: a
     comparison stopped before that leaves earlier files as they were.
+
+    The other commands: python evaluate.py advise --help, python evaluate.py trace --help.
     """
 
     scenario: str = "baseline"
@@ -200,7 +202,11 @@ def _default_folder(scenario: Scenario) -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    commands: dict[str, type[Compare | Advise]] = {"compare": Compare, "advise": Advise}
+    commands: dict[str, type[Compare | Advise | Trace]] = {
+        "compare": Compare,
+        "advise": Advise,
+        "trace": Trace,
+    }
     command = parse(commands, "compare", arguments, "evaluate.py")
     if "" not in sys.path:
         sys.path.append("")  # module:factory may be where the user is
