@@ -81,7 +81,7 @@ def check_against_environment(scenario: Scenario, policy: Policy, seed: int) -> 
     assert over
 
 
-@pytest.mark.parametrize("name", ["lp", "dp", "twap", "passive-then-sweep"])
+@pytest.mark.parametrize("name", ["lp", "dp", "twap"])
 def test_it_is_what_the_policy_does_in_the_environment(name: str) -> None:
     for scenario in (SMALL, TRACKING):
         policy = load_policy(name, scenario)

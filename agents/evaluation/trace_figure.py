@@ -30,8 +30,8 @@ def picture(found: Trace) -> bytes:
     from matplotlib.style import context  # noqa: PLC0415
 
     count = len(found.orders)
-    across = min(count, len(WIDTHS))
-    down = -(-count // across)
+    down = -(-count // len(WIDTHS))
+    across = -(-count // down)
     with context(STYLE):
         width = WIDTHS[across - 1]
         size = (0.8 + width * across, 0.9 + 6.6 * down)
@@ -50,7 +50,7 @@ def picture(found: Trace) -> bytes:
             fills, postings, rates = panels[3 * (j // across) : 3 * (j // across) + 3, j % across]
             _draw_fills(fills, order, found, int(8 * width))
             _draw_postings(postings, order, found)
-            _draw_rates(rates, order, found)
+            _draw_rates(rates, order, found, int(3.5 * width))
             if j % across == 0:
                 fills.set_ylabel("share of the order")
                 postings.set_ylabel("shares in a bucket")
@@ -112,7 +112,7 @@ def _draw_postings(axes: Any, order: Played, found: Trace) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _draw_rates(axes: Any, order: Played, found: Trace) -> None:
+def _draw_rates(axes: Any, order: Played, found: Trace, most_ticks: int) -> None:
     buckets = len(order.buckets)
     middles = np.arange(buckets) + 0.5
     for i in range(len(found.scenario.algos)):
@@ -124,9 +124,10 @@ def _draw_rates(axes: Any, order: Played, found: Trace) -> None:
         axes.scatter(middles[used], hidden[used], s=16, color=_colour(i), linewidth=1)
     axes.set_ylim(-0.03, 1.03)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    ticks = np.arange(0, buckets, max(1, -(-buckets // 13)))
+    ticks = np.arange(0, buckets, -(-buckets // most_ticks))
     axes.set_xticks(ticks + 0.5, [str(b + 1) for b in ticks])
     axes.set_xlim(-0.1, buckets + 0.1)
+    axes.tick_params(labelbottom=True)  # also above another row of policies
     axes.set_xlabel("bucket")
 
 

@@ -12,6 +12,9 @@ from agents.policy import Lots
 
 PARTS = ("posting", "envelope", "residual")
 
+SAME = 1e-9
+"""Objectives that differ by less are the same."""
+
 
 def show(found: Trace, console: Console) -> None:
     """Print the day."""
@@ -38,7 +41,8 @@ def pieces(found: Trace, width: int) -> list[Table]:
             rows[-1].append(order)
         else:
             rows.append([order])
-    return [_side_by_side(row, found, _fits(row, found, width)) for row in rows]
+    in_a_line = all(_fits(row, found, width) for row in rows)
+    return [_side_by_side(row, found, in_a_line) for row in rows]
 
 
 def _fits(orders: list[Played], found: Trace, width: int) -> bool:
@@ -108,10 +112,11 @@ def _own(order: Played, found: Trace, in_a_line: bool) -> Table:
 
 def context(found: Trace) -> str:
     """What the objectives are to be read against."""
-    best = min(found.orders, key=lambda order: order.objective)
+    least = min(order.objective for order in found.orders)
+    best = [order.label for order in found.orders if order.objective < least + SAME]
     sentences = []
     if len(found.orders) > 1:
-        sentences.append(f"Best on this day is {best.label} with {best.objective:.4f}.")
+        sentences.append(f"Best on this day: {', '.join(best)} with {least:.4f}.")
     if "hindsight" in found.bounds:
         sentences.append(
             f"Knowing everything about the day, {found.bounds['hindsight']:.4f} could have been had "
