@@ -235,6 +235,7 @@ def test_an_interrupt_leaves_whole_files(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr("agents.evaluation.trace_figure.picture", lambda _: b"a picture")
     words = ["trace", *WORDS, "--policies", "twap", "--out", "out"]
     output(capsys, *words)
     before = {path: path.read_bytes() for path in Path("out").iterdir()}
