@@ -181,16 +181,17 @@ def _plan(advice: Advice, ahead: PlanAhead) -> Table:
     shown = _table(
         "bucket",
         *names,
-        "filled by then",
+        "filled",
         "envelope",
-        "lower edge",
-        "upper edge",
+        "lower",
+        "upper",
         "limits",
-        title="The plan: shares to post, and what an edge or limit costs, in half-spreads per share",
+        title="The plan: shares to post, shares filled by then, and what the envelope's edges and the "
+        "limits cost, in half-spreads per share",
     )
     last = len(ahead.post) - 1
     for j, post in enumerate(ahead.post):
-        edges = f"{ahead.lower[j]:,.0f} to {ahead.upper[j]:,.0f}" if j < last else ""
+        edges = f"{ahead.lower[j]:,.0f}-{ahead.upper[j]:,.0f}" if j < last else ""
         prices = (plan.lower_prices[j], plan.upper_prices[j], plan.limit_prices[j])
         shown.add_row(
             str(advice.bucket + 1 + j),
