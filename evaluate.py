@@ -21,6 +21,7 @@ from agents.command_line import (
     saying,
 )
 from agents.console import bars, notes, output
+from agents.evaluate_commands import Advise, Trace
 from agents.evaluation.comparison import (
     EPISODES,
     FIRST_SEED,
@@ -79,6 +80,9 @@ class Compare:
     The table is printed, and written to --out with all numbers (comparison.csv), with the command that
     makes it and figures (comparison.md), and day by day (episodes.csv), one after the other at the end:
     a comparison stopped before that leaves earlier files as they were.
+
+    The other commands are frontier (several envelope penalties), advise (what to post now) and trace
+    (one day, bucket by bucket): python evaluate.py advise --help.
     """
 
     scenario: str = "baseline"
@@ -216,9 +220,11 @@ def _default_folder(scenario: Scenario) -> Path:
     return RUNS / f"comparison-{name}"
 
 
-COMMANDS: dict[str, type[Compare | FrontierCommand]] = {
+COMMANDS: dict[str, type[Compare | FrontierCommand | Advise | Trace]] = {
     "compare": Compare,
     "frontier": FrontierCommand,
+    "advise": Advise,
+    "trace": Trace,
 }
 """By the word that asks for them."""
 

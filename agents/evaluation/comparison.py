@@ -106,7 +106,7 @@ def compare(
     rollouts: dict[str, Rollout] = {}
     scores: dict[str, Scores] = {}
     for entry in entries:
-        checked = _Checked(entry.label, entry.policy, scenario)
+        checked = Checked(entry.label, entry.policy, scenario)
         with track(f"playing {entry.label}", days.size * scenario.buckets) as advance:
             rollout = play(checked, scenario, days, advance)
         with track(f"timing {entry.label}", None):
@@ -183,7 +183,7 @@ def _bounds(scenario: Scenario, days: Days, track: Track, notes: list[str]) -> d
     return found
 
 
-class _Checked(Policy):
+class Checked(Policy):
     """A policy whose lots are checked; remembers observations of its first days for timing.
 
     Attributes:

@@ -1,0 +1,174 @@
+"""What ``evaluate.py`` can be told besides comparing: a dataclass per command, its fields options."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from agents.command_line import Natural, Settings, read_settings, saying
+from agents.console import bars, notes, output, say
+from agents.evaluation.comparison import FIRST_SEED
+from agents.evaluation.selection import Given
+from agents.evaluation.trace import DEFAULT, trace, trace_csv
+from agents.storage import writable_folder, write_bytes, write_text
+from execution_env import Scenario, load_scenario
+
+RUNS = Path("runs")
+TABLE, FIGURE = "trace.csv", "trace.png"
+
+PerBucket = tyro.conf.arg(metavar="SHARES,SHARES,... ...", help_behavior_hint="(default: none)")
+
+
+@dataclass
+class Advise:
+    """Say what a policy would post now in an order that is under way, and why.
+
+    Give what was posted and filled in every past bucket, one comma list per bucket, in shares, with a
+    number for every algo of the scenario. Nothing given asks about the first bucket. The past is
+    replayed through the environment, and whatever cannot have been is an error.
+
+    Printed are where the order stands, the fill-rate estimates, and what to post now; of the linear
+    programmes the plan for the rest of the order, what it expects to cost, and what the envelope costs;
+    of a Q-table the objective it expects of its best actions; of PPO their probabilities.
+
+    For example
+      python evaluate.py advise
+          the first bucket of an order of the scenario baseline
+      python evaluate.py advise --posted 1000,500,0 800,400,400 --filled 900,400,0 700,200,100
+          two buckets are over: 1,000 shares were posted through Aggressive in the first, 900 filled
+      python evaluate.py advise --policy runs/first --posted 0,0,3000 --filled 0,0,800
+          what a trained policy would do
+      python evaluate.py advise --scenario vwap-u-shape --posted 0,0,500 --filled 0,0,0 --volume 61000
+          the envelope follows the market's volume, which was 61,000 shares in the first bucket
+      python evaluate.py advise --set order.size=20000 --json
+          a changed scenario; the advice as JSON, whose keys agents/advice_json.py explains
+
+    The other commands: python evaluate.py compare --help, python evaluate.py trace --help.
+    """
+
+    scenario: str = "baseline"
+    """Shipped name, or path of a TOML file."""
+    policy: Annotated[str, tyro.conf.arg(metavar="POLICY")] = "lp"
+    """Name, run directory, Stable-Baselines3 zip, or package.module:factory."""
+    posted: Annotated[list[str], PerBucket] = field(default_factory=list)
+    """Shares posted through every algo, a comma list per past bucket."""
+    filled: Annotated[list[str], PerBucket] = field(default_factory=list)
+    """Shares of those that filled, likewise."""
+    volume: Annotated[
+        list[str], tyro.conf.arg(metavar="SHARES ...", help_behavior_hint="(default: as expected)")
+    ] = field(default_factory=list)
+    """Shares that the whole market traded, a number per past bucket."""
+    json: bool = False
+    """Print JSON."""
+    trust: bool = False
+    """Load Stable-Baselines3 zips. They are pickled: loading one can run code of whoever made it."""
+    settings: Settings = field(default_factory=list)
+    """Override fields of the scenario, such as order.buckets=20; none removes one."""
+
+    def run(self) -> None:
+        """Advise and print.
+
+        Raises:
+            ValueError: an argument is wrong, as ``advise`` has it.
+        """
+        from agents.advice import advise  # noqa: PLC0415  slow to import
+        from agents.advice_json import as_json  # noqa: PLC0415
+        from agents.advice_report import show  # noqa: PLC0415
+
+        scenario = load_scenario(self.scenario, read_settings(self.settings))
+        console = notes()
+        with bars(console) as track:
+            advice = advise(
+                scenario,
+                self.policy,
+                self.posted,
+                self.filled,
+                self.volume or None,
+                trust=self.trust,
+                track=track,
+            )
+        for note in advice.notes:
+            say(console, note)
+        if self.json:
+            print(json.dumps(as_json(advice), indent=2, allow_nan=False))
+        else:
+            show(advice, output())
+        sys.stdout.flush()
+
+
+@dataclass
+class Trace:
+    """Play one day under several policies, and show it bucket by bucket, side by side.
+
+    Day number s is what env.reset(seed=s) plays, the same for every policy. The table has what was
+    posted and filled through every algo, how much of the order was done and whether that lay inside the
+    envelope, and what every bucket cost; the figure also has the day's fill rates, which nobody could
+    see. Written are trace.csv, whose columns agents/evaluation/trace.py explains, and trace.png.
+
+    For example
+      python evaluate.py trace
+          lp and dp-adaptive on the first evaluation day
+      python evaluate.py trace --policies lp q=runs/first --seed 1000042
+          a run, under a name of your choice, beside lp
+      python evaluate.py trace --scenario vwap-u-shape --policies twap lp-scenario --seed 7
+
+    A policy that draws at random draws anew in every command. The other commands: python evaluate.py
+    compare --help, python evaluate.py advise --help.
+    """
+
+    scenario: str = "baseline"
+    """Shipped name, or path of a TOML file."""
+    policies: Annotated[list[str], tyro.conf.arg(metavar="POLICY ...")] = field(
+        default_factory=lambda: list(DEFAULT)
+    )
+    """Names, run directories, Stable-Baselines3 zips, package.module:factory; also as label=POLICY."""
+    seed: Natural = FIRST_SEED
+    """Number of the day."""
+    trust: bool = False
+    """Load Stable-Baselines3 zips. They are pickled: loading one can run code of whoever made it."""
+    out: Annotated[
+        str | None,
+        tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/trace-SCENARIO-SEED)"),
+    ] = None
+    """Folder for the results; made where it is missing."""
+    settings: Settings = field(default_factory=list)
+    """Override fields of the scenario, such as order.buckets=20; none removes one."""
+
+    def run(self) -> None:
+        """Play, print and write.
+
+        Raises:
+            ValueError: an argument is wrong, as ``trace`` has it; RunError: --out cannot be written.
+        """
+        from agents.evaluation.trace_figure import picture  # noqa: PLC0415  slow to import
+        from agents.evaluation.trace_report import show  # noqa: PLC0415
+
+        console = notes()
+        scenario = load_scenario(self.scenario, read_settings(self.settings))
+        folder = writable_folder(self.out if self.out is not None else self._folder(scenario))
+        given: list[Given] = list(self.policies)
+        with bars(console) as track:
+            found = trace(given, scenario, self.seed, track=track, trust=self.trust)
+            with track("drawing", None):
+                image = picture(found)
+        for note in found.notes:
+            say(console, note)
+        with saying(
+            f"stopped while writing; {TABLE} and {FIGURE} in {folder} may be new or as they were. Run "
+            "it again."
+        ):
+            write_text(folder / TABLE, trace_csv(found))
+            write_bytes(folder / FIGURE, image)
+        with saying(f"stopped; the results are in {folder}."):
+            show(found, output())
+            sys.stdout.flush()
+            say(console, f"Wrote {TABLE} and {FIGURE} to {folder}.")
+
+    def _folder(self, scenario: Scenario) -> Path:
+        name = "".join(letter if letter.isalnum() else "-" for letter in scenario.name)
+        return RUNS / f"trace-{name}-{self.seed}"

@@ -1,0 +1,128 @@
+"""One order played by given lots, bucket by bucket, through the environment's own batch.
+
+For what asks about single buckets of a single order: where an order in the market stands, what one
+bucket of a played day cost. Rollouts (``evaluation.rollouts``) play policies on thousands of days.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from agents.policy import Observations
+from execution_env import Days, Scenario
+from execution_env.batch import Batch
+from execution_env.transition import envelope_room, participation_room
+
+Lots = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Bucket(NamedTuple):
+    """What one bucket brought. Costs are per share of the parent order, in half-spreads.
+
+    Attributes:
+        posted, filled: (K,) lots.
+        estimates: (K,) expected fill rates, before it was played.
+        postable: most lots that could be posted.
+        lower, upper: lots between which the cumulative fill should have been at its end.
+        done: lots filled up to its end.
+        outside: lots by which that lies outside the envelope; 0 in the last bucket, where what is
+            left over counts.
+        posting_cost, envelope_penalty, residual_penalty: of this bucket.
+    """
+
+    posted: Lots
+    filled: Lots
+    estimates: Floats
+    postable: int
+    lower: float
+    upper: float
+    done: int
+    outside: float
+    posting_cost: float
+    envelope_penalty: float
+    residual_penalty: float
+
+    @property
+    def cost(self) -> float:
+        """Minus the reward."""
+        return self.posting_cost + self.envelope_penalty + self.residual_penalty
+
+
+class Replay:
+    """An order in the middle of its day.
+
+    Args:
+        scenario: of the order.
+        day: one day.
+
+    Attributes:
+        observation: (5 + 2 K,) "full", before the bucket about to be decided.
+        batch: of the one order, to read.
+    """
+
+    observation: Observations
+
+    def __init__(self, scenario: Scenario, day: Days) -> None:
+        self.scenario = scenario
+        self.batch = Batch(scenario, 1, "lots", "full", informs=False)
+        self.batch.days.put(slice(None), day)
+        report = self.batch.advance(self.batch.no_actions, self.batch.everyone, self.batch.nobody)
+        self.observation = report.observations[0]
+
+    @property
+    def done(self) -> int:
+        """Lots filled so far."""
+        return self.scenario.lots - int(self.batch.orders.remaining[0])
+
+    @property
+    def postable(self) -> int:
+        """Most lots that may be posted now."""
+        return int(self.batch.orders.postable[0])
+
+    def post(self, lots: ArrayLike) -> Bucket:
+        """Play a bucket.
+
+        Args:
+            lots: (K,), each 0 to n; scaled down in proportion where they exceed ``postable``.
+        """
+        batch, orders = self.batch, self.batch.orders
+        lower, upper, postable = float(orders.lower[0]), float(orders.upper[0]), self.postable
+        estimates = orders.estimates[:, 0].copy()
+        actions = np.ascontiguousarray(lots, np.int64)[None]
+        self.observation = batch.advance(actions, batch.nobody, batch.everyone).observations[0]
+        outcome = batch.outcome
+        return Bucket(
+            batch.posted[:, 0].astype(np.int64),
+            outcome.filled[:, 0].astype(np.int64),
+            estimates,
+            postable,
+            lower,
+            upper,
+            self.done,
+            float(outcome.outside[0]) * self.scenario.lots,
+            float(outcome.posting_cost[0]),
+            float(outcome.envelope_penalty[0]),
+            float(outcome.residual_penalty[0]),
+        )
+
+    def binding(self) -> list[str]:
+        """What keeps more from being posted now, in words; several limits where they tie."""
+        orders, order = self.batch.orders, self.batch.parameters.order[0]
+        bucket, done = int(orders.bucket[0]), self.done
+        limits: dict[str, float] = {"what remains of the order": self.scenario.lots - done}
+        if order["max_posted"] < order["lots"]:
+            limits["max_posted"] = float(order["max_posted"])
+        if order["capped"]:
+            expected = self.batch.parameters.buckets[bucket]["expected_volume"]
+            volume = float(orders.recent_volume[0] + expected)
+            ours = float(orders.recent_fills[0])
+            room = participation_room(float(order["max_rate"]), volume, ours)
+            limits["the participation rate"] = max(float(room), 0.0)
+        if order["hard_upper"]:
+            room = envelope_room(float(orders.upper[0]), float(done))
+            limits["the envelope's hard upper edge"] = max(float(room), 0.0)
+        return [name for name, lots in limits.items() if lots <= self.postable]
