@@ -20,6 +20,7 @@ from agents.evaluation.figures.dots import ROW
 from agents.evaluation.figures.fills import draw_fan, fan_of
 from agents.evaluation.figures.objectives import draw_objectives
 from agents.evaluation.figures.style import (
+    QUIET,
     SMALL,
     new_figure,
     percent,
@@ -27,7 +28,6 @@ from agents.evaluation.figures.style import (
     styled,
 )
 from agents.evaluation.selection import REFERENCE
-from execution_env.rendering import INK
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,12 +63,19 @@ def headline(result: Comparison, policies: Sequence[str] | None = None) -> Figur
     for axes, item in zip(panels, fans, strict=True):
         fan = fan_of(rollout_of(result, item), result.scenario.lots, True)
         draw_fan(axes, fan, item.colour, result.scenario.buckets)
-        behind = number(item.row["behind_rate"])
+        behind, penalty = (
+            number(item.row[key]) for key in ("behind_rate", "envelope_penalty_mean")
+        )
+        axes.set_title(short(item.label, 21), fontsize=SMALL, fontweight="bold", pad=3)
         axes.set_title(
-            f"{short(item.label, 22)}: behind {percent(behind)}", fontsize=SMALL, color=INK, pad=3
+            f"behind {percent(behind)}, penalty {penalty:.2f}",
+            loc="right",
+            fontsize=SMALL,
+            color=QUIET,
+            pad=3,
         )
     panels[-1].set_xlabel("end of bucket", fontsize=SMALL)
-    right.supylabel("% of the order", fontsize=SMALL)
+    right.supylabel("filled minus middle, % of the order", fontsize=SMALL)
     return figure
 
 
