@@ -8,6 +8,7 @@ colour-blind readers can tell apart. Nothing of a user's own matplotlib settings
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
@@ -190,9 +191,11 @@ def magnitude(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage, with a digit after the point where it would be small without."""
+    """A share as a percentage, with a digit after the point where it is small, or nearly everything."""
     number = 100.0 * share
     digits = 0 if number == 0 or abs(number) >= 9.95 else 1
+    if 99.0 < number < 100.0:  # not everything, so not 100 either
+        number, digits = math.floor(10.0 * number) / 10.0, 1
     return f"{number:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
