@@ -52,7 +52,8 @@ def headline(result: Comparison, policies: Sequence[str] | None = None) -> Figur
     figure = new_figure(
         _title(result, there, fans),
         f"{result.scenario.name}, {day_count(result)}. Left: means with 95 % intervals. Right: fills "
-        "minus the middle of the envelope; median, half and 90 % of the days.",
+        "minus the middle of the envelope (median, half and 90 % of the days); penalty: what leaving "
+        "it costs on average.",
         height,
     )
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.35, 1.0))[0]
@@ -63,12 +64,10 @@ def headline(result: Comparison, policies: Sequence[str] | None = None) -> Figur
     for axes, item in zip(panels, fans, strict=True):
         fan = fan_of(rollout_of(result, item), result.scenario.lots, True)
         draw_fan(axes, fan, item.colour, result.scenario.buckets)
-        behind, penalty = (
-            number(item.row[key]) for key in ("behind_rate", "envelope_penalty_mean")
-        )
+        penalty = number(item.row["envelope_penalty_mean"])
         axes.set_title(short(item.label, 21), fontsize=SMALL, fontweight="bold", pad=3)
         axes.set_title(
-            f"behind {percent(behind)}, penalty {penalty:.2f}",
+            f"penalty {penalty:.3f}",
             loc="right",
             fontsize=SMALL,
             color=QUIET,

@@ -214,6 +214,8 @@ def learning_curves(
         ValueError: as ``learners``; or a reference is not finite.
         RunError: a run directory is missing or damaged (a ValueError too).
     """
+    from matplotlib.ticker import LogLocator  # noqa: PLC0415  slow to import
+
     there = learners(runs)
     references = {} if references is None else references
     for name, value in references.items():
@@ -241,6 +243,8 @@ def learning_curves(
             axes.plot(curve.x[-1], curve.mean[-1], "o", color=colour, markersize=4)
         axes.set_xscale("log")
         axes.set_xlim(*_reach([pair[column] for pair in curves], limits[1]))
+        low, high = axes.get_xlim()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
         axes.xaxis.set_major_formatter(lambda value, _: magnitude(value))
         axes.xaxis.set_minor_formatter(lambda value, _: "")
         quiet(axes, "y")
@@ -323,7 +327,9 @@ def _title(there: Sequence[Learner], curves: Sequence[Curve], scenario: str) -> 
     finals = [float(curve.mean[-1]) for curve in curves]
     order = np.argsort(finals, kind="stable")[:3]
     best = finals[order[0]]
-    ends = [f"{there[j].name} ends at {finals[j]:.3f}" for j in order]
+    ends = [
+        f"{there[j].name} {'at' if i else 'ends at'} {finals[j]:.3f}" for i, j in enumerate(order)
+    ]
     times = []
     for j in order:
         good = curves[j].mean <= best + 0.02 * abs(best)
@@ -331,7 +337,7 @@ def _title(there: Sequence[Learner], curves: Sequence[Curve], scenario: str) -> 
         times.append(_seconds(float(curves[j].x[since])) if since < good.size else "never")
     if len(there) == 1:
         return f"{ends[0]} on {scenario}; within 2\N{NO-BREAK SPACE}% of that after {times[0]}"
-    return f"{listed(ends)} on {scenario}; within 2\N{NO-BREAK SPACE}% of the best: {listed(times)}"
+    return f"{listed(ends)} on {scenario}; within 2\N{NO-BREAK SPACE}% of the best after {listed(times)}"
 
 
 def _seconds(seconds: float) -> str:
