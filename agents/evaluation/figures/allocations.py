@@ -13,6 +13,7 @@ from agents.evaluation.figures.choice import Shown, chosen, day_count, number, r
 from agents.evaluation.figures.style import (
     QUIET,
     SMALL,
+    TEXT,
     bucket_ticks,
     new_figure,
     patch,
@@ -87,9 +88,9 @@ def allocations(result: Comparison, policies: Sequence[str] | None = None) -> Fi
             color=QUIET,
         )
         if j + columns >= len(there):
-            axes.set_xlabel("bucket")
             axes.tick_params(labelbottom=True)
-    figure.supylabel("posted, % of the order", fontsize=10)
+    figure.supylabel("posted, % of the order", fontsize=TEXT)
+    figure.supxlabel("bucket", fontsize=TEXT)
     return figure
 
 
@@ -134,5 +135,5 @@ def _title(scenario: Scenario, there: Sequence[Shown], filled: Sequence[Floats])
     when = "In the first half" if scenario.buckets > 1 else "In its bucket"
     return (
         f"{when} {best.label} fills {percent(early[most])} of the order through {names[most]}, "
-        f"lp {percent(of_lp[most])}"
+        f"lp\N{NO-BREAK SPACE}{percent(of_lp[most])}"
     )

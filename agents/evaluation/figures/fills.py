@@ -18,6 +18,7 @@ from agents.evaluation.figures.choice import Shown, chosen, day_count, number, r
 from agents.evaluation.figures.style import (
     EDGE,
     SMALL,
+    TEXT,
     bucket_ticks,
     line,
     new_figure,
@@ -129,10 +130,10 @@ def fills(
         if relative:
             axes.set_ylim(*_range(fans))
         if j + columns >= len(there):
-            axes.set_xlabel("end of bucket")
             axes.tick_params(labelbottom=True)
     label = "filled minus middle, % of the order" if relative else "filled, % of the order"
-    figure.supylabel(label, fontsize=10)
+    figure.supylabel(label, fontsize=TEXT)
+    figure.supxlabel("end of bucket", fontsize=TEXT)
     return figure
 
 

@@ -56,7 +56,7 @@ def headline(result: Comparison, policies: Sequence[str] | None = None) -> Figur
         "it costs on average.",
         height,
     )
-    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.35, 1.0))[0]
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.15, 1.0))[0]
     axes = left.add_subplot()
     draw_objectives(axes, result, there, bounds)
     axes.set_xlabel("objective, half-spreads per share (lower is better)", fontsize=SMALL)
@@ -79,12 +79,12 @@ def headline(result: Comparison, policies: Sequence[str] | None = None) -> Figur
 
 
 def _fans(result: Comparison) -> list[Shown]:
-    """``lp``, the best learner, and the best of the rest that is no linear programme."""
+    """``lp``, the best learner, and the best of the rest; without a learner, the best two."""
     there = everyone(result)
-    wanted = [item for item in there if item.label == REFERENCE]
-    for families in (("q-learning", "ppo", "other"), ("dp", "ppo", "rule")):
-        wanted += [item for item in there if item.family in families and item not in wanted][:1]
-    return wanted
+    lp = [item for item in there if item.label == REFERENCE]
+    learned = [item for item in there if item.family in ("q-learning", "ppo", "other")][:1]
+    rest = [item for item in there if item not in lp + learned]
+    return [*lp, *learned, *rest][:3]
 
 
 def _title(result: Comparison, there: Sequence[Shown], fans: Sequence[Shown]) -> str:

@@ -17,6 +17,7 @@ from agents.evaluation.figures.allocations import algo_colour
 from agents.evaluation.figures.style import (
     QUIET,
     SMALL,
+    TEXT,
     bucket_ticks,
     new_figure,
     patch,
@@ -174,7 +175,7 @@ def heat_map(
     for axes in panels[-1]:
         axes.set_xlabel("bucket")
         bucket_ticks(axes, scenario.buckets, 5)
-    figure.supylabel("remaining, % of the order", fontsize=10)
+    figure.supylabel("remaining, % of the order", fontsize=TEXT)
     return figure
 
 

@@ -16,6 +16,7 @@ from agents.evaluation.figures.choice import COLOURS, family, listed, number
 from agents.evaluation.figures.style import (
     QUIET,
     SMALL,
+    TEXT,
     new_figure,
     quiet,
     short,
@@ -129,7 +130,7 @@ def scores(rows: Sequence[Mapping[str, Cell]]) -> Figure:
     if len(found) > 1:
         _medians(panels[columns - 1], found, order)
     figure.supxlabel(
-        "score (higher is better): 0 as good as lp, 1 as good as the bound", fontsize=10
+        "score (higher is better): 0 as good as lp, 1 as good as the bound", fontsize=TEXT
     )
     return figure
 
