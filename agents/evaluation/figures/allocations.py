@@ -13,9 +13,11 @@ from agents.evaluation.figures.choice import Shown, chosen, day_count, number, r
 from agents.evaluation.figures.style import (
     QUIET,
     SMALL,
+    TEXT,
     bucket_ticks,
     new_figure,
     patch,
+    percent,
     quiet,
     short,
     styled,
@@ -61,7 +63,7 @@ def allocations(result: Comparison, policies: Sequence[str] | None = None) -> Fi
     columns = min(3, len(there))
     lines = -(-len(there) // columns)
     figure = new_figure(
-        _title(scenario, there, [posted for posted, _ in lots]),
+        _title(scenario, there, [filled for _, filled in lots]),
         f"Mean of {day_count(result)}. Costs: posting, half-spreads per share of the order.",
         1.8 * lines + 0.3 if columns > 1 else 2.6,
         key_of_algos(scenario),
@@ -86,9 +88,9 @@ def allocations(result: Comparison, policies: Sequence[str] | None = None) -> Fi
             color=QUIET,
         )
         if j + columns >= len(there):
-            axes.set_xlabel("bucket")
             axes.tick_params(labelbottom=True)
-    figure.supylabel("posted, % of the order", fontsize=10)
+    figure.supylabel("posted, % of the order", fontsize=TEXT)
+    figure.supxlabel("bucket", fontsize=TEXT)
     return figure
 
 
@@ -119,22 +121,19 @@ def draw_bars(axes: Axes, posted: Floats, filled: Floats) -> None:
     quiet(axes, "y")
 
 
-def _title(scenario: Scenario, there: Sequence[Shown], posted: Sequence[Floats]) -> str:
-    """Where what the best policy posts differs most from what ``lp`` posts."""
-    best = there[0]
+def _title(scenario: Scenario, there: Sequence[Shown], filled: Sequence[Floats]) -> str:
+    """Where what fills for the best policy early differs most from what fills for ``lp``."""
+    best, names = there[0], scenario.algo_names
     other = next((j for j, item in enumerate(there) if item.label == REFERENCE and j), None)
     if other is None:
-        through = posted[0].sum(axis=0)
+        through = filled[0].sum(axis=0) / 100.0
         most = int(through.argmax())
-        share = through[most] / max(float(through.sum()), 1e-12)
-        return f"{best.label} posts {100 * share:.0f} % through {scenario.algo_names[most]}"
+        return f"{best.label} fills {percent(through[most])} of the order through {names[most]}"
     half = max(1, scenario.buckets // 2)
-    early, of_lp = (posted[j][:half].sum(axis=0) for j in (0, other))
-    change = early - of_lp
-    most = int(np.abs(change).argmax())
-    verb = "more" if change[most] > 0 else "less"
-    when = "in the first half" if scenario.buckets > 1 else "in its bucket"
+    early, of_lp = (filled[j][:half].sum(axis=0) / 100.0 for j in (0, other))
+    most = int(np.abs(early - of_lp).argmax())
+    when = "In the first half" if scenario.buckets > 1 else "In its bucket"
     return (
-        f"{best.label} posts {early[most]:.0f} % of the order {scenario.algo_names[most]} {when}, "
-        f"lp {of_lp[most]:.0f} %: {abs(change[most]):.0f} points {verb}"
+        f"{when} {best.label} fills {percent(early[most])} of the order through {names[most]}, "
+        f"lp\N{NO-BREAK SPACE}{percent(of_lp[most])}"
     )

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from agents.evaluation.comparison import Comparison
 from agents.evaluation.figures.choice import Shown, chosen, day_count, number, rollout_of
 from agents.evaluation.figures.dots import view_of
-from agents.evaluation.figures.objectives import UNIT
 from agents.evaluation.figures.style import (
-    QUIET,
     SMALL,
     line,
     new_figure,
@@ -87,8 +85,8 @@ def costs(result: Comparison, policies: Sequence[str] | None = None) -> Figure:
         [
             *((name, patch(colour)) for name, colour in PARTS.items()),
             ("median day", line(INK, marker="|", linestyle="", markersize=8, markeredgewidth=2)),
-            ("half, 90 % of days", patch("#777777", 0.6)),
-            ("mean of the worst 5 %", line("#777777", marker="D", linestyle="", markersize=5)),
+            ("50 %, 90 % of days", patch("#777777", 0.6)),
+            ("worst 5 %, mean", line("#777777", marker="D", linestyle="", markersize=5)),
         ],
     )
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.0, 1.25))
@@ -100,9 +98,8 @@ def costs(result: Comparison, policies: Sequence[str] | None = None) -> Figure:
         quiet(axes, "x")
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-    left.set_xlabel("mean cost")
-    right.set_xlabel("cost of a day")
-    figure.supxlabel(f"{UNIT} (lower is better)", fontsize=SMALL, color=QUIET)
+    left.set_xlabel("mean cost, half-spreads per share")
+    right.set_xlabel("cost of a day, half-spreads per share")
     return figure
 
 

@@ -144,14 +144,13 @@ def _whisker(axes: Axes, dot: Dot, height: float, view: tuple[float, float]) -> 
 
 
 def _arrow(axes: Axes, colour: str, height: float, right: bool) -> None:
-    axes.plot(
-        1.0 if right else 0.0,
-        height,
-        marker=">" if right else "<",
-        color=colour,
-        markersize=7,
-        transform=axes.get_yaxis_transform(),
-        clip_on=False,
+    axes.annotate(
+        "",
+        (1.0 if right else 0.0, height),
+        (-16 if right else 16, 0),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.6, "shrinkA": 0},
     )
 
 

@@ -17,8 +17,8 @@ from agents.evaluation.comparison import Comparison
 from agents.evaluation.figures.choice import Shown, chosen, day_count, number, rollout_of
 from agents.evaluation.figures.style import (
     EDGE,
-    QUIET,
     SMALL,
+    TEXT,
     bucket_ticks,
     line,
     new_figure,
@@ -31,7 +31,7 @@ from agents.evaluation.figures.style import (
 from agents.evaluation.rollouts import Rollout
 from agents.evaluation.selection import REFERENCE
 from execution_env import Scenario
-from execution_env.rendering import BAND, INK
+from execution_env.rendering import BAND
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Of the days: the ends of the fan's wide part, of its narrow part, and the median."""
+
+MOST_WIDTHS = 1.5
+"""Of the envelope, by which fills in view may lie off its middle."""
 
 ALIKE = 1e-6
 """Lots by which envelopes of two days may differ and be the same."""
@@ -88,18 +91,23 @@ def fan_of(rollout: Rollout, lots: int, relative: bool) -> Fan:
 
 
 @styled
-def fills(result: Comparison, policies: Sequence[str] | None = None) -> Figure:
+def fills(
+    result: Comparison, policies: Sequence[str] | None = None, relative: bool | None = None
+) -> Figure:
     """Fans of cumulative fills over the days inside the envelope, a panel per policy.
 
     Args:
         result: of ``compare`` with rollouts.
         policies: labels of policies or groups of seeds; default representatives of all.
+        relative: whether fills are drawn minus the middle of that day's envelope; default where the
+            envelope differs by day.
 
     Raises:
         ValueError: a label is unknown, or the comparison kept no rollouts.
     """
     there = chosen(result, policies)
-    relative = follows_the_day(rollout_of(result, there[0]))
+    if relative is None:
+        relative = follows_the_day(rollout_of(result, there[0]))
     fans = [fan_of(rollout_of(result, item), result.scenario.lots, relative) for item in there]
     columns = min(3, len(there))
     lines = -(-len(there) // columns)
@@ -119,11 +127,13 @@ def fills(result: Comparison, policies: Sequence[str] | None = None) -> Figure:
         draw_fan(axes, fans[j], there[j].colour, result.scenario.buckets)
         axes.set_title(short(there[j].label, 60 // columns + 6), fontweight="bold")
         _rates(axes, there[j], relative)
+        if relative:
+            axes.set_ylim(*_range(fans))
         if j + columns >= len(there):
-            axes.set_xlabel("end of bucket")
             axes.tick_params(labelbottom=True)
     label = "filled minus middle, % of the order" if relative else "filled, % of the order"
-    figure.supylabel(label, fontsize=10)
+    figure.supylabel(label, fontsize=TEXT)
+    figure.supxlabel("end of bucket", fontsize=TEXT)
     return figure
 
 
@@ -153,6 +163,15 @@ def draw_fan(axes: Axes, fan: Fan, colour: str, buckets: int) -> None:
     quiet(axes, "y")
 
 
+def _range(fans: Sequence[Fan]) -> tuple[float, float]:
+    """Of fills minus the middle: all there is up to a few envelopes away, and room for the rates."""
+    width = max(float(np.max(fan.upper - fan.lower, initial=0.0)) for fan in fans) or 10.0
+    low = max(min(float(fan.quantiles.min()) for fan in fans), -MOST_WIDTHS * width)
+    high = min(max(float(fan.quantiles.max()) for fan in fans), MOST_WIDTHS * width)
+    low, high = min(low, -width / 2.0), max(high, width / 2.0)
+    return low - 0.42 * (high - low), high + 0.05 * (high - low)
+
+
 def _rates(axes: Axes, item: Shown, relative: bool) -> None:
     """Behind, ahead and complete, written where no fan goes."""
     row = item.row
@@ -165,12 +184,11 @@ def _rates(axes: Axes, item: Shown, relative: bool) -> None:
     axes.text(
         0.98,
         0.03,
-        "\n".join(words),
+        (", " if relative else "\n").join(words[:2]) + "\n" + "".join(words[2:]),
         transform=axes.transAxes,
         ha="right",
         va="bottom",
         fontsize=SMALL,
-        color=INK if not relative else QUIET,
         linespacing=1.15,
     )
 

@@ -87,10 +87,11 @@ def frontier(rows: Sequence[Mapping[str, Cell]]) -> Figure:
         3.3,
         [(short(policy, 40), patch(colour)) for policy, colour in _colours(found).items()],
     )
+    lowest = min(found, key=lambda policy: _heights(found[policy][-1], True)[0])
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, with_residual in zip(panels, (False, True), strict=True):
         for policy, line in found.items():
-            _draw(axes, line, _colours(found)[policy], with_residual)
+            _draw(axes, line, _colours(found)[policy], with_residual, policy == lowest)
         axes.set_xlabel("bucket ends behind the envelope, %")
         quiet(axes, "both")
         axes.tick_params(labelleft=True)
@@ -131,7 +132,7 @@ def _heights(row: Mapping[str, Cell], with_residual: bool) -> tuple[float, float
     return mean, number(row["posting_cost_ci_low"]), number(row["posting_cost_ci_high"])
 
 
-def _draw(axes: Axes, line: Line, colour: str, with_residual: bool) -> None:
+def _draw(axes: Axes, line: Line, colour: str, with_residual: bool, below: bool) -> None:
     places = [100.0 * number(row["behind_rate_mean"]) for row in line]
     heights = [_heights(row, with_residual) for row in line]
     axes.plot(places, [mean for mean, _, _ in heights], "o-", color=colour, lw=1.5, markersize=4.5)
@@ -144,8 +145,10 @@ def _draw(axes: Axes, line: Line, colour: str, with_residual: bool) -> None:
         axes.annotate(
             f"{number(row['penalty']):g}",
             (x, mean),
-            (4, 4),
+            (-4, -4) if below else (4, 3),
             textcoords="offset points",
+            ha="right" if below else "left",
+            va="top" if below else "bottom",
             fontsize=SMALL,
             color=colour,
         )
@@ -179,5 +182,5 @@ def _title(found: Mapping[str, Line]) -> str:
     }
     winner = max(best, key=lambda policy: best[policy] / len(found[policy]))
     count, of = best[winner], len(found[winner])
-    which = "At every penalty" if count == of else f"At {count} of {of} penalties"
-    return f"{which} nothing else is both cheaper and less behind than {winner}"
+    which = "whatever the penalty" if count == of else f"at {count} of {of} penalties"
+    return f"No other policy is both cheaper and less often behind than {winner}, {which}"

@@ -20,6 +20,7 @@ from agents.evaluation.figures.dots import ROW
 from agents.evaluation.figures.fills import draw_fan, fan_of
 from agents.evaluation.figures.objectives import draw_objectives
 from agents.evaluation.figures.style import (
+    QUIET,
     SMALL,
     new_figure,
     percent,
@@ -27,7 +28,6 @@ from agents.evaluation.figures.style import (
     styled,
 )
 from agents.evaluation.selection import REFERENCE
-from execution_env.rendering import INK
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,10 +52,11 @@ def headline(result: Comparison, policies: Sequence[str] | None = None) -> Figur
     figure = new_figure(
         _title(result, there, fans),
         f"{result.scenario.name}, {day_count(result)}. Left: means with 95 % intervals. Right: fills "
-        "minus the middle of the envelope; median, half and 90 % of the days.",
+        "minus the middle of the envelope (median, half and 90 % of the days); penalty: what leaving "
+        "it costs on average.",
         height,
     )
-    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.35, 1.0))[0]
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.15, 1.0))[0]
     axes = left.add_subplot()
     draw_objectives(axes, result, there, bounds)
     axes.set_xlabel("objective, half-spreads per share (lower is better)", fontsize=SMALL)
@@ -63,22 +64,27 @@ def headline(result: Comparison, policies: Sequence[str] | None = None) -> Figur
     for axes, item in zip(panels, fans, strict=True):
         fan = fan_of(rollout_of(result, item), result.scenario.lots, True)
         draw_fan(axes, fan, item.colour, result.scenario.buckets)
-        behind = number(item.row["behind_rate"])
+        penalty = number(item.row["envelope_penalty_mean"])
+        axes.set_title(short(item.label, 21), fontsize=SMALL, fontweight="bold", pad=3)
         axes.set_title(
-            f"{short(item.label, 22)}: behind {percent(behind)}", fontsize=SMALL, color=INK, pad=3
+            f"penalty {penalty:.3f}",
+            loc="right",
+            fontsize=SMALL,
+            color=QUIET,
+            pad=3,
         )
     panels[-1].set_xlabel("end of bucket", fontsize=SMALL)
-    right.supylabel("% of the order", fontsize=SMALL)
+    right.supylabel("filled minus middle, % of the order", fontsize=SMALL)
     return figure
 
 
 def _fans(result: Comparison) -> list[Shown]:
-    """``lp``, the best learner, and the best of the rest that is no linear programme."""
+    """``lp``, the best learner, and the best of the rest; without a learner, the best two."""
     there = everyone(result)
-    wanted = [item for item in there if item.label == REFERENCE]
-    for families in (("q-learning", "ppo", "other"), ("dp", "ppo", "rule")):
-        wanted += [item for item in there if item.family in families and item not in wanted][:1]
-    return wanted
+    lp = [item for item in there if item.label == REFERENCE]
+    learned = [item for item in there if item.family in ("q-learning", "ppo", "other")][:1]
+    rest = [item for item in there if item not in lp + learned]
+    return [*lp, *learned, *rest][:3]
 
 
 def _title(result: Comparison, there: Sequence[Shown], fans: Sequence[Shown]) -> str:

@@ -17,6 +17,7 @@ from agents.evaluation.figures.allocations import algo_colour
 from agents.evaluation.figures.style import (
     QUIET,
     SMALL,
+    TEXT,
     bucket_ticks,
     new_figure,
     patch,
@@ -28,6 +29,7 @@ from agents.evaluation.figures.style import (
 from agents.evaluation.rollouts import Rollout
 from agents.policy import Policy, check_fits, read_postable
 from execution_env import Scenario
+from execution_env.rendering import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +39,10 @@ LEVELS = 100
 """Most levels of remaining lots."""
 
 RARE = 0.3
-"""Opacity of a state that is not met on the days."""
+"""Opacity of a state that is not met on the days, in grey."""
+
+UNPOSTED = "#8C6D46"
+"""Of what may be posted and is not."""
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -150,10 +155,11 @@ def heat_map(
         label: decisions(policy, scenario, reached.get(label)) for label, policy in policies.items()
     }
     names = [*scenario.algo_names, "not posted"]
-    pale = "pale: not met on the days. " if reached else ""
+    pale = "; pale grey: states not met on the days" if reached else ""
     figure = new_figure(
         _title(found, scenario),
-        f"Share of the postable lots, at predicted fill rates; {pale}White: no order can be there.",
+        f"Colour: share of the postable lots, at predicted fill rates{pale}. Hatched: nothing may be "
+        "posted, or no order can be there.",
         (1.25 if len(names) > 4 else 1.5) * len(found) + 0.55,
         [("none", patch("white", edgecolor=QUIET, linewidth=0.6)), *_shades()],
     )
@@ -161,7 +167,7 @@ def heat_map(
     room = 62 // len(names)
     for row, (label, decided) in zip(panels, found.items(), strict=True):
         for i, axes in enumerate(row):
-            _draw(axes, decided, i, algo_colour(i) if i < len(names) - 1 else QUIET)
+            _draw(axes, decided, i, algo_colour(i) if i < len(names) - 1 else UNPOSTED)
         lines = wrapped(short(label, 34), 1.3, SMALL + 1)
         row[0].set_ylabel("\n".join(lines), fontweight="bold", fontsize=SMALL + 1)
     for axes, name in zip(panels[0], names, strict=True):
@@ -169,7 +175,7 @@ def heat_map(
     for axes in panels[-1]:
         axes.set_xlabel("bucket")
         bucket_ticks(axes, scenario.buckets, 5)
-    figure.supylabel("remaining, % of the order", fontsize=10)
+    figure.supylabel("remaining, % of the order", fontsize=TEXT)
     return figure
 
 
@@ -182,9 +188,12 @@ def _draw(axes: Axes, decided: Decisions, column: int, colour: str) -> None:
     from matplotlib.colors import to_rgb  # noqa: PLC0415  slow to import
 
     shares = decided.shares[:, :, column].T
-    blank = np.isnan(shares)
-    depth = np.where(blank, 0.0, shares) * np.where(decided.met.T, 1.0, RARE)
-    picture = 1.0 - depth[:, :, None] * (1.0 - np.array(to_rgb(colour)))
+    met = decided.met.T[:, :, None]
+    hue = np.where(met, np.array(to_rgb(colour)), np.array(to_rgb(INK)))
+    depth = np.where(met, 1.0, RARE) * np.nan_to_num(shares)[:, :, None]
+    picture = np.ones((*shares.shape, 4))
+    picture[:, :, :3] = 1.0 - depth * (1.0 - hue)
+    picture[:, :, 3] = ~np.isnan(shares)
     lots = decided.remaining
     edges = np.concatenate([[0.0], (lots[1:] + lots[:-1]) / 2.0, [lots[-1] + 0.5]])
     edges *= 100.0 / lots[-1]
@@ -192,7 +201,7 @@ def _draw(axes: Axes, decided: Decisions, column: int, colour: str) -> None:
     axes.pcolormesh(buckets, edges, picture, rasterized=True)
     axes.set_ylim(0, float(edges[-1]))
     axes.set_yticks([0, 50, 100])
-    axes.set_facecolor("white")
+    axes.patch.set(hatch="////", edgecolor="#DDDDDD", linewidth=0)
     quiet(axes)
 
 
@@ -210,14 +219,16 @@ def _title(found: Mapping[str, Decisions], scenario: Scenario) -> str:
     use &= other.met & ~np.isnan(other.shares[:, :, 0])
     if not use.any():
         return f"{labels[0]} and {labels[1]} are never in the same state"
-    moved = np.abs(first.shares - other.shares).sum(axis=2)[use] / 2.0
-    same = float((moved < 0.125).mean())
-    gap = (first.shares - other.shares)[use].mean(axis=0)
     names = [*scenario.algo_names, "nothing"]
-    most = int(np.abs(gap).argmax())
-    verb = "more" if gap[most] > 0 else "less"
-    said = f"{labels[0]} and {labels[1]} do alike in {100 * same:.0f} % of the states"
-    if round(abs(gap[most]) * 100) == 0:
-        return said
-    what = f"posts {verb} {names[most]}" if most < len(names) - 1 else f"leaves {verb} unposted"
-    return f"{said}; elsewhere {labels[0]} {what}"
+    gap = (first.shares - other.shares)[use].mean(axis=0)
+    if np.abs(gap).max() < 0.005:
+        return f"{labels[0]} and {labels[1]} post alike"
+    up, down, none = int(gap.argmax()), int(gap.argmin()), len(scenario.algos)
+    if up == none:
+        said = f"posts less {names[down]}"
+    elif down == none:
+        said = f"posts more {names[up]}"
+    else:
+        said = f"posts more {names[up]} and less {names[down]}"
+    where = "the same states" if (first.met & other.met).all() else "states that both meet"
+    return f"In {where} {labels[0]} {said} than {labels[1]}"

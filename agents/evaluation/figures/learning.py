@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.evaluation.figures.choice import COLOURS, family
+from agents.evaluation.figures.choice import COLOURS, family, listed
 from agents.evaluation.figures.style import (
     QUIET,
     SMALL,
+    magnitude,
     new_figure,
     patch,
     png,
@@ -95,14 +96,20 @@ class Learner(NamedTuple):
     """Runs that differ in their seed only.
 
     Attributes:
-        label: of the learner.
+        name: of the learner.
         family: a key of ``COLOURS``.
         progress: the rows of ``progress.csv``, by run.
     """
 
-    label: str
+    name: str
     family: str
     progress: list[list[dict[str, float]]]
+
+    @property
+    def label(self) -> str:
+        """Its name, and how many seeds there are."""
+        count = len(self.progress)
+        return f"{self.name} ({count} seeds)" if count > 1 else self.name
 
 
 class Curve(NamedTuple):
@@ -144,7 +151,7 @@ def learners(runs: Sequence[Path | str]) -> list[Learner]:
     names = _names([configs[where[0]] for where in groups])
     return [
         Learner(
-            f"{name} ({len(where)} seeds)" if len(where) > 1 else name,
+            name,
             family(configs[where[0]].kind),
             [progress[j] for j in where],
         )
@@ -207,6 +214,8 @@ def learning_curves(
         ValueError: as ``learners``; or a reference is not finite.
         RunError: a run directory is missing or damaged (a ValueError too).
     """
+    from matplotlib.ticker import LogLocator  # noqa: PLC0415  slow to import
+
     there = learners(runs)
     references = {} if references is None else references
     for name, value in references.items():
@@ -224,6 +233,7 @@ def learning_curves(
             for learner, colour in zip(there, _colours(there), strict=True)
         ],
     )
+    limits = _limits(there, list(references.values()))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, column in zip(panels, (0, 1), strict=True):
         for colour, pair in zip(_colours(there), curves, strict=True):
@@ -232,11 +242,16 @@ def learning_curves(
             axes.plot(curve.x, curve.mean, color=colour, linewidth=1.8)
             axes.plot(curve.x[-1], curve.mean[-1], "o", color=colour, markersize=4)
         axes.set_xscale("log")
+        axes.set_xlim(*_reach([pair[column] for pair in curves], limits[1]))
+        low, high = axes.get_xlim()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+        axes.xaxis.set_major_formatter(lambda value, _: magnitude(value))
+        axes.xaxis.set_minor_formatter(lambda value, _: "")
         quiet(axes, "y")
     panels[0].set_xlabel("training steps")
     panels[1].set_xlabel("seconds of training")
     panels[0].set_ylabel("objective (lower is better)")
-    panels[0].set_ylim(_limits(there, list(references.values())))
+    panels[0].set_ylim(limits)
     _draw_references(panels, references)
     return figure
 
@@ -269,8 +284,28 @@ def _limits(there: Sequence[Learner], references: Sequence[float]) -> tuple[floa
     return bottom, top
 
 
+def _reach(curves: Sequence[Curve], top: float) -> tuple[float, float]:
+    """From where the first curve comes into view below ``top`` to where the last one ends."""
+    inside = [curve.x[curve.mean <= top] for curve in curves]
+    first = min((float(x[0]) for x in inside if x.size), default=float(curves[0].x[0]))
+    last = max(float(curve.x[-1]) for curve in curves)
+    return first / 1.5, max(last, first) * 1.5
+
+
 def _draw_references(panels: Sequence[Axes], references: Mapping[str, float]) -> None:
     bottom, top = panels[0].get_ylim()
+    away = [(name, value) for name, value in references.items() if not bottom <= value <= top]
+    for j, (name, value) in enumerate(away):
+        panels[1].annotate(
+            f"{short(name, 16)} {value:.3f} {'▴' if value > top else '▾'}",
+            (1.0, 1.0 if value > top else 0.0),
+            (4, -12 * j if value > top else 12 * j),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            va="center",
+            fontsize=SMALL,
+            color=QUIET,
+        )
     for name, value in references.items():
         if not bottom <= value <= top:
             continue
@@ -288,19 +323,21 @@ def _draw_references(panels: Sequence[Axes], references: Mapping[str, float]) ->
 
 
 def _title(there: Sequence[Learner], curves: Sequence[Curve], scenario: str) -> str:
-    """Who ends best, and how soon each is within 2 % of that."""
+    """Who ends best, and how soon each is within 2 % of that for good."""
     finals = [float(curve.mean[-1]) for curve in curves]
-    best = int(np.argmin(finals))
-    said = f"{there[best].label} ends at {finals[best]:.3f} on {scenario}"
-    goal = finals[best] + 0.02 * abs(finals[best])
+    order = np.argsort(finals, kind="stable")[:3]
+    best = finals[order[0]]
+    ends = [
+        f"{there[j].name} {'at' if i else 'ends at'} {finals[j]:.3f}" for i, j in enumerate(order)
+    ]
     times = []
-    for learner, curve in zip(there, curves, strict=True):
-        good = curve.mean <= goal
-        if good.any():
-            times.append(f"{learner.label} after {_seconds(float(curve.x[int(good.argmax())]))}")
+    for j in order:
+        good = curves[j].mean <= best + 0.02 * abs(best)
+        since = int(np.flatnonzero(~good).max(initial=-1)) + 1
+        times.append(_seconds(float(curves[j].x[since])) if since < good.size else "never")
     if len(there) == 1:
-        return said
-    return f"{said}; within 2 % of that: {', '.join(times)}"
+        return f"{ends[0]} on {scenario}; within 2\N{NO-BREAK SPACE}% of that after {times[0]}"
+    return f"{listed(ends)} on {scenario}; within 2\N{NO-BREAK SPACE}% of the best after {listed(times)}"
 
 
 def _seconds(seconds: float) -> str:

@@ -16,6 +16,7 @@ from agents.evaluation.figures.choice import COLOURS, family, listed, number
 from agents.evaluation.figures.style import (
     QUIET,
     SMALL,
+    TEXT,
     new_figure,
     quiet,
     short,
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-VIEW = (-0.32, 1.18)
+VIEW = (-0.5, 1.22)
 """Scores in view; others are written at the edge."""
+
+SHADE = "#F3F3F3"
+"""Of where policies are worse than ``lp``."""
 
 COLUMNS = 4
 """Panels side by side."""
@@ -75,18 +79,18 @@ def read_scores(rows: Sequence[Mapping[str, Cell]]) -> dict[str, dict[str, Score
 
 
 def ranking(found: Mapping[str, Mapping[str, Score]]) -> list[str]:
-    """Policies by their median score, best first; those that miss a scenario after those that do not.
+    """Policies by their median score, best first.
 
     A median, so that one scenario where a rule breaks down, or which a policy was not trained for,
     does not decide.
     """
     policies = list(dict.fromkeys(policy for here in found.values() for policy in here))
+    return sorted(policies, key=lambda policy: -median(found, policy))
 
-    def key(policy: str) -> tuple[bool, float]:
-        values = [here[policy].value for here in found.values() if policy in here]
-        return len(values) < len(found), -float(np.median(values))
 
-    return sorted(policies, key=key)
+def median(found: Mapping[str, Mapping[str, Score]], policy: str) -> float:
+    """Of a policy's scores on the scenarios that it has one on."""
+    return float(np.median([here[policy].value for here in found.values() if policy in here]))
 
 
 @styled
@@ -123,14 +127,33 @@ def scores(rows: Sequence[Mapping[str, Cell]]) -> Figure:
             axes.tick_params(labelbottom=True)
     for axes in panels[::columns]:
         axes.set_yticks([-j for j in range(len(order))], [short(name, 26) for name in order])
+    if len(found) > 1:
+        _medians(panels[columns - 1], found, order)
     figure.supxlabel(
-        "score (higher is better): 0 as good as lp, 1 as good as the bound", fontsize=10
+        "score (higher is better): 0 as good as lp, 1 as good as the bound", fontsize=TEXT
     )
     return figure
 
 
+def _medians(axes: Axes, found: Mapping[str, Mapping[str, Score]], order: Sequence[str]) -> None:
+    """A column of numbers on the right of a panel."""
+    for height, text in ((1.0, "median"), *((-j, "") for j in range(len(order)))):
+        axes.annotate(
+            text or signed(median(found, order[round(-height)]), ".2f"),
+            (1.0, height),
+            (40, 0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=SMALL,
+            color=QUIET,
+            annotation_clip=False,
+        )
+
+
 def _draw(axes: Axes, here: Mapping[str, Score], order: Sequence[str]) -> None:
-    axes.axvspan(VIEW[0], 0.0, color="#F3F3F3", linewidth=0, zorder=0)
+    axes.axvspan(VIEW[0], 0.0, color=SHADE, linewidth=0, zorder=0)
     axes.axvline(0.0, color=INK, linewidth=1.0, zorder=1)
     axes.axvline(1.0, color=INK, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
     best = max(here, key=lambda policy: here[policy].value, default=None)
@@ -168,25 +191,16 @@ def _draw(axes: Axes, here: Mapping[str, Score], order: Sequence[str]) -> None:
 def _far(axes: Axes, height: float, value: float, colour: str) -> None:
     """An arrow at the edge with the number."""
     right = value > VIEW[1]
-    axes.plot(
-        1.0 if right else 0.0,
-        height,
-        marker=">" if right else "<",
-        color=colour,
-        markersize=6,
-        transform=axes.get_yaxis_transform(),
-        clip_on=False,
-    )
+    number_ = signed(value, ".1f" if abs(value) < 99.95 else ".0f")
     axes.annotate(
-        signed(value, ".1f" if abs(value) < 99.95 else ".0f"),
+        f"{number_} ▸" if right else f"◂ {number_}",
         (1.0 if right else 0.0, height),
-        (-7 if right else 7, 0),
         xycoords=("axes fraction", "data"),
-        textcoords="offset points",
         ha="right" if right else "left",
         va="center",
         fontsize=SMALL,
-        color=QUIET,
+        color=colour,
+        bbox={"facecolor": "white" if right else SHADE, "edgecolor": "none", "pad": 0.6},
     )
 
 
