@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.console import Track, silent
-from agents.evaluation.comparison import Checked as Checked
+from agents.evaluation.comparison import Checked
 from agents.evaluation.selection import Given, select
 from agents.history import PerAlgo, replayed
 from agents.lp_policy import LinearProgramme, Plan

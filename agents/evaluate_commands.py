@@ -145,7 +145,7 @@ class Trace:
         Raises:
             ValueError: an argument is wrong, as ``trace`` has it; RunError: --out cannot be written.
         """
-        from agents.evaluation.trace_figure import picture  # noqa: PLC0415  slow to import
+        from agents.evaluation import figures  # noqa: PLC0415  slow to import
         from agents.evaluation.trace_report import show  # noqa: PLC0415
 
         console = notes()
@@ -155,7 +155,7 @@ class Trace:
         with bars(console) as track:
             found = trace(given, scenario, self.seed, track=track, trust=self.trust)
             with track("drawing", None):
-                image = picture(found)
+                image = figures.png(figures.day(found))
         for note in found.notes:
             say(console, note)
         with saying(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from agents import policy as policies
 from agents.evaluation import Comparison, compare, statistics
-from agents.evaluation.comparison import TIMED, _Checked, _level_with
+from agents.evaluation.comparison import TIMED, Checked, _level_with
 from agents.evaluation.report import finding, markdown, split
 from agents.evaluation.rollouts import Rollout, play
 from agents.evaluation.selection import Entry, everything, same, seeds_only, select
@@ -414,7 +414,7 @@ def test_whole_numbers_may_be_floats() -> None:
         def decide(self, observations: Any) -> Any:
             return super().decide(observations).astype(float)
 
-    checked = _Checked("a", Floating(BASELINE), BASELINE)
+    checked = Checked("a", Floating(BASELINE), BASELINE)
     days = numbered_days(BASELINE, range(3))
     expected = play(Twap(BASELINE), BASELINE, days).objective
     assert np.array_equal(play(checked, BASELINE, days).objective, expected)

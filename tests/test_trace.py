@@ -13,9 +13,8 @@ from PIL import Image
 from rich.console import Console
 
 import evaluate
-from agents.evaluation import compare
+from agents.evaluation import compare, figures
 from agents.evaluation.trace import COLUMNS, Trace, standing, trace, trace_csv
-from agents.evaluation.trace_figure import picture
 from agents.evaluation.trace_report import show
 from agents.policy import Lots, Observations, Policy
 from execution_env import Scenario, load_scenario
@@ -163,7 +162,7 @@ def test_the_figure(odd: Trace, count: int) -> None:
     some = Trace(
         odd.scenario, odd.seed, odd.day, odd.orders[:count], odd.bounds if count > 1 else {}, []
     )
-    image = np.asarray(Image.open(io.BytesIO(picture(some))))
+    image = np.asarray(Image.open(io.BytesIO(figures.png(figures.day(some)))))
     assert 700 < image.shape[1] < 1400
     assert image.std() > 10
 
@@ -225,17 +224,18 @@ def test_mistakes_are_one_line(
 
 
 def test_a_mistake_in_words_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "There is: compare, advise, trace." in complaint(capsys, "advice")
+    assert "There is: compare, frontier, advise, trace." in complaint(capsys, "advice")
 
 
-@pytest.mark.parametrize("where", ["trace", "write_text", "atomic_write"])
+@pytest.mark.parametrize("where", ["trace", "write_text", "write_bytes"])
 def test_an_interrupt_leaves_whole_files(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("agents.evaluation.trace_figure.picture", lambda _: b"a picture")
+    monkeypatch.setattr(figures, "day", lambda _: None)
+    monkeypatch.setattr(figures, "png", lambda _: b"a picture")
     words = ["trace", *WORDS, "--policies", "twap", "--out", "out"]
     output(capsys, *words)
     before = {path: path.read_bytes() for path in Path("out").iterdir()}

@@ -11,6 +11,7 @@ it. In a notebook:
 
 from agents.evaluation.figures.allocations import allocations
 from agents.evaluation.figures.costs import costs
+from agents.evaluation.figures.day import day
 from agents.evaluation.figures.fills import fills
 from agents.evaluation.figures.frontier import frontier
 from agents.evaluation.figures.headline import headline
@@ -23,6 +24,7 @@ from agents.evaluation.figures.style import png
 __all__ = [
     "allocations",
     "costs",
+    "day",
     "differences",
     "fills",
     "frontier",

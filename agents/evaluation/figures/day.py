@@ -2,66 +2,65 @@
 
 from __future__ import annotations
 
-import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agents.evaluation.figures import STYLE
+from agents.evaluation.figures.allocations import algo_colour
+from agents.evaluation.figures.style import DPI, EDGE, SMALL, TITLE, styled
 from agents.evaluation.trace import Played, Trace
-from execution_env.rendering import ALGO_COLOURS, BAND, INK, MUTED
+from execution_env.rendering import BAND, INK, MUTED
 
-WIDTHS = (6.4, 4.1, 3.3, 2.8)
-"""Inches of a column where there are one, two, three, and at most four of them."""
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-EDGE = "#9DB4CC"
-"""Of the envelope, as in the environment's own pictures."""
+WIDTHS = (6.4, 3.2, 2.2, 1.7)
+"""Inches of a column where there are one, two, three, and at most four of them: as wide as a page."""
 
 HEIGHTS = (1.5, 1.0, 0.9)
 """Of a policy's three panels."""
 
 
-def picture(found: Trace) -> bytes:
-    """A PNG. For every policy, from top to bottom: the cumulative fill inside the envelope; shares
-    posted (pale) and filled per bucket and algo; the day's hidden fill rates, and what was estimated.
+@styled
+def day(found: Trace) -> Figure:
+    """One day under several policies, a column each, from top to bottom: the cumulative fill inside the
+    envelope; shares posted (pale) and filled per bucket and algo; the day's hidden fill rates, and what
+    was estimated.
+
+    Args:
+        found: of ``agents.evaluation.trace``.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  slow to import
-    from matplotlib.figure import Figure  # noqa: PLC0415
-    from matplotlib.style import context  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415  slow to import
 
     count = len(found.orders)
     down = -(-count // len(WIDTHS))
     across = -(-count // down)
-    with context(STYLE):
-        width = WIDTHS[across - 1]
-        size = (0.8 + width * across, 0.9 + 6.6 * down)
-        figure = Figure(figsize=size, layout="constrained", facecolor="white")
-        FigureCanvasAgg(figure)
-        figure.suptitle(_title(found), x=0.01, ha="left", fontsize=12, parse_math=False)
-        panels = figure.subplots(
-            3 * down,
-            across,
-            squeeze=False,
-            sharex=True,
-            sharey="row",
-            gridspec_kw={"height_ratios": HEIGHTS * down},
-        )
-        for j, order in enumerate(found.orders):
-            fills, postings, rates = panels[3 * (j // across) : 3 * (j // across) + 3, j % across]
-            _draw_fills(fills, order, found, int(8 * width))
-            _draw_postings(postings, order, found)
-            _draw_rates(rates, order, found, int(3.5 * width))
-            if j % across == 0:
-                fills.set_ylabel("share of the order")
-                postings.set_ylabel("shares in a bucket")
-                rates.set_ylabel("fill rate")
-        for j in range(count, across * down):
-            for axes in panels[3 * (j // across) : 3 * (j // across) + 3, j % across]:
-                axes.set_visible(False)
-        _legend(figure, found)
-        image = io.BytesIO()
-        figure.savefig(image, format="png", dpi=110)
-    return image.getvalue()
+    width = WIDTHS[across - 1]
+    size = (0.8 + width * across, 0.9 + 6.6 * down)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    figure.suptitle(_title(found), x=0.01, ha="left", fontsize=TITLE, fontweight="bold")
+    panels = figure.subplots(
+        3 * down,
+        across,
+        squeeze=False,
+        sharex=True,
+        sharey="row",
+        gridspec_kw={"height_ratios": HEIGHTS * down},
+    )
+    for j, order in enumerate(found.orders):
+        fills, postings, rates = panels[3 * (j // across) : 3 * (j // across) + 3, j % across]
+        _draw_fills(fills, order, found, int(8 * width))
+        _draw_postings(postings, order, found)
+        _draw_rates(rates, order, found, int(3.5 * width))
+        if j % across == 0:
+            fills.set_ylabel("share of the order")
+            postings.set_ylabel("shares in a bucket")
+            rates.set_ylabel("fill rate")
+    for j in range(count, across * down):
+        for axes in panels[3 * (j // across) : 3 * (j // across) + 3, j % across]:
+            axes.set_visible(False)
+    _legend(figure, found)
+    return figure
 
 
 def _title(found: Trace) -> str:
@@ -92,9 +91,7 @@ def _draw_fills(axes: Any, order: Played, found: Trace, letters: int) -> None:
     axes.set_title(
         f"{order.objective:.3f}   {label}",
         loc="left",
-        fontsize=11,
         fontweight="bold",
-        parse_math=False,
     )
 
 
@@ -105,7 +102,7 @@ def _draw_postings(axes: Any, order: Played, found: Trace) -> None:
         left = np.arange(len(order.buckets)) + 0.08 + width * (i + 0.5)
         posted = [int(bucket.posted[i]) * lot for bucket in order.buckets]
         filled = [int(bucket.filled[i]) * lot for bucket in order.buckets]
-        colour = _colour(i)
+        colour = algo_colour(i)
         axes.bar(left, posted, 0.94 * width, color=colour, alpha=0.3, linewidth=0)
         axes.bar(left, filled, 0.94 * width, color=colour, linewidth=0)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -117,11 +114,13 @@ def _draw_rates(axes: Any, order: Played, found: Trace, most_ticks: int) -> None
     middles = np.arange(buckets) + 0.5
     for i in range(len(found.scenario.algos)):
         estimates = [bucket.estimates[i] for bucket in order.buckets]
-        axes.plot(middles, estimates, color=_colour(i), linewidth=1.6)
+        axes.plot(middles, estimates, color=algo_colour(i), linewidth=1.6)
         hidden = found.day.fill_rate[:, i, 0]
         used = np.array([bucket.posted[i] > 0 for bucket in order.buckets])
-        axes.scatter(middles, hidden, s=16, facecolors="none", edgecolors=_colour(i), linewidth=1)
-        axes.scatter(middles[used], hidden[used], s=16, color=_colour(i), linewidth=1)
+        axes.scatter(
+            middles, hidden, s=16, facecolors="none", edgecolors=algo_colour(i), linewidth=1
+        )
+        axes.scatter(middles[used], hidden[used], s=16, color=algo_colour(i), linewidth=1)
     axes.set_ylim(-0.03, 1.03)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ticks = np.arange(0, buckets, -(-buckets // most_ticks))
@@ -131,15 +130,11 @@ def _draw_rates(axes: Any, order: Played, found: Trace, most_ticks: int) -> None
     axes.set_xlabel("bucket")
 
 
-def _colour(algo: int) -> str:
-    return ALGO_COLOURS[algo % len(ALGO_COLOURS)]
-
-
 def _legend(figure: Any, found: Trace) -> None:
     from matplotlib.lines import Line2D  # noqa: PLC0415
     from matplotlib.patches import Patch  # noqa: PLC0415
 
-    handles: list[Any] = [Patch(color=_colour(i)) for i in range(len(found.scenario.algos))]
+    handles: list[Any] = [Patch(color=algo_colour(i)) for i in range(len(found.scenario.algos))]
     names = list(found.scenario.algo_names)
     handles += [
         Patch(color=BAND),
@@ -158,9 +153,8 @@ def _legend(figure: Any, found: Trace) -> None:
         loc="outside lower left",
         ncols=5,
         frameon=False,
-        fontsize=9,
+        fontsize=SMALL,
         handlelength=1.4,
     )
     for text, name in zip(legend.get_texts(), names, strict=True):
-        text.set_parse_math(False)
         text.set_text(name)  # only now: a label with _ in front would be left out
