@@ -31,6 +31,8 @@ WORDS = {
     "posting_and_residual": "posting cost and residual penalty",
 }
 
+LEFT = "what is left over"
+
 HEADER = ("policy", "penalty", "behind", "posting cost", "with residual", "completed", "objective")
 
 
@@ -156,17 +158,26 @@ class FrontierCommand:
 
 
 def findings(wins: Sequence[Win]) -> list[str]:
-    """Who wins where, a line per policy and measure."""
+    """Who wins where, a line per policy, and another one where what is left over makes a difference."""
     lines = []
-    for measure in MEASURES:
-        for policy in dict.fromkeys(win.policy for win in wins if win.measure == measure):
-            where = "; ".join(
-                f"{win.other} {_where(win)}, by {win.least:.3f} to {win.most:.3f}"
-                for win in wins
-                if (win.policy, win.measure) == (policy, measure)
+    for policy in dict.fromkeys(win.policy for win in wins):
+        said = [_beaten(wins, policy, measure) for measure in MEASURES]
+        if said[0] == said[1]:
+            lines.append(
+                f"{policy} has a lower {WORDS[MEASURES[0]]} than {said[0]}; so with {LEFT}."
             )
-            lines.append(f"{policy} has the lower {WORDS[measure]} than {where}.")
+            continue
+        for measure, words in zip(MEASURES, said, strict=True):
+            lines.append(f"{policy} has a lower {WORDS[measure]} than {words or 'no other'}.")
     return lines or ["No curve lies below another one, at 95 % confidence."]
+
+
+def _beaten(wins: Sequence[Win], policy: str, measure: str) -> str:
+    return "; ".join(
+        f"{win.other} {_where(win)}, by {win.least:.3f} to {win.most:.3f}"
+        for win in wins
+        if (win.policy, win.measure) == (policy, measure)
+    )
 
 
 def _where(win: Win) -> str:

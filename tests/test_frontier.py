@@ -60,7 +60,7 @@ def test_a_frontier_wins_where_it_is_clearly_below_and_nowhere_else() -> None:
     assert [win.measure for win in ours] == ["posting_cost", "posting_and_residual"]
     for win in ours:
         assert win.low == pytest.approx(0.1, abs=0.02)
-        assert 0.45 < win.high < 0.52
+        assert 0.45 < win.high < 0.53
         assert 0.0 < win.least < win.most == pytest.approx(0.2, abs=0.01)
         assert 0.9 < win.share < 1.0
     assert not [win for win in found if win.policy == "b"]
@@ -75,7 +75,7 @@ def test_a_policy_that_is_never_as_seldom_behind_does_not_win_there() -> None:
     found = wins_of(["seldom", "often"], scores)
     assert [(win.policy, win.other) for win in found] == [("often", "seldom")] * 2
     assert all(win.low == pytest.approx(0.3, abs=0.01) for win in found)
-    assert all(win.high == pytest.approx(0.4, abs=0.01) for win in found)
+    assert all(win.high == pytest.approx(0.415, abs=0.005) for win in found)  # the margin beyond
 
 
 def test_rows_are_those_of_comparisons_at_every_penalty() -> None:

@@ -39,6 +39,12 @@ PRICE = "{}"
 POINTS = 200
 """Behind-rates at which frontiers are compared."""
 
+MARGIN = 0.05
+"""Of their range, beyond the largest one, so that there is room for whoever has only that."""
+
+FEWEST = 3
+"""Neighbouring points at which a frontier must lie below for it to be a win."""
+
 KNOWN = 0.95
 """Share of the resamples in which both frontiers must be there."""
 
@@ -229,7 +235,8 @@ def _wins(names: Sequence[str], scores: Floats) -> list[Win]:
     resampled = resampled_means(scores.reshape(-1, days), settings)
     resampled = resampled.reshape(-1, measures, count, prices)
     means = scores.mean(axis=-1)
-    at = np.linspace(means[0].min(), means[0].max(), POINTS)
+    least, most = means[0].min(), means[0].max()
+    at = np.linspace(least, most + MARGIN * (most - least), POINTS)
     found = []
     for m, measure in enumerate(MEASURES, start=1):
         curves = attainable(means[0], means[m], at)
@@ -239,7 +246,7 @@ def _wins(names: Sequence[str], scores: Floats) -> list[Win]:
                 if j != k:
                     both = np.isfinite(curves[j]) & np.isfinite(curves[k])
                     below = both & _below(varied[:, j], varied[:, k])
-                    lead = curves[k] - curves[j]
+                    lead = np.where(both, curves[k], 0.0) - np.where(both, curves[j], 0.0)
                     found += [
                         Win(
                             policy,
@@ -265,8 +272,9 @@ def _below(one: Floats, other: Floats) -> NDArray[np.bool_]:
 
 
 def _runs(which: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
-    """Positions that are true, a run of neighbours at a time."""
+    """Positions that are true, a run of neighbours at a time; without short ones."""
     positions = np.flatnonzero(which)
     if not positions.size:
         return []
-    return np.split(positions, np.flatnonzero(np.diff(positions) > 1) + 1)
+    runs = np.split(positions, np.flatnonzero(np.diff(positions) > 1) + 1)
+    return [run for run in runs if run.size >= FEWEST]
