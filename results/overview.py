@@ -65,9 +65,9 @@ def overview(found: Sequence[Found]) -> str:
         paragraph(
             f"All of it is made by `python -m results`: every shipped scenario, {days:,} held-out days that no "
             "training and no tuning meets, the same ones for every policy; five training seeds on `baseline`, "
-            "`known-rates` and `drifting`, three elsewhere. PPO has ten million steps on `baseline` and "
-            "`drifting`, where its curve still falls after three, and three million elsewhere. Every folder "
-            "has its commands, tables, figures and what they say."
+            "`known-rates` and `drifting`, three elsewhere. PPO has ten million steps on `drifting`, where its "
+            "curve still falls after three, and three million elsewhere. Every folder has its commands, tables, "
+            "figures and what they say."
         ),
         "",
         f"![Scores by scenario: 0 is the linear programme, 1 the bound]({PICTURE})",

@@ -85,7 +85,7 @@ class Plan(NamedTuple):
 
 
 PLANS = {
-    "baseline": Plan(5, 10_000_000, blind=True),
+    "baseline": Plan(5, blind=True),
     "drifting": Plan(5, 10_000_000, blind=True),
     "known-rates": Plan(5),
     "baseline-filled": Plan(),
