@@ -22,6 +22,7 @@ from execution_env.validation import ScenarioError
 from execution_env.vector_env import OrderAllocationVectorEnv
 
 __all__ = [
+    "ENV_ID",
     "DayStream",
     "Days",
     "OrderAllocationEnv",
