@@ -324,7 +324,10 @@ def _draw_references(panels: Sequence[Axes], references: Mapping[str, float]) ->
 
 def _title(there: Sequence[Learner], curves: Sequence[Curve], scenario: str) -> str:
     """Who ends best, and how soon each is within 2 % of that for good."""
-    finals = [float(curve.mean[-1]) for curve in curves]
+    finals = [
+        float(np.mean([rows[-1]["objective_mean"] for rows in learner.progress]))
+        for learner in there
+    ]
     order = np.argsort(finals, kind="stable")[:3]
     best = finals[order[0]]
     ends = [

@@ -235,8 +235,8 @@ def png(figure: Figure) -> bytes:
     with warnings.catch_warnings():
         # A letter that the font lacks becomes a box; that is no reason to give no figure.
         warnings.filterwarnings("ignore", message="Glyph ")
-        figure.savefig(drawn, format="png", dpi=DPI)
+        figure.savefig(drawn, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})
     with Image.open(drawn) as image:
         few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    few.save(picture, "png", optimize=True)
+    few.save(picture, "png")
     return picture.getvalue()
