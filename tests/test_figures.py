@@ -174,6 +174,10 @@ def test_titles_say_what_the_table_says(result: Comparison) -> None:
     rows = [row for row in result.rows if row["policy"] not in result.bounds]
     best = str(rows[0]["policy"])
     assert title_of(figures.objectives(result)).startswith(f"{best} is best on baseline")
+    behind = [percent(row(result, label)["behind_rate"]) for label in (best, "lp")]
+    if best != "lp":
+        said = title_of(figures.fills(result, [best, "lp"]))
+        assert all(share.replace("\N{NO-BREAK SPACE}", " ") in said for share in behind)
     others = [item for item in rows if item["policy"] in ("twap", "all-passive", "Q (2 seeds)")]
     better = sum(float(item["diff_vs_lp_ci_high"] or 0) < 0 for item in others)
     if better == 0:
