@@ -208,7 +208,9 @@ def learning_curves(
 
     Args:
         runs: run directories, of one scenario.
-        references: objectives by name, for lines to compare with, such as {"lp": 0.95}.
+        references: objectives by name, for lines to compare with, such as {"lp": 0.95}; to be compared
+            at all they must be of the validation days, ``training_run.VALIDATION_DAYS`` of the stream
+            ``market.VALIDATION``: means of other days differ by chance.
 
     Raises:
         ValueError: as ``learners``; or a reference is not finite.
