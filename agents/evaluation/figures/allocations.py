@@ -76,7 +76,7 @@ def allocations(result: Comparison, policies: Sequence[str] | None = None) -> Fi
             continue
         draw_bars(axes, *lots[j])
         axes.set_ylim(0, 1.22 * max(top, 1e-9))
-        axes.set_title(short(there[j].label, 60 // columns + 6), fontweight="bold")
+        axes.set_title(short(there[j].label, 60 // columns + 2), fontweight="bold")
         axes.text(
             0.98,
             0.98,

@@ -18,7 +18,7 @@ from agents.evaluation.rollouts import Rollout
 from agents.evaluation.selection import REFERENCE
 from agents.evaluation.tables import Cell, Row
 from agents.policy import BOUNDS, Policy
-from execution_env.validation import shown, suggestion
+from execution_env.validation import suggestion
 
 MOST = 6
 """Policies in a figure with a panel for each, unless others are asked for."""
@@ -127,11 +127,11 @@ def chosen(
         if label not in known:
             why = "is a bound, which plays no days" if label in BOUNDS else "was not compared"
             raise ValueError(
-                f"policy {shown(label)}: {why}.{suggestion(label, list(known))} Known are "
+                f"policy {label}: {why}.{suggestion(label, list(known))} Known are "
                 f"{', '.join(known)}."
             )
         if label in policies[:j]:
-            raise ValueError(f"policy {shown(label)}: is there twice; give every label once.")
+            raise ValueError(f"policy {label}: is there twice; give every label once.")
     return [_shown(result, known[label]) for label in policies]
 
 

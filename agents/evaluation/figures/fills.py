@@ -125,7 +125,7 @@ def fills(
             axes.set_visible(False)
             continue
         draw_fan(axes, fans[j], there[j].colour, result.scenario.buckets)
-        axes.set_title(short(there[j].label, 60 // columns + 6), fontweight="bold")
+        axes.set_title(short(there[j].label, 60 // columns + 2), fontweight="bold")
         _rates(axes, there[j], relative)
         if relative:
             axes.set_ylim(*_range(fans))
@@ -194,19 +194,17 @@ def _rates(axes: Axes, item: Shown, relative: bool) -> None:
 
 
 def _title(scenario: Scenario, there: Sequence[Shown]) -> str:
-    """Whose fills leave the envelope least, and how often those of ``lp`` or the worst do."""
-
-    def outside(item: Shown) -> float:
-        return number(item.row["behind_rate"], 0.0) + number(item.row["ahead_rate"], 0.0)
-
+    """How often the best policy leaves the envelope, and ``lp`` or else the last, on the side where
+    they differ most.
+    """
     best = there[0]
-    others = [item for item in there[1:] if item.label == REFERENCE] or list(there[1:])
     if scenario.buckets == 1:
         return f"{best.label} completes {percent(number(best.row['completion_rate'], 0.0))} of days"
-    said = f"{best.label} is behind the envelope at {percent(number(best.row['behind_rate'], 0.0))}"
-    if not others:
-        return f"{said} of bucket ends"
-    other = max(others, key=outside)
-    return (
-        f"{said} of bucket ends, {other.label} at {percent(number(other.row['behind_rate'], 0.0))}"
-    )
+    other = next((item for item in there[1:] if item.label == REFERENCE), there[-1])
+    rates = [
+        (side, number(best.row[key], 0.0), number(other.row[key], 0.0))
+        for side, key in (("behind", "behind_rate"), ("ahead of", "ahead_rate"))
+    ]
+    side, mine, theirs = max(rates, key=lambda rate: abs(rate[1] - rate[2]))
+    said = f"{best.label} is {side} the envelope at {percent(mine)} of bucket ends"
+    return said if other is best else f"{said}, {other.label} at {percent(theirs)}"

@@ -96,7 +96,9 @@ def _title(result: Comparison, there: Sequence[Shown], fans: Sequence[Shown]) ->
     mine, theirs = (number(item.row["objective_mean"]) for item in (other, reference))
     rates = [number(item.row["behind_rate"]) for item in (other, reference)]
     gain = (theirs - mine) / abs(theirs) if theirs else 0.0
-    verb = "cuts" if gain >= 0 else "adds to"
+    if abs(gain) < 0.0005:
+        return f"{other.label} costs as much as the linear programme"
+    verb = "cuts" if gain > 0 else "raises"
     said = f"{other.label} {verb} the cost of the linear programme by {percent(abs(gain))}"
     if gain > 0 and rates[0] < rates[1]:
         said += (

@@ -164,7 +164,7 @@ def heat_map(
         [("none", patch("white", edgecolor=QUIET, linewidth=0.6)), *_shades()],
     )
     panels = figure.subplots(len(found), len(names), sharex=True, sharey=True, squeeze=False)
-    room = 62 // len(names)
+    room = max(62 // len(names), 10)
     for row, (label, decided) in zip(panels, found.items(), strict=True):
         for i, axes in enumerate(row):
             _draw(axes, decided, i, algo_colour(i) if i < len(names) - 1 else UNPOSTED)

@@ -208,7 +208,9 @@ def learning_curves(
 
     Args:
         runs: run directories, of one scenario.
-        references: objectives by name, for lines to compare with, such as {"lp": 0.95}.
+        references: objectives by name, for lines to compare with, such as {"lp": 0.95}; to be compared
+            at all they must be of the validation days, ``training_run.VALIDATION_DAYS`` of the stream
+            ``market.VALIDATION``: means of other days differ by chance.
 
     Raises:
         ValueError: as ``learners``; or a reference is not finite.
@@ -324,7 +326,10 @@ def _draw_references(panels: Sequence[Axes], references: Mapping[str, float]) ->
 
 def _title(there: Sequence[Learner], curves: Sequence[Curve], scenario: str) -> str:
     """Who ends best, and how soon each is within 2 % of that for good."""
-    finals = [float(curve.mean[-1]) for curve in curves]
+    finals = [
+        float(np.mean([rows[-1]["objective_mean"] for rows in learner.progress]))
+        for learner in there
+    ]
     order = np.argsort(finals, kind="stable")[:3]
     best = finals[order[0]]
     ends = [

@@ -123,6 +123,8 @@ def finding(result: Comparison) -> str:
     """What objectives say, in a sentence."""
     there = everyone(result)
     best, where = there[0], result.scenario.name
+    if len(result.seeds) == 1:
+        where += ", one day"
     level = [item.label for item in there[1:] if set(item.members) <= set(result.level)]
     mean, clairvoyant = number(best.row["objective_mean"]), best.row["gap_to_clairvoyant"]
     reference = next(number(i.row["objective_mean"]) for i in there if i.label == REFERENCE)

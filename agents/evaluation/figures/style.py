@@ -61,7 +61,7 @@ STYLE: dict[str, Any] = {
 LINE = 1.3
 """Height of a line of text, as a multiple of the font size."""
 
-NARROW, BOLD = 0.52, 0.59
+NARROW, BOLD = 0.52, 0.565
 """Widths of a letter, on average and of the bold ones of a title, as multiples of the font size."""
 
 
@@ -95,7 +95,7 @@ def new_figure(
     from matplotlib.figure import Figure  # noqa: PLC0415  slow to import
 
     titles = wrapped(title, WIDTH - 0.15, TITLE, BOLD)
-    notes = wrapped(note, WIDTH - 0.15, SMALL)
+    notes = wrapped(note, WIDTH - 0.15, SMALL) if note else []
     columns, lines = _key_shape([name for name, _ in key])
     of_title, of_note = (LINE * size / 72.0 for size in (TITLE, SMALL))
     header = 0.08 + of_title * len(titles) + of_note * len(notes) + 0.21 * lines + 0.04
@@ -235,8 +235,8 @@ def png(figure: Figure) -> bytes:
     with warnings.catch_warnings():
         # A letter that the font lacks becomes a box; that is no reason to give no figure.
         warnings.filterwarnings("ignore", message="Glyph ")
-        figure.savefig(drawn, format="png", dpi=DPI)
+        figure.savefig(drawn, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})
     with Image.open(drawn) as image:
         few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    few.save(picture, "png", optimize=True)
+    few.save(picture, "png")
     return picture.getvalue()
