@@ -722,10 +722,15 @@ def test_a_frontier_is_a_curve_through_penalties() -> None:
     assert np.asarray(right.lines[0].get_ydata()) == pytest.approx([0.65, 0.75])
     assert [text for text in texts(left) if text != "better"] == ["1", "5", "1", "20"]
     assert "better" in texts(left)
-    assert title_of(figure) == (
-        "No other policy is both cheaper and less often behind than q, whatever the penalty"
-    )
+    assert title_of(figure) == "Nobody is both cheaper and less often behind than lp and q"
     assert figures.png(figure)
+    worse = [point("all", penalty, 0.5, 0.9) for penalty in (1.0, 5.0)]
+    assert title_of(figures.frontier([*POINTS, *worse])).endswith("q; all is always beaten")
+    whole = [row | {"residual_penalty_mean": 0.0} for row in POINTS]
+    (axes,) = figures.frontier(whole).axes
+    assert axes.get_xscale() == "log"
+    narrow = [row | {"behind_rate_mean": 0.1 + row["behind_rate_mean"]} for row in whole]
+    assert figures.frontier(narrow).axes[0].get_xscale() == "linear"
     alone = title_of(figures.frontier(POINTS[:2]))
     assert alone == "lp: from penalty 1 to 5, behind falls from 30 % to 15 %"
     many = figures.frontier([point(f"q{j}", 1.0, 0.1, 0.6) for j in range(12)])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from agents.evaluation.figures.choice import COLOURS, family, number
+from agents.evaluation.figures.choice import COLOURS, family, listed, number
 from agents.evaluation.figures.style import (
     QUIET,
     SMALL,
@@ -35,8 +35,11 @@ KEYS = (
     "behind_rate_ci_high",
 )
 
-MARKERS = "osD^vP"
-"""Of policies of one family, in turn."""
+NEGLIGIBLE = 0.01
+"""Of the posting cost: residual penalties below are not drawn."""
+
+WIDE = 5.0
+"""Ratio of behind-rates from which on their axis is logarithmic."""
 
 Line = list[Mapping[str, Cell]]
 
@@ -81,28 +84,32 @@ def frontier(rows: Sequence[Mapping[str, Cell]]) -> Figure:
         ValueError: there are none, a row lacks a key or a mean, or a penalty is there twice.
     """
     found = read_frontier(rows)
+    measures = (False, True) if _residual_matters(found) else (False,)
     figure = new_figure(
         _title(found),
-        "Each point: a policy made for the envelope penalty beside it. Bars: 95 % intervals.",
-        3.3,
+        "Each point: a policy made for an envelope penalty, the least and the largest beside it. Bars: "
+        "95 % intervals; those of costs are left out: days that move one policy's move all others'.",
+        3.6,
         [(short(policy, 40), patch(colour)) for policy, colour in _colours(found).items()],
     )
-    lowest = min(found, key=lambda policy: _heights(found[policy][-1], True)[0])
-    panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axes, with_residual in zip(panels, (False, True), strict=True):
+    panels = figure.subplots(1, len(measures), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, with_residual in zip(panels, measures, strict=True):
         for policy, line in found.items():
-            _draw(axes, line, _colours(found)[policy], with_residual, policy == lowest)
+            _draw(axes, line, _colours(found)[policy], with_residual)
+        words = "posting cost + residual penalty" if with_residual else "posting cost"
+        axes.set_ylabel(f"{words}\nhalf-spreads per share")
         axes.set_xlabel("bucket ends behind the envelope, %")
+        _scale(
+            axes,
+            [100.0 * number(row["behind_rate_mean"]) for line in found.values() for row in line],
+        )
         quiet(axes, "both")
         axes.tick_params(labelleft=True)
-    panels[0].set_ylabel("posting cost\nhalf-spreads per share")
-    panels[1].set_ylabel("posting cost + residual penalty")
-    for axes in panels:
-        axes.margins(0.1)
+        axes.margins(0.08)
         axes.annotate(
             "better",
             (0.02, 0.02),
-            (0.15, 0.13),
+            (0.13, 0.13),
             xycoords="axes fraction",
             textcoords="axes fraction",
             arrowprops={"arrowstyle": "->", "color": QUIET},
@@ -110,6 +117,24 @@ def frontier(rows: Sequence[Mapping[str, Cell]]) -> Figure:
             fontsize=SMALL,
         )
     return figure
+
+
+def _residual_matters(found: Mapping[str, Line]) -> bool:
+    """Whether what is left over costs enough to be drawn."""
+    rows = [row for line in found.values() for row in line]
+    most = max(number(row["residual_penalty_mean"]) for row in rows)
+    return most > NEGLIGIBLE * max(number(row["posting_cost_mean"]) for row in rows)
+
+
+def _scale(axes: Axes, rates: Sequence[float]) -> None:
+    """A logarithmic axis where rates differ by much: small ones would lie on each other."""
+    if min(rates) > 0 and max(rates) > WIDE * min(rates):
+        axes.set_xscale("log")
+        from matplotlib.ticker import LogLocator, NullFormatter  # noqa: PLC0415  slow to import
+
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _colours(found: Mapping[str, Line]) -> dict[str, str]:
@@ -124,38 +149,35 @@ def _colours(found: Mapping[str, Line]) -> dict[str, str]:
     return used
 
 
-def _heights(row: Mapping[str, Cell], with_residual: bool) -> tuple[float, float, float]:
-    """Mean and interval of what is drawn upwards; of the sum, no interval is known."""
-    mean = number(row["posting_cost_mean"])
-    if with_residual:
-        return mean + number(row["residual_penalty_mean"]), math.nan, math.nan
-    return mean, number(row["posting_cost_ci_low"]), number(row["posting_cost_ci_high"])
+def _height(row: Mapping[str, Cell], with_residual: bool) -> float:
+    """What is drawn upwards."""
+    left = number(row["residual_penalty_mean"]) if with_residual else 0.0
+    return number(row["posting_cost_mean"]) + left
 
 
-def _draw(axes: Axes, line: Line, colour: str, with_residual: bool, below: bool) -> None:
+def _draw(axes: Axes, line: Line, colour: str, with_residual: bool) -> None:
     places = [100.0 * number(row["behind_rate_mean"]) for row in line]
-    heights = [_heights(row, with_residual) for row in line]
-    axes.plot(places, [mean for mean, _, _ in heights], "o-", color=colour, lw=1.5, markersize=4.5)
-    for row, x, (mean, low, high) in zip(line, places, heights, strict=True):
+    heights = [_height(row, with_residual) for row in line]
+    axes.plot(places, heights, "o-", color=colour, lw=1.5, markersize=4.5)
+    for row, mean in zip(line, heights, strict=True):
         ends = [100.0 * number(row[f"behind_rate_ci_{end}"]) for end in ("low", "high")]
         if all(map(math.isfinite, ends)):
-            axes.plot(ends, [mean, mean], color=colour, linewidth=1.0, alpha=0.7)
-        if math.isfinite(low) and math.isfinite(high):
-            axes.plot([x, x], [low, high], color=colour, linewidth=1.0, alpha=0.7)
+            axes.plot(ends, [mean, mean], color=colour, linewidth=1.0, alpha=0.6)
+    for j, (across, up, aligned) in {0: (5, -3, "left"), len(line) - 1: (-5, 3, "right")}.items():
         axes.annotate(
-            f"{number(row['penalty']):g}",
-            (x, mean),
-            (-4, -4) if below else (4, 3),
+            f"{number(line[j]['penalty']):g}",
+            (places[j], heights[j]),
+            (across, up),
             textcoords="offset points",
-            ha="right" if below else "left",
-            va="top" if below else "bottom",
+            ha=aligned,
+            va="center",
             fontsize=SMALL,
             color=colour,
         )
 
 
 def _title(found: Mapping[str, Line]) -> str:
-    """Which policy is behind least for what it pays, where curves can be compared."""
+    """Whose points nobody else beats both in cost and in being behind."""
     if len(found) == 1:
         policy, line = next(iter(found.items()))
         first, last = line[0], line[-1]
@@ -165,22 +187,23 @@ def _title(found: Mapping[str, Line]) -> str:
             f"{percent(number(last['behind_rate_mean']))}"
         )
     points = [
-        (policy, number(row["behind_rate_mean"]), _heights(row, True)[0])
+        (policy, number(row["behind_rate_mean"]), _height(row, True))
         for policy, line in found.items()
         for row in line
     ]
-    best = {
-        policy: sum(
-            not any(
-                other != policy and rate <= x and cost <= y and (rate < x or cost < y)
-                for other, rate, cost in points
-            )
-            for name, x, y in points
-            if name == policy
+    unbeaten = {
+        policy
+        for policy, x, y in points
+        if not any(
+            other != policy and rate <= x and cost <= y and (rate < x or cost < y)
+            for other, rate, cost in points
         )
-        for policy in found
     }
-    winner = max(best, key=lambda policy: best[policy] / len(found[policy]))
-    count, of = best[winner], len(found[winner])
-    which = "whatever the penalty" if count == of else f"at {count} of {of} penalties"
-    return f"No other policy is both cheaper and less often behind than {winner}, {which}"
+    best = [short(policy) for policy in found if policy in unbeaten]
+    beaten = [short(policy) for policy in found if policy not in unbeaten]
+    said = f"Nobody is both cheaper and less often behind than {listed(best)}"
+    return (
+        f"{said}; {listed(beaten)} {'is' if len(beaten) == 1 else 'are'} always beaten"
+        if beaten
+        else said
+    )
