@@ -15,14 +15,13 @@ from results.tables import BOUND, REFERENCE
 from results.words import (
     Cells,
     Found,
-    listed,
+    difference,
     number,
     paragraph,
-    percent_off,
     planners,
     read,
     score,
-    verdict,
+    standing,
 )
 
 PICTURE = "scores.png"
@@ -103,27 +102,11 @@ def overview(found: Sequence[Found]) -> str:
 
 def summary(found: Found) -> str:
     """The best policy, the learners, and to whom they lose."""
-    best = found.rows[0]
-    text = f"best is `{best['policy']}`, {number(best, 'objective_mean')} (`lp` "
+    best, pair = found.rows[0], (found.learner(Q), found.learner(PPO))
+    text = f"best is `{best['policy']}`, {number(best, 'objective_mean')} (`{REFERENCE}` "
     text += f"{number(found.row(REFERENCE), 'objective_mean')}). "
-    parts = []
-    for learner in (found.learner(Q), found.learner(PPO)):
-        lost = [other for other in planners(found) if verdict(found, learner, other) == 1]
-        won = [other for other in planners(found) if verdict(found, learner, other) == -1]
-        words = f"`{learner}` {number(found.row(learner), 'objective_mean')}, "
-        words += f"{percent_off(found, learner)} below `lp`"
-        words += f", beats {listed(won)}" if won else ""
-        words += f", loses to {listed(lost)}" if lost else ""
-        parts.append(words)
-    pair = found.learner(Q), found.learner(PPO)
-    sign = verdict(found, *pair)
-    parts.append(
-        "the two are not told apart"
-        if not sign
-        else f"`{pair[sign > 0].partition(' (')[0]}` is the better of the two by "
-        f"{abs(float(found.pairs[pair]['difference'])):.4f}"
-    )
-    return text + "; ".join(parts) + "."
+    text += "; ".join(standing(found, learner) for learner in pair)
+    return f"{text}; `{pair[0]}` minus `{pair[1]}` is {difference(found, *pair)}."
 
 
 def score_table(found: Sequence[Found]) -> str:

@@ -33,12 +33,14 @@ class Plan(NamedTuple):
     Attributes:
         seeds: of training, from 0 on.
         timesteps: environment steps of PPO.
-        blind: whether a Q-learner without estimates in its state is trained too.
+        blind: whether a Q-learner without estimates in its state is trained too, seed 0.
+        longer: environment steps of one more PPO, seed 0; 0 for none.
     """
 
     seeds: int = 3
     timesteps: int = 3_000_000
     blind: bool = False
+    longer: int = 0
 
     def trainings(self, scenario: str) -> list[list[str]]:
         """Words after ``python train.py`` that train everything."""
@@ -52,6 +54,9 @@ class Plan(NamedTuple):
         if self.blind:
             out = ["--out", str(RUNS / "q-learning")]
             found.append(["sweep", "q-learning", *chosen, "0", "--bins", "1", *out])
+        if self.longer:
+            more = ["--timesteps", str(self.longer), "--out", str(RUNS / "ppo")]
+            found.append(["sweep", "ppo", *chosen, "0", *more])
         return found
 
     def runs(self, scenario: str) -> dict[str, Path]:
@@ -66,7 +71,14 @@ class Plan(NamedTuple):
         }
         if self.blind:
             found[BLIND] = RUNS / "q-learning" / f"{scenario}-bins1-seed0"
+        if self.longer:
+            found[self.long] = RUNS / "ppo" / f"{scenario}-timesteps{self.longer}-seed0"
         return found
+
+    @property
+    def long(self) -> str:
+        """What the longer PPO is called."""
+        return f"{PPO} with {self.longer / 1e6:g} million steps"
 
     def comparison(self, scenario: str) -> list[str]:
         """Words after ``python evaluate.py``."""
@@ -85,7 +97,7 @@ class Plan(NamedTuple):
 
 
 PLANS = {
-    "baseline": Plan(5, blind=True),
+    "baseline": Plan(5, blind=True, longer=10_000_000),
     "drifting": Plan(5, 10_000_000, blind=True),
     "known-rates": Plan(5),
     "baseline-filled": Plan(),

@@ -11,19 +11,17 @@ from agents.evaluation.gallery import ALTERNATIVE
 from agents.storage import write_text
 from evaluate import TABLE
 from execution_env import load_scenario
-from results.plan import BLIND, PLANS, PPO, Q, shell
+from results.plan import PLANS, PPO, Q, shell
 from results.tables import BOUND, PAIRS, REFERENCE
 from results.words import (
     Found,
     against,
-    difference,
     listed,
     number,
     paragraph,
-    percent_off,
     planners,
     read,
-    score,
+    standing,
     table,
     verdict,
 )
@@ -80,34 +78,26 @@ def scenario_page(found: Found) -> str:
 
 def finding(found: Found) -> str:
     """Who wins and by how much, and how the learners do, in a few sentences."""
-    best, lp = found.rows[0]["policy"], found.row(REFERENCE)
-    sentences = [f"Best is `{best}` with {number(found.rows[0], 'objective_mean')}"]
+    best = found.rows[0]["policy"]
     level = [row["policy"] for row in found.rows[1:] if verdict(found, row["policy"], best) == 0]
-    sentences[0] += f" (not told apart from it: {listed(level)})." if level else "."
-    sentences.append(f"Plain `lp` has {number(lp, 'objective_mean')}.")
-    for learner in (found.learner(Q), found.learner(PPO)):
-        row = found.row(learner)
-        scored = score(found.scores[learner])
-        sentences.append(
-            f"`{learner}` has {number(row, 'objective_mean')}, {percent_off(found, learner)} below `lp`"
-            + (f", score {scored}" if scored else "")
-            + f"; it is {against(found, learner, planners(found))}."
-        )
-    sentences.append(
-        f"`{found.learner(Q)}` minus `{found.learner(PPO)}` is "
-        f"{difference(found, found.learner(Q), found.learner(PPO))}."
-    )
-    return " ".join(sentences)
+    text = f"Best is `{best}` with {number(found.rows[0], 'objective_mean')}"
+    text += f" (not told apart from it: {listed(level)})" if level else ""
+    text += f"; plain `{REFERENCE}` has {number(found.row(REFERENCE), 'objective_mean')}. "
+    return text + " ".join(f"{standing(found, learner)}." for learner in learned(found))
+
+
+def learned(found: Found) -> list[str]:
+    """Labels of what learned, best first."""
+    return [row["policy"] for row in found.rows if row["policy"].startswith((Q, PPO))]
 
 
 def comparisons(found: Found) -> list[str]:
-    """A line for every learner: whom it beats and to whom it loses."""
-    learned = [found.learner(Q), found.learner(PPO)]
-    learned += [BLIND] if BLIND in found.scores else []
+    """A line for every learner: whom it beats and to whom it loses, rules aside."""
+    others = [REFERENCE, *planners(found), *learned(found)]
+    others = [row["policy"] for row in found.rows if row["policy"] in others]
     return [
-        f"`{policy}` is "
-        + against(found, policy, [row["policy"] for row in found.rows if row["policy"] != policy])
-        for policy in learned
+        f"`{policy}` is {against(found, policy, [name for name in others if name != policy])}"
+        for policy in learned(found)
     ]
 
 
@@ -117,7 +107,7 @@ def legend(days: int, seeds: int) -> str:
         f"{days:,} held-out days, {seeds} training seeds from 0 on; objectives and penalties in half-spreads "
         f"per share, lower is better. Score is (lp - policy) / (lp - {BOUND}): 0 is `lp`, 1 the bound. "
         "Worst 5 % is the mean of the worst days, behind the share of bucket ends behind the envelope, "
-        "complete the share of days with nothing left, training the seconds of one run. Rows of several "
+        "complete the share of days with nothing left, training the seconds of one run, beside other work. Rows of several "
         f"seeds have intervals over days and seeds; single runs are in [{TABLE}]({TABLE})."
     )
 

@@ -114,6 +114,18 @@ def against(found: Found, policy: str, others: Sequence[str]) -> str:
     return "; ".join(parts)
 
 
+def standing(found: Found, policy: str) -> str:
+    """What a policy achieves, whom of the planners it beats, and to whom it loses."""
+    row = found.row(policy)
+    off = -float(row["diff_vs_lp_mean"]) / float(found.row(REFERENCE)["objective_mean"])
+    text = f"`{policy}` has {number(row, 'objective_mean')}, "
+    text += f"{abs(off):.1%} {'below' if off >= 0 else 'above'} `{REFERENCE}`"
+    for sign, words in ((-1, "beats"), (0, "is level with"), (1, "loses to")):
+        names = [other for other in planners(found) if verdict(found, policy, other) == sign]
+        text += f", {words} {listed(names)}" if names else ""
+    return text
+
+
 def planners(found: Found) -> list[str]:
     """Policies that are neither rules nor learned, but for plain lp, best first."""
     known = ("lp-buffered", "lp-scenario", "dp", "dp-fine", "dp-adaptive")

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 MOST_BYTES = 2**31
 """Of rollouts that are kept for figures."""
 
-MOST = 5
-"""Policies in a heat map."""
+HEAT_MAP = ("q-learning", "lp", "ppo", "other", "dp")
+"""Families in a heat map."""
 
 ALTERNATIVE = {
     "headline.png": "What was found",
@@ -72,15 +72,14 @@ def drawn(result: Comparison) -> Iterator[tuple[str, bytes]]:
 
 
 def _heat_map(result: Comparison) -> Figure:
-    """Of the best policy of every family but rules, and of ``lp``; of several seeds the first."""
-    there = [item for item in everyone(result) if item.family != "rule"]
+    """Of the best Q-table, of ``lp``, and of the best of other families; of several seeds the first."""
+    there = everyone(result)
     best = {item.family: item for item in reversed(there)}
-    items = [item for item in there if item in best.values() or item.label == REFERENCE]
-    return figures.heat_map(
-        {item.label: result.policies[item.members[0]] for item in items[:MOST]},
-        result.scenario,
-        {item.label: result.rollouts[item.members[0]] for item in items[:MOST] if result.rollouts},
-    )
+    best["lp"] = next(item for item in there if item.label == REFERENCE)
+    items = [best[family] for family in HEAT_MAP if family in best]
+    reached = {item.label: result.rollouts[item.members[0]] for item in items if result.rollouts}
+    policies = {item.label: result.policies[item.members[0]] for item in items}
+    return figures.heat_map(policies, result.scenario, reached)
 
 
 def _references(result: Comparison) -> dict[str, float]:
