@@ -12,15 +12,17 @@ from typing import Annotated
 import tyro
 
 from agents.command_line import (
+    RUNS,
     Count,
     Natural,
     Settings,
     parse,
     read_settings,
+    results_folder,
     run_command,
     saying,
 )
-from agents.console import bars, notes, output
+from agents.console import bars, counted, notes, output
 from agents.evaluate_commands import Advise, Trace
 from agents.evaluation.comparison import (
     EPISODES,
@@ -35,10 +37,9 @@ from agents.evaluation.selection import Given, everything
 from agents.evaluation.tables import episodes_csv, table_csv
 from agents.frontier_command import FrontierCommand
 from agents.run_directory import git_commit, package_versions
-from agents.storage import writable_folder, write_bytes, write_text
+from agents.storage import write_bytes, write_text
 from execution_env import Scenario, load_scenario
 
-RUNS = Path("runs")
 TABLE, DAYS, PAGE = "comparison.csv", "episodes.csv", "comparison.md"
 
 
@@ -98,8 +99,8 @@ class Compare:
     """Number of days."""
     first_seed: Natural = FIRST_SEED
     """Number of the first day."""
-    figures: bool = True
-    """Draw no figures."""
+    no_figures: bool = False
+    """Draw no figures, which takes some seconds."""
     out: Annotated[
         str | None,
         tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/comparison-SCENARIO)"),
@@ -118,7 +119,7 @@ class Compare:
             raise ValueError(f"--episodes {self.episodes}: must be at most {MOST_DAYS:,}.")
         console = notes()
         scenario = load_scenario(self.scenario, read_settings(self.settings))
-        folder = writable_folder(self.out if self.out is not None else _default_folder(scenario))
+        folder = results_folder(self.out, "comparison", scenario)
         given: list[Given] = list(self.policies)
         if not given:
             given, found = everything(scenario, RUNS)
@@ -131,11 +132,11 @@ class Compare:
                 scenario,
                 range(self.first_seed, self.first_seed + self.episodes),
                 track=track,
-                keep_rollouts=self.figures and self._rollouts_fit(scenario, len(given)),
+                keep_rollouts=not self.no_figures and self._rollouts_fit(scenario, len(given)),
                 trust=self.trust,
             )
             with track("drawing figures", None):
-                pictures = dict(drawn(result)) if self.figures else {}
+                pictures = {} if self.no_figures else dict(drawn(result))
         for note in result.notes:
             console.print(note, markup=False)
         with saying(
@@ -148,15 +149,14 @@ class Compare:
 
     def _print(self, result: Comparison, folder: Path, start: float) -> None:
         last = self.first_seed + self.episodes - 1
-        title = (
-            f"{result.scenario.name}, {self.episodes:,} days (seeds {self.first_seed} to {last})"
-        )
+        days = counted(self.episodes, "day")
+        title = f"{result.scenario.name}, {days} (seeds {self.first_seed} to {last})"
         screen = output()
         screen.print(table(result.rows, title, screen.width))
         screen.print()
         screen.print(finding(result.rows, result.level), markup=False)
         sys.stdout.flush()
-        also = ", with figures," if self.figures else ""
+        also = "" if self.no_figures else ", with figures,"
         notes().print(
             f"Wrote {TABLE}, {PAGE} and {DAYS}{also} to {folder} after "
             f"{time.perf_counter() - start:.0f} s.",
@@ -197,7 +197,7 @@ class Compare:
             *(f"\n{note}" for note in result.notes),
             *(f"\n![{ALTERNATIVE[name]}]({name})" for name in pictures),
             "",
-            f"{len(result.seeds):,} days, seeds {first} to {last}. {versions}; commit "
+            f"{counted(len(result.seeds), 'day')}, seeds {first} to {last}. {versions}; commit "
             f"{git_commit() or 'unknown'}.",
             "",
         ]
@@ -210,14 +210,9 @@ class Compare:
         words += ["--first-seed", str(self.first_seed)]
         words += ["--trust"] if self.trust else []
         words += ["--set", *self.settings] if self.settings else []
-        words += [] if self.figures else ["--no-figures"]
+        words += ["--no-figures"] if self.no_figures else []
         words += ["--out", self.out] if self.out is not None else []
         return shlex.join(words)
-
-
-def _default_folder(scenario: Scenario) -> Path:
-    name = "".join(letter if letter.isalnum() else "-" for letter in scenario.name)
-    return RUNS / f"comparison-{name}"
 
 
 COMMANDS: dict[str, type[Compare | FrontierCommand | Advise | Trace]] = {

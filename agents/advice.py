@@ -26,7 +26,7 @@ from agents.lp_policy import LinearProgramme, Plan
 from agents.policy import GridPolicy, Observations, Policy, grid_lots, read_masks
 from agents.ppo_policy import PPOPolicy
 from agents.q_policy import QPolicy
-from agents.replay import Bucket, Replay
+from agents.replay import HARD_EDGE, Bucket, Replay
 from execution_env import Scenario, load_scenario
 from execution_env.actions import split_lots
 
@@ -59,7 +59,7 @@ class PlanAhead(NamedTuple):
         plan: as the policy has it: lots, and costs per share of the order in half-spreads.
         post: (r, K) shares, not rounded.
         cumulative: (r,) shares expected to have filled by the end of each bucket.
-        lower, upper: (r,) shares, the envelope; as expected now in later buckets.
+        lower, upper: (r,) shares, the envelope; in later buckets as expected before the order started.
         without_envelope: expected cost of the best plan that need not mind the envelope.
     """
 
@@ -218,7 +218,10 @@ def _plan_ahead(policy: LinearProgramme, replay: Replay) -> tuple[PlanAhead | No
     observation, orders = replay.observation, replay.batch.orders
     plan = policy.plan(observation)
     remaining = len(plan.allocations)
-    free = policy.plan(observation, lower=np.zeros(remaining), upper=np.ones(remaining))
+    limits = [lots for name, lots in replay.limits().items() if name != HARD_EDGE]
+    unhindered = observation.copy()
+    unhindered[-1] = min(limits) / policy.scenario.lots
+    free = policy.plan(unhindered, lower=np.zeros(remaining), upper=np.ones(remaining))
     if not plan.status == free.status == "Optimal":
         return None, [f"{policy.name} found no plan ({plan.status}); it posts a fallback."]
     scenario = policy.scenario
@@ -226,6 +229,11 @@ def _plan_ahead(policy: LinearProgramme, replay: Replay) -> tuple[PlanAhead | No
     lower, upper = (n * edge[-remaining:] for edge in scenario.envelope_bounds)
     lower[0], upper[0] = orders.lower[0], orders.upper[0]
     notes = []
+    if scenario.envelope.track_volume and replay.batch.orders.bucket[0] > 0:
+        notes.append(
+            f"{policy.name} plans with the envelope's later edges as they were expected before the "
+            "order; in truth they follow the volume of the day."
+        )
     if policy.margins.any():
         below, above = policy.margins * lot
         notes.append(

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.advice import Advice, PlanAhead
+from agents.console import counted
 
 LEAST_PRICE = 5e-4
 """Half-spreads per share; what is less is shown as nothing."""
@@ -28,7 +29,7 @@ def show(advice: Advice, console: Console) -> None:
     """Print ``advice``; what it takes for granted is left to ``advice.notes``."""
     scenario, order = advice.scenario, advice.scenario.order
     title = (
-        f"{scenario.name}: {order.size:,} shares in {scenario.buckets} buckets, lots of "
+        f"{scenario.name}: {order.size:,} shares in {counted(scenario.buckets, 'bucket')}, lots of "
         f"{order.lot_size:,}. What {advice.policy} posts in bucket {advice.bucket + 1}:"
     )
     say(console, title)

@@ -16,12 +16,15 @@ import sys
 import tomllib
 import typing
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
 from gymnasium.error import Error as GymnasiumError
 from tyro.constructors import PrimitiveConstructorSpec
 
+from agents.storage import writable_folder
+from execution_env.scenario import Scenario
 from execution_env.validation import ScenarioError, shown, suggestion
 
 Command = TypeVar("Command")
@@ -31,6 +34,9 @@ USER_ERRORS = (ValueError, OSError, ImportError, GymnasiumError, MemoryError)
 
 RULE = re.compile(r"[-─╭╮╰╯]{3,}")
 """A line across tyro's box."""
+
+RUNS = Path("runs")
+"""Where runs and results go that are not told where."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -88,6 +94,16 @@ def read_settings(settings: Sequence[str]) -> dict[str, Any]:
             raise ScenarioError(f"--set {key}: is set twice; once is enough.")
         overrides[key] = None if value == "none" else _toml_value(value)
     return overrides
+
+
+def results_folder(out: str | None, what: str, scenario: Scenario, *more: object) -> Path:
+    """The folder for results, made where it is missing: ``out``, or one in runs/ that says what it has.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    name = "".join(letter if letter.isalnum() else "-" for letter in scenario.name)
+    return writable_folder(RUNS / "-".join([what, name, *map(str, more)]) if out is None else out)
 
 
 def _toml_value(text: str) -> Any:

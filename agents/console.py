@@ -57,6 +57,11 @@ def say(to: Console, text: str) -> None:
     to.print(text, markup=False, soft_wrap=True)
 
 
+def counted(number: int, what: str) -> str:
+    """Such as "1 day" and "10,000 days"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def _console(stderr: bool) -> Console:
     console = Console(stderr=stderr, highlight=False)
     if not console.is_terminal:

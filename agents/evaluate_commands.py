@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from agents.command_line import Natural, Settings, read_settings, saying
+from agents.command_line import Natural, Settings, read_settings, results_folder, saying
 from agents.console import bars, notes, output, say
 from agents.evaluation.comparison import FIRST_SEED
 from agents.evaluation.selection import Given
 from agents.evaluation.trace import DEFAULT, trace, trace_csv
-from agents.storage import writable_folder, write_bytes, write_text
-from execution_env import Scenario, load_scenario
+from agents.storage import write_bytes, write_text
+from execution_env import load_scenario
 
-RUNS = Path("runs")
 TABLE, FIGURE = "trace.csv", "trace.png"
 
 PerBucket = tyro.conf.arg(metavar="SHARES,SHARES,... ...", help_behavior_hint="(default: none)")
@@ -150,7 +148,7 @@ class Trace:
 
         console = notes()
         scenario = load_scenario(self.scenario, read_settings(self.settings))
-        folder = writable_folder(self.out if self.out is not None else self._folder(scenario))
+        folder = results_folder(self.out, "trace", scenario, self.seed)
         given: list[Given] = list(self.policies)
         with bars(console) as track:
             found = trace(given, scenario, self.seed, track=track, trust=self.trust)
@@ -168,7 +166,3 @@ class Trace:
             show(found, output())
             sys.stdout.flush()
             say(console, f"Wrote {TABLE} and {FIGURE} to {folder}.")
-
-    def _folder(self, scenario: Scenario) -> Path:
-        name = "".join(letter if letter.isalnum() else "-" for letter in scenario.name)
-        return RUNS / f"trace-{name}-{self.seed}"

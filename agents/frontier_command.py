@@ -6,7 +6,6 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -15,13 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from agents import console
-from agents.command_line import Count, Natural, Settings, read_settings, saying
+from agents.command_line import Count, Natural, Settings, read_settings, results_folder, saying
 from agents.evaluation.comparison import EPISODES, FIRST_SEED, MOST_DAYS
 from agents.evaluation.figures import frontier as figure_of
 from agents.evaluation.figures import png
-from agents.evaluation.frontier import COLUMNS, MEASURES, PENALTIES, Frontier, Win, frontier
+from agents.evaluation.frontier import COLUMNS, MEASURES, PENALTIES, Frontier, Win, frontier, plain
 from agents.evaluation.tables import Row, csv_text
-from agents.storage import writable_folder, write_bytes, write_text
+from agents.storage import write_bytes, write_text
 from execution_env import load_scenario
 
 TABLE, WINS, PAGE, PICTURE = "frontier.csv", "wins.csv", "frontier.md", "frontier.png"
@@ -87,12 +86,13 @@ class FrontierCommand:
         Raises:
             ValueError: an argument is wrong, as ``frontier`` has it; RunError: --out cannot be written.
         """
+        if not self.policies:
+            raise ValueError("--policies: there are none; give at least one, such as lp.")
         if self.episodes > MOST_DAYS:
             raise ValueError(f"--episodes {self.episodes}: must be at most {MOST_DAYS:,}.")
         notes, start = console.notes(), time.perf_counter()
         scenario = load_scenario(self.scenario, read_settings(self.settings))
-        default = Path("runs", f"frontier-{Path(self.scenario).stem}")
-        folder = writable_folder(self.out if self.out is not None else default)
+        folder = results_folder(self.out, "frontier", scenario)
         with console.bars(notes) as track:
             result = frontier(
                 self.policies,
@@ -126,7 +126,7 @@ class FrontierCommand:
     def page(self, result: Frontier) -> str:
         """The results in markdown, with the command that makes them."""
         lines = [HEADER, ("---", *["---:"] * (len(HEADER) - 1)), *map(_cells, result.rows)]
-        table = [f"| {' | '.join(line)} |" for line in lines]
+        table = [f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines]
         first, last = result.seeds[0], result.seeds[-1]
         parts = [
             f"# {result.scenario.name}: what staying inside the envelope costs",
@@ -139,7 +139,8 @@ class FrontierCommand:
             "",
             *table,
             "",
-            f"{len(result.seeds):,} days, seeds {first} to {last}; intervals are in {TABLE}.",
+            f"{console.counted(len(result.seeds), 'day')}, seeds {first} to {last}; intervals are in "
+            f"{TABLE}.",
             *(f"\n{note}" for note in result.notes),
             "",
         ]
@@ -149,7 +150,7 @@ class FrontierCommand:
         """The command that makes this, with all that goes without saying."""
         words = ["python", "evaluate.py", "frontier", "--scenario", self.scenario]
         words += ["--policies", *self.policies]
-        words += ["--penalties", *(f"{price:g}" for price in self.penalties)]
+        words += ["--penalties", *(plain(price) for price in self.penalties)]
         words += ["--episodes", str(self.episodes), "--first-seed", str(self.first_seed)]
         words += ["--trust"] if self.trust else []
         words += ["--set", *self.settings] if self.settings else []
@@ -164,25 +165,30 @@ def findings(wins: Sequence[Win]) -> list[str]:
         said = [_beaten(wins, policy, measure) for measure in MEASURES]
         if said[0] == said[1]:
             lines.append(
-                f"{policy} has a lower {WORDS[MEASURES[0]]} than {said[0]}; so with {LEFT}."
+                f"{policy} has a lower {WORDS[MEASURES[0]]} than {said[0]}; and so it is with {LEFT}."
             )
             continue
         for measure, words in zip(MEASURES, said, strict=True):
-            lines.append(f"{policy} has a lower {WORDS[measure]} than {words or 'no other'}.")
+            if words:
+                lines.append(f"{policy} has a lower {WORDS[measure]} than {words}.")
     return lines or ["No curve lies below another one, at 95 % confidence."]
 
 
 def _beaten(wins: Sequence[Win], policy: str, measure: str) -> str:
     return "; ".join(
-        f"{win.other} {_where(win)}, by {win.least:.3f} to {win.most:.3f}"
+        f"{win.other} {_where(win)}, by {_span(f'{win.least:.3f}', f'{win.most:.3f}')}"
         for win in wins
         if (win.policy, win.measure) == (policy, measure)
     )
 
 
 def _where(win: Win) -> str:
-    where = f"from {win.low:.1%} to {win.high:.1%} behind"
+    where = f"at {_span(f'{win.low:.1%}', f'{win.high:.1%}')} behind"
     return f"wherever both can be ({where})" if win.share > 0.995 else where
+
+
+def _span(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
 
 
 def _table(rows: Sequence[Row]) -> Table:

@@ -52,6 +52,10 @@ class Bucket(NamedTuple):
         return self.posting_cost + self.envelope_penalty + self.residual_penalty
 
 
+HARD_EDGE = "the envelope's hard upper edge"
+"""What a limit on posting is called."""
+
+
 class Replay:
     """An order in the middle of its day.
 
@@ -111,18 +115,22 @@ class Replay:
 
     def binding(self) -> list[str]:
         """What keeps more from being posted now, in words; several limits where they tie."""
+        return [name for name, lots in self.limits().items() if lots <= self.postable]
+
+    def limits(self) -> dict[str, float]:
+        """Lots that may be posted now by each limit that there is, in words."""
         orders, order = self.batch.orders, self.batch.parameters.order[0]
         bucket, done = int(orders.bucket[0]), self.done
-        limits: dict[str, float] = {"what remains of the order": self.scenario.lots - done}
+        found: dict[str, float] = {"what remains of the order": self.scenario.lots - done}
         if order["max_posted"] < order["lots"]:
-            limits["max_posted"] = float(order["max_posted"])
+            found["max_posted"] = float(order["max_posted"])
         if order["capped"]:
             expected = self.batch.parameters.buckets[bucket]["expected_volume"]
             volume = float(orders.recent_volume[0] + expected)
             ours = float(orders.recent_fills[0])
             room = participation_room(float(order["max_rate"]), volume, ours)
-            limits["the participation rate"] = max(float(room), 0.0)
+            found["the participation rate"] = max(float(room), 0.0)
         if order["hard_upper"]:
             room = envelope_room(float(orders.upper[0]), float(done))
-            limits["the envelope's hard upper edge"] = max(float(room), 0.0)
-        return [name for name, lots in limits.items() if lots <= self.postable]
+            found[HARD_EDGE] = max(float(room), 0.0)
+        return found

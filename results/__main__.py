@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +14,15 @@ import tyro
 
 import evaluate
 import train
-from agents import console
+from agents import console, frontier_command
 from agents.command_line import INTERRUPTED, Count, parse, run_command
+from agents.run_directory import POLICY
 from agents.storage import RunError, writable_folder, write_text
 from execution_env.validation import choice
 from results import overview, readme, scenario_page, tables
 from results.plan import FRONTIERS, PLANS, RESULTS, RUNS, shell
+
+README = Path("README.md")
 
 
 @dataclass
@@ -55,32 +60,70 @@ class Results:
         """
         for name in self.scenarios:
             choice("--scenarios", name, list(PLANS))
+        if not README.is_file():
+            raise RunError(f"{README}: is not here; start python -m results in the clone.")
         for name in self.scenarios:
             plan, folder = PLANS[name], RESULTS / name
-            if self._make(name, plan.trainings(name), plan.comparison(name)):
-                tables.write(folder, name, plan)
+            self._make(
+                name,
+                plan.trainings(name),
+                list(plan.runs(name).values()),
+                plan.comparison(name),
+                [folder / evaluate.TABLE, *(folder / table for table in tables.NAMES)],
+                partial(tables.write, folder, name, plan),
+            )
             scenario_page.write(folder, name)
         for name in [name for name in self.scenarios if name in FRONTIERS]:
             prices = FRONTIERS[name]
-            self._make(f"frontier-{name}", prices.trainings(name), prices.comparison(name))
+            self._make(
+                f"frontier-{name}",
+                prices.trainings(name),
+                prices.runs(name),
+                prices.comparison(name),
+                [RESULTS / f"frontier-{name}" / frontier_command.PAGE],
+            )
+        missing = [name for name in PLANS if not (RESULTS / name / tables.SCORES).exists()]
+        if missing:
+            note = f"{RESULTS} has no page over all scenarios before there is {', '.join(missing)}."
+            console.say(console.notes(), note)
+            return 0
         overview.write(RESULTS)
-        readme.write(Path("README.md"), RESULTS)
+        readme.write(README, RESULTS)
         return 0
 
-    def _make(self, name: str, trainings: Sequence[list[str]], evaluation: list[str]) -> bool:
-        """Train, and evaluate where that has not been done by the same command; whether it was."""
+    def _make(
+        self,
+        name: str,
+        trainings: Sequence[list[str]],
+        runs: Sequence[Path],
+        evaluation: list[str],
+        files: Sequence[Path],
+        finish: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Train, and evaluate and finish where that was not done by the same command, of the same
+        policies, or where files of it are missing.
+        """
         jobs = [] if self.jobs is None else ["--jobs", str(self.jobs)]
         for words in trainings:
             _step("train.py", train.main, [*words, *jobs])
         stamp = writable_folder(RUNS / "evaluated") / f"{name}.txt"
-        command = shell("evaluate.py", evaluation)
-        if not self.again and stamp.exists() and stamp.read_text(encoding="utf-8") == command:
+        done = f"{shell('evaluate.py', evaluation)}\n{_digest(runs)}\n"
+        there = stamp.exists() and stamp.read_text(encoding="utf-8") == done
+        if there and all(path.exists() for path in files) and not self.again:
             console.say(console.notes(), f"{name}: evaluated before; --again evaluates again.")
-            return False
+            return
         stamp.unlink(missing_ok=True)
         _step("evaluate.py", evaluate.main, evaluation)
-        write_text(stamp, command)
-        return True
+        finish()
+        write_text(stamp, done)
+
+
+def _digest(runs: Sequence[Path]) -> str:
+    """SHA-256 of the policies of ``runs``."""
+    found = hashlib.sha256()
+    for directory in runs:
+        found.update((directory / POLICY).read_bytes())
+    return found.hexdigest()
 
 
 def _step(script: str, main: Callable[[list[str]], int], words: list[str]) -> None:

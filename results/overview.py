@@ -13,9 +13,12 @@ from results.plan import BLIND, FRONTIERS, PLANS, PPO, Q
 from results.scenario_page import PAGE, readings
 from results.tables import BOUND, REFERENCE
 from results.words import (
+    NO_SCORE,
     Cells,
     Found,
     difference,
+    has_scores,
+    listed,
     number,
     paragraph,
     planners,
@@ -63,10 +66,9 @@ def overview(found: Sequence[Found]) -> str:
         "",
         paragraph(
             f"All of it is made by `python -m results`: every shipped scenario, {days:,} held-out days that no "
-            "training and no tuning meets, the same ones for every policy; five training seeds on `baseline`, "
-            "`known-rates` and `drifting`, three elsewhere. PPO has ten million steps on `drifting`, where its "
-            "curve still falls after three, and three million elsewhere. Every folder has its commands, tables, "
-            "figures and what they say."
+            "training and no tuning meets, the same ones for every policy. Every folder has its commands, "
+            f"tables, figures and what they say. Training: {budgets()}. Seconds were measured beside other work, "
+            "and are too high."
         ),
         "",
         f"![Scores by scenario: 0 is the linear programme, 1 the bound]({PICTURE})",
@@ -100,6 +102,17 @@ def overview(found: Sequence[Found]) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
 
 
+def budgets() -> str:
+    """Seeds and steps by scenario, in words."""
+    groups: dict[tuple[int, int], list[str]] = {}
+    for name, plan in PLANS.items():
+        groups.setdefault((plan.seeds, plan.timesteps), []).append(name)
+    return "; ".join(
+        f"{seeds} seeds and {steps / 1e6:g} million steps of PPO on {listed(names)}"
+        for (seeds, steps), names in groups.items()
+    )
+
+
 def summary(found: Found) -> str:
     """The best policy, the learners, and to whom they lose."""
     best, pair = found.rows[0], (found.learner(Q), found.learner(PPO))
@@ -117,4 +130,6 @@ def score_table(found: Sequence[Found]) -> str:
     for of in found:
         cells = [score(of.scores[name]) for name in (of.learner(Q), of.learner(PPO), *others)]
         lines.append([f"`{of.name}`", *cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    without = [of.name for of in found if not has_scores(of)]
+    return table + (f"\n\n{paragraph(f'{listed(without)}: {NO_SCORE}')}" if without else "")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agents.evaluation.comparison import EPISODES, FIRST_SEED
-from agents.evaluation.frontier import PENALTIES
+from agents.evaluation.frontier import PENALTIES, PRICE, plain
 from agents.policy import policy_names
 from execution_env import load_scenario
 
@@ -130,9 +130,9 @@ class FrontierPlan(NamedTuple):
                 "--seed",
                 "0",
                 "--set",
-                f"penalties.envelope={price:g}",
+                f"penalties.envelope={plain(price)}",
             ]
-            out = RUNS / f"envelope-{price:g}"
+            out = RUNS / f"envelope-{plain(price)}"
             found.append(["sweep", "q-learning", *chosen, "--out", str(out / "q-learning")])
             timesteps = ["--timesteps", str(self.timesteps)]
             found.append(["sweep", "ppo", *chosen, *timesteps, "--out", str(out / "ppo")])
@@ -142,17 +142,22 @@ class FrontierPlan(NamedTuple):
         """Words after ``python evaluate.py``."""
         words = ["frontier", "--scenario", scenario]
         words += ["--policies", *self.policies, *self.learned(scenario)]
-        words += ["--penalties", *(f"{price:g}" for price in PENALTIES), *DAYS]
+        words += ["--penalties", *map(plain, PENALTIES), *DAYS]
         return [*words, "--out", str(RESULTS / f"frontier-{scenario}")]
+
+    def runs(self, scenario: str) -> list[Path]:
+        """Run directories that ``trainings`` leaves."""
+        paths = [item.partition("=")[2] for item in self.learned(scenario)]
+        return [Path(path.replace(PRICE, plain(price))) for path in paths for price in PENALTIES]
 
     def learned(self, scenario: str) -> list[str]:
         """Runs that ``trainings`` leaves, with labels, {} standing for the penalty."""
-        runs = RUNS / "envelope-{}"
+        runs = RUNS / f"envelope-{PRICE}"
         return [
             f"{Q}={runs / 'q-learning' / f'{scenario}-seed0'}",
             f"{PPO}={runs / 'ppo' / f'{scenario}-timesteps{self.timesteps}-seed0'}",
         ]
 
 
-FRONTIERS = {"baseline": FrontierPlan(), "drifting": FrontierPlan()}
+FRONTIERS = {"baseline": FrontierPlan()}
 """By scenario."""

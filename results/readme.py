@@ -8,8 +8,8 @@ from agents.storage import write_text
 from evaluate import TABLE
 from results.plan import PLANS, PPO, Q
 from results.scenario_page import PAGE
-from results.tables import BOUND, PAIRS, REFERENCE, SCORES
-from results.words import against, number, paragraph, percent_off, read, table
+from results.tables import BOUND, PAIRS, SCORES
+from results.words import against, number, paragraph, percent_off, read, standing, table
 
 BEGIN, END = "<!-- made by python -m results -->", "<!-- until here -->"
 
@@ -34,21 +34,15 @@ def readme(folder: Path) -> str:
     learners = base.learner(Q), base.learner(PPO)
     q, ppo = (base.row(learner) for learner in learners)
     days, seeds = int(q["episodes"]), PLANS["baseline"].seeds
-    best = drifting.rows[0]["policy"]
     finding = (
         f"**The finding.** On `baseline`, over {days:,} held-out days, two learners that know nothing but "
-        "simulated days take "
-        f"{percent_off(base, learners[0])} (a Q-table, {number(q, 'train_seconds', '.0f')} s of training) and "
-        f"{percent_off(base, learners[1])} (PPO, {number(ppo, 'train_seconds', '.0f')} s) off the cost of the "
-        f"receding-horizon linear programme. The Q-table is {against(base, learners[0], [learners[1]])}. "
-        f"Against planners that know the model, the Q-table is "
+        f"simulated days take {percent_off(base, learners[0])} (a Q-table, "
+        f"{number(q, 'train_seconds', '.0f')} s of training) and {percent_off(base, learners[1])} (PPO, "
+        f"{number(ppo, 'train_seconds', '.0f')} s) off the cost of the receding-horizon linear programme. "
+        f"The Q-table is {against(base, learners[0], [learners[1]])}. Beside planners that know the model it is "
         f"{against(base, learners[0], ['lp-buffered', 'dp', 'lp-scenario', 'dp-adaptive'])}. "
-        f"On `drifting`, where the hidden state persists and re-estimating pays, the best is `{best}`: "
-        f"{number(drifting.rows[0], 'objective_mean')} against "
-        f"{number(drifting.row('dp-adaptive'), 'objective_mean')} of `dp-adaptive`, "
-        f"{number(drifting.row(drifting.learner(Q)), 'objective_mean')} of the Q-table and "
-        f"{number(drifting.row(REFERENCE), 'objective_mean')} of `lp`. "
-        f"All scenarios, losses included: [results](results/{PAGE})."
+        f"Where the hidden state persists and re-estimating pays (`drifting`), {standing(drifting, learners[1])}, "
+        f"and {standing(drifting, learners[0])}. All scenarios, losses included: [results](results/{PAGE})."
     )
     return "\n\n".join(
         [

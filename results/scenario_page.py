@@ -14,8 +14,10 @@ from execution_env import load_scenario
 from results.plan import PLANS, PPO, Q, shell
 from results.tables import BOUND, PAIRS, REFERENCE
 from results.words import (
+    NO_SCORE,
     Found,
     against,
+    has_scores,
     listed,
     number,
     paragraph,
@@ -60,7 +62,7 @@ def scenario_page(found: Found) -> str:
         "",
         table(found),
         "",
-        paragraph(legend(int(days), plan.seeds)),
+        paragraph(legend(int(days), plan.seeds) + ("" if has_scores(found) else f" {NO_SCORE}")),
         "",
         *(f"{line}\n" for line in pictures),
         "## Paired differences",

@@ -20,7 +20,7 @@ from agents.storage import write_text
 from evaluate import DAYS as EPISODES
 from results.plan import Plan
 
-SCORES, PAIRS, CURVES = "scores.csv", "pairs.csv", "learning_curves.csv"
+NAMES = SCORES, PAIRS, CURVES = "scores.csv", "pairs.csv", "learning_curves.csv"
 
 REFERENCE, BOUND = "lp", "clairvoyant"
 

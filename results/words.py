@@ -11,7 +11,7 @@ from typing import NamedTuple
 from agents.policy import BOUNDS
 from evaluate import TABLE
 from results.plan import PLANS
-from results.tables import PAIRS, REFERENCE, SCORES
+from results.tables import BOUND, PAIRS, REFERENCE, SCORES
 
 Cells = Mapping[str, str]
 
@@ -97,7 +97,7 @@ def verdict(found: Found, policy: str, other: str) -> int:
 def percent_off(found: Found, policy: str) -> str:
     """By how much a policy's objective lies below plain lp's."""
     row, lp = found.row(policy), found.row(REFERENCE)
-    return f"{-float(row['diff_vs_lp_mean']) / float(lp['objective_mean']):.1%}"
+    return f"{-100 * float(row['diff_vs_lp_mean']) / float(lp['objective_mean']):.0f} %"
 
 
 def against(found: Found, policy: str, others: Sequence[str]) -> str:
@@ -118,10 +118,13 @@ def standing(found: Found, policy: str) -> str:
     """What a policy achieves, whom of the planners it beats, and to whom it loses."""
     row = found.row(policy)
     off = -float(row["diff_vs_lp_mean"]) / float(found.row(REFERENCE)["objective_mean"])
+    rivals = planners(found)
     text = f"`{policy}` has {number(row, 'objective_mean')}, "
-    text += f"{abs(off):.1%} {'below' if off >= 0 else 'above'} `{REFERENCE}`"
-    for sign, words in ((-1, "beats"), (0, "is level with"), (1, "loses to")):
-        names = [other for other in planners(found) if verdict(found, policy, other) == sign]
+    text += f"{100 * abs(off):.1f} % {'below' if off >= 0 else 'above'} `{REFERENCE}`"
+    if off < 0:
+        rivals = [REFERENCE, *rivals]
+    for sign, words in ((-1, "beats"), (0, "is not told apart from"), (1, "loses to")):
+        names = [other for other in rivals if verdict(found, policy, other) == sign]
         text += f", {words} {listed(names)}" if names else ""
     return text
 
@@ -156,6 +159,17 @@ COLUMNS: dict[str, Callable[[Found, Cells], str]] = {
         number(row, "train_seconds", ",.0f") + " s" if row["train_seconds"] else ""
     ),
 }
+
+
+NO_SCORE = (
+    f"There is no score here: `{REFERENCE}`, which is not tied to the action grid, is below the bound "
+    f"`{BOUND}`, which holds for policies on the grid."
+)
+
+
+def has_scores(found: Found) -> bool:
+    """Whether plain lp is above the bound."""
+    return bool(found.scores[REFERENCE]["score"])
 
 
 def score(cells: Cells | None) -> str:

@@ -132,6 +132,26 @@ def test_plan_and_envelope() -> None:
     assert "the limit is the participation rate" in said
 
 
+def test_without_a_hard_envelope_more_may_be_posted_now() -> None:
+    past = {"posted": ["2500,0,0"], "filled": ["2500,0,0"]}
+    soft = load_scenario("baseline")
+    hard = load_scenario("baseline", {"envelope.upper_mode": "hard"})
+    ahead, free = advise(hard, "lp", **past).plan, advise(soft, "lp", **past).plan
+    assert ahead is not None
+    assert free is not None
+    assert advise(hard, "lp", **past).postable < advise(soft, "lp", **past).postable
+    # Without an envelope both are the same order.
+    assert ahead.without_envelope == pytest.approx(free.without_envelope)
+    assert ahead.envelope_cost > free.envelope_cost
+
+
+def test_an_envelope_that_follows_the_day_is_said_to_be_planned_as_before_the_order() -> None:
+    words = ["0,0,5000"], ["0,0,1000"]
+    noted = " ".join(advise("vwap-u-shape", "lp", *words, ["61000"]).notes)
+    assert "later edges as they were expected before the order" in noted
+    assert "later edges" not in " ".join(advise("baseline", "lp").notes)
+
+
 def test_expected_costs_follow_the_basis() -> None:
     posted = advise("baseline", "all-aggressive")
     filled = advise("baseline-filled", "all-aggressive")

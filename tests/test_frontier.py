@@ -60,9 +60,9 @@ def test_a_frontier_wins_where_it_is_clearly_below_and_nowhere_else() -> None:
     assert [win.measure for win in ours] == ["posting_cost", "posting_and_residual"]
     for win in ours:
         assert win.low == pytest.approx(0.1, abs=0.02)
-        assert 0.45 < win.high < 0.53
+        assert 0.45 < win.high < 0.52
         assert 0.0 < win.least < win.most == pytest.approx(0.2, abs=0.01)
-        assert 0.9 < win.share < 1.0
+        assert 0.85 < win.share < 1.0
     assert not [win for win in found if win.policy == "b"]
     assert not [win for win in found if {win.policy, win.other} == {"a", "noisy"}]
     assert not wins_of(["a", "b", "noisy"], scores[..., :1])
@@ -75,7 +75,18 @@ def test_a_policy_that_is_never_as_seldom_behind_does_not_win_there() -> None:
     found = wins_of(["seldom", "often"], scores)
     assert [(win.policy, win.other) for win in found] == [("often", "seldom")] * 2
     assert all(win.low == pytest.approx(0.3, abs=0.01) for win in found)
-    assert all(win.high == pytest.approx(0.415, abs=0.005) for win in found)  # the margin beyond
+    assert all(win.high == pytest.approx(0.4, abs=0.01) for win in found)
+
+
+def test_whoever_is_often_behind_is_credited_with_what_it_saves() -> None:
+    generator = np.random.default_rng(0)
+    rates = [generator.binomial(9, rate, (2, 300)) / 9 for rate in (0.16, 0.01)]
+    behind = np.stack(rates)
+    cost = np.array([[0.6], [1.3]])[..., None] + generator.normal(0, 0.1, (2, 2, 300))
+    (win, _) = wins_of(["lp", "twap"], np.stack([behind, cost, cost]))
+    assert (win.policy, win.other) == ("lp", "twap")
+    assert win.low == pytest.approx(0.16, abs=0.03)
+    assert win.least == pytest.approx(0.7, abs=0.05)
 
 
 def test_rows_are_those_of_comparisons_at_every_penalty() -> None:
@@ -150,6 +161,22 @@ def test_runs_are_found_by_penalty(tmp_path: Path, capsys: pytest.CaptureFixture
     words += ["--policies", f"Q={tmp_path}/envelope-{{}}", "--out", str(tmp_path / "out")]
     assert evaluate.main(words) == 2
     assert f"{tmp_path}/envelope-1" in capsys.readouterr().err
+
+
+def test_odd_labels_and_penalties_survive(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["frontier", "--scenario", "two-algos", "--policies", "a|b=twap", "--penalties"]
+    words += ["1.23456789", "5", "--episodes", "2", "--out", str(tmp_path)]
+    assert evaluate.main(words) == 0
+    page = (tmp_path / "frontier.md").read_text()
+    assert "--penalties 1.23456789 5 " in page
+    lines = [line for line in page.splitlines() if line.startswith("| a/b")]
+    assert len(lines) == 2
+    assert all(line.count("|") == 8 for line in lines)
+    capsys.readouterr()
+    assert evaluate.main(["frontier", "--policies", "--episodes", "2"]) == 2
+    assert "--policies: there are none" in capsys.readouterr().err
 
 
 def test_no_wins_are_said_to_be_none() -> None:

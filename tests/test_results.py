@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from execution_env.scenario_file import scenarios
 from results import __main__ as command
 from results import overview, plan, readme, scenario_page, tables
 from results.plan import BLIND, FRONTIERS, PLANS, RESULTS
-from results.words import read
+from results.words import read, standing
 
 ROOT = Path(__file__).parents[1]
 
@@ -281,14 +283,50 @@ def test_everything_is_made_once(
         if path.name == "policy.npz":
             assert path.stat().st_mtime_ns == when
 
-    assert command.main(["--again"]) == 0
-    table = folder / "two-algos" / "comparison.csv"
-    assert table.stat().st_mtime_ns > made[table]
+    # Stopped before the tables were there, or another policy under the same name: done again.
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    table, scores = folder / "two-algos" / "comparison.csv", folder / "two-algos" / "scores.csv"
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "write", interrupted)
+        assert command.main(["--again"]) == 130
+    assert scores.stat().st_mtime_ns == made[scores]
+    assert command.main([]) == 0
+    assert scores.stat().st_mtime_ns > made[scores]
+    before = table.stat().st_mtime_ns
+    config = json.loads(Path("runs/results/q/two-algos-episodes4096-seed0/config.json").read_text())
+    shutil.rmtree("runs/results/q/two-algos-episodes4096-seed0")
+    shutil.copytree(
+        "runs/results/q/two-algos-episodes4096-seed1", "runs/results/q/two-algos-episodes4096-seed0"
+    )
+    Path("runs/results/q/two-algos-episodes4096-seed0/config.json").write_text(json.dumps(config))
+    assert command.main([]) == 0
+    assert table.stat().st_mtime_ns > before
 
 
 def test_an_unknown_scenario_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--scenarios", "basline"]) == 2
     assert "baseline" in capsys.readouterr().err
+
+
+def test_it_is_started_in_the_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command.main(["--scenarios", "two-algos"]) == 2
+    assert "start python -m results in the clone" in capsys.readouterr().err
+
+
+def test_whoever_is_above_lp_is_said_to_lose_to_it(tmp_path: Path) -> None:
+    page = (RESULTS / "textbook" / "README.md").read_text()
+    found = read(RESULTS / "textbook")
+    for learner in scenario_page.learned(found):
+        said = standing(found, learner)
+        above = float(found.row(learner)["diff_vs_lp_mean"]) > 0
+        assert ("above `lp`" in said) == above
+        assert said in page.replace("\n", " ")
+    assert "There is no score here" in page.replace("\n", " ")
 
 
 def test_a_step_that_fails_ends_it(

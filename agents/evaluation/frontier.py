@@ -39,9 +39,6 @@ PRICE = "{}"
 POINTS = 200
 """Behind-rates at which frontiers are compared."""
 
-MARGIN = 0.05
-"""Of their range, beyond the largest one, so that there is room for whoever has only that."""
-
 FEWEST = 3
 """Neighbouring points at which a frontier must lie below for it to be a win."""
 
@@ -146,7 +143,7 @@ def frontier(
     scores: list[Floats] = []
     for price in prices:
         given = [
-            item.replace(PRICE, f"{price:g}") if isinstance(item, str) else item
+            item.replace(PRICE, plain(price)) if isinstance(item, str) else item
             for item in policies
         ]
         priced = load_scenario(base, {"penalties.envelope": price})
@@ -186,6 +183,11 @@ def _rows(result: Comparison, price: float, scores: Floats) -> list[Row]:
                 row[f"{what}_{key}"] = float(cells[j])
         rows.append({key: row[key] for key in COLUMNS})
     return rows
+
+
+def plain(price: float) -> str:
+    """A penalty as it is typed: 5 for 5.0, all digits otherwise."""
+    return repr(float(price)).removesuffix(".0")
 
 
 def _checked(penalties: Sequence[float]) -> list[float]:
@@ -235,8 +237,8 @@ def _wins(names: Sequence[str], scores: Floats) -> list[Win]:
     resampled = resampled_means(scores.reshape(-1, days), settings)
     resampled = resampled.reshape(-1, measures, count, prices)
     means = scores.mean(axis=-1)
-    least, most = means[0].min(), means[0].max()
-    at = np.linspace(least, most + MARGIN * (most - least), POINTS)
+    # As far as resamples go: to the left of its own points a frontier is not there.
+    at = np.linspace(means[0].min(), resampled[:, 0].max(), POINTS)
     found = []
     for m, measure in enumerate(MEASURES, start=1):
         curves = attainable(means[0], means[m], at)

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from agents.console import counted
 from agents.evaluation.trace import Played, Trace, standing
 from agents.policy import Lots
 
@@ -20,8 +21,9 @@ def show(found: Trace, console: Console) -> None:
     """Print the day."""
     scenario = found.scenario
     console.print(
-        f"{scenario.name}, day {found.seed}: {scenario.order.size:,} shares in {scenario.buckets} "
-        "buckets. Shares posted > filled, and costs in half-spreads per share of the order.",
+        f"{scenario.name}, day {found.seed}: {scenario.order.size:,} shares in "
+        f"{counted(scenario.buckets, 'bucket')}. Shares posted > filled, and costs "
+        "in half-spreads per share of the order.",
         markup=False,
     )
     console.print()
