@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -88,6 +89,11 @@ def difference(found: Found, policy: str, other: str) -> str:
     return f"{number(cells, 'difference', '+.4f')} ({interval(cells, '', '+.4f')})"
 
 
+def _gap(found: Found, policy: str, other: str) -> str:
+    cells = found.pairs[policy, other]
+    return f"{number(cells, 'difference', '+.4f')}, {interval(cells, '', '+.4f')}"
+
+
 def verdict(found: Found, policy: str, other: str) -> int:
     """-1 where ``policy`` is better than ``other``, 1 where it is worse, 0 where the days do not tell."""
     cells = found.pairs[policy, other]
@@ -105,7 +111,7 @@ def against(found: Found, policy: str, others: Sequence[str]) -> str:
     parts = []
     for sign, words in ((-1, "better than"), (0, "not told apart from"), (1, "worse than")):
         listed = [
-            f"`{other}` {difference(found, policy, other)}"
+            f"`{other}` ({_gap(found, policy, other)})"
             for other in others
             if verdict(found, policy, other) == sign
         ]
@@ -179,10 +185,11 @@ def score(cells: Cells | None) -> str:
     return f"{number(cells, 'score', '.2f')} ({interval(cells, 'score_', '.2f')})"
 
 
-def table(found: Found, columns: Sequence[str] = tuple(COLUMNS), rows: int | None = None) -> str:
-    """In markdown: policies, best first, then bounds."""
+def table(found: Found, columns: Sequence[str] = tuple(COLUMNS), most: float = math.inf) -> str:
+    """In markdown: policies with an objective of at most ``most``, best first, then bounds."""
     lines = [list(columns), ["---", *["---:"] * (len(columns) - 1)]]
-    for row in [*found.rows[:rows], *found.bounds]:
+    shown = [row for row in found.rows if float(row["objective_mean"]) <= most]
+    for row in [*shown, *found.bounds]:
         lines.append([COLUMNS[column](found, row) for column in columns])
         if row["policy"] in BOUNDS:
             lines[-1][0] += " (bound)"

@@ -46,7 +46,9 @@ def test_the_readmes_table_is_that_of_the_csv() -> None:
     shown = markdown_rows(text)
     rows = {row["policy"]: row for row in cells_of(RESULTS / "baseline" / "comparison.csv")}
     grouped = {label for labels in PLANS["baseline"].groups.values() for label in labels}
-    assert set(shown) == set(rows) - grouped
+    most = 2 * float(rows["lp"]["objective_mean"])
+    right = {name for name, row in rows.items() if float(row["objective_mean"]) <= most}
+    assert set(shown) == right - grouped
     for name, (objective, interval, *_) in shown.items():
         row = rows[name]
         assert objective == f"{float(row['objective_mean']):.4f}"

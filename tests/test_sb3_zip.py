@@ -509,7 +509,16 @@ def test_a_model_of_other_observations(tmp_path: Path) -> None:
 
 # The command line.
 
-FEW = ["--set", "order.buckets=3", "order.size=1000", "--episodes", "20", "--out", "out"]
+FEW = [
+    "--set",
+    "order.buckets=3",
+    "order.size=1000",
+    "--episodes",
+    "20",
+    "--out",
+    "out",
+    "--no-figures",
+]
 
 
 def test_evaluate_says_why_it_does_not_load_a_zip(
