@@ -19,6 +19,8 @@ Q, PPO = "Q-learning", "PPO"
 
 BLIND = "Q-learning without estimates"
 
+FULL = "PPO with full observation"
+
 DAYS = ["--episodes", str(EPISODES), "--first-seed", str(FIRST_SEED)]
 
 
@@ -35,12 +37,14 @@ class Plan(NamedTuple):
         timesteps: environment steps of PPO.
         blind: whether a Q-learner without estimates in its state is trained too, seed 0.
         longer: environment steps of one more PPO, seed 0; 0 for none.
+        full: whether one more PPO sees the full observation, seed 0.
     """
 
     seeds: int = 3
     timesteps: int = 3_000_000
     blind: bool = False
     longer: int = 0
+    full: bool = False
 
     def trainings(self, scenario: str) -> list[list[str]]:
         """Words after ``python train.py`` that train everything."""
@@ -56,6 +60,9 @@ class Plan(NamedTuple):
             found.append(["sweep", "q-learning", *chosen, "0", "--bins", "1", *out])
         if self.longer:
             more = ["--timesteps", str(self.longer), "--out", str(RUNS / "ppo")]
+            found.append(["sweep", "ppo", *chosen, "0", *more])
+        if self.full:
+            more = [*timesteps, "--observation", "full", "--out", str(RUNS / "ppo")]
             found.append(["sweep", "ppo", *chosen, "0", *more])
         return found
 
@@ -73,6 +80,9 @@ class Plan(NamedTuple):
             found[BLIND] = RUNS / "q-learning" / f"{scenario}-bins1-seed0"
         if self.longer:
             found[self.long] = RUNS / "ppo" / f"{scenario}-timesteps{self.longer}-seed0"
+        if self.full:
+            name = f"{scenario}-timesteps{self.timesteps}-observationfull-seed0"
+            found[FULL] = RUNS / "ppo" / name
         return found
 
     @property
@@ -102,7 +112,7 @@ PLANS = {
     "known-rates": Plan(5),
     "baseline-filled": Plan(),
     "textbook": Plan(),
-    "vwap-u-shape": Plan(),
+    "vwap-u-shape": Plan(full=True),
     "two-algos": Plan(),
     "five-algos": Plan(),
 }
