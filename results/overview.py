@@ -10,7 +10,7 @@ from agents.evaluation.figures import png
 from agents.evaluation.figures import scores as draw
 from agents.storage import write_bytes, write_text
 from results.plan import BLIND, FRONTIERS, PLANS, PPO, Q
-from results.scenario_page import PAGE, readings
+from results.scenario_page import PAGE, learned, readings
 from results.tables import BOUND, REFERENCE
 from results.words import (
     NO_SCORE,
@@ -41,7 +41,7 @@ def write(folder: Path) -> None:
         row
         for of in found
         for row in of.scores.values()
-        if row["score"] and row["policy"] in {*planners(of), of.learner(Q), of.learner(PPO), BLIND}
+        if row["policy"] in {*planners(of), of.learner(Q), of.learner(PPO)}
     ]
     picture = png(draw([_numeric(row) for row in shown]))
     write_bytes(folder / PICTURE, picture)
@@ -118,7 +118,8 @@ def summary(found: Found) -> str:
     best, pair = found.rows[0], (found.learner(Q), found.learner(PPO))
     text = f"best is `{best['policy']}`, {number(best, 'objective_mean')} (`{REFERENCE}` "
     text += f"{number(found.row(REFERENCE), 'objective_mean')}). "
-    text += "; ".join(standing(found, learner) for learner in pair)
+    more = [name for name in learned(found) if name not in (*pair, BLIND)]
+    text += "; ".join(standing(found, learner) for learner in (*pair, *more))
     return f"{text}; `{pair[0]}` minus `{pair[1]}` is {difference(found, *pair)}."
 
 
@@ -128,7 +129,8 @@ def score_table(found: Sequence[Found]) -> str:
     lines = [["scenario", Q, PPO, *(f"`{name}`" for name in others)]]
     lines.append(["---"] + ["---:"] * (len(lines[0]) - 1))
     for of in found:
-        cells = [score(of.scores[name]) for name in (of.learner(Q), of.learner(PPO), *others)]
+        names = (of.learner(Q), of.learner(PPO), *others)
+        cells = [score(of.scores[name]) or "no score" for name in names]
         lines.append([f"`{of.name}`", *cells])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     without = [of.name for of in found if not has_scores(of)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ from results.plan import PLANS
 from results.tables import BOUND, PAIRS, REFERENCE, SCORES
 
 Cells = Mapping[str, str]
+
+SPACE = "\N{NO-BREAK SPACE}"
+"""Between a number and its unit."""
 
 WIDTH = 120
 """Columns of a page."""
@@ -103,7 +107,7 @@ def verdict(found: Found, policy: str, other: str) -> int:
 def percent_off(found: Found, policy: str) -> str:
     """By how much a policy's objective lies below plain lp's."""
     row, lp = found.row(policy), found.row(REFERENCE)
-    return f"{-100 * float(row['diff_vs_lp_mean']) / float(lp['objective_mean']):.0f} %"
+    return f"{-100 * float(row['diff_vs_lp_mean']) / float(lp['objective_mean']):.0f}{SPACE}%"
 
 
 def against(found: Found, policy: str, others: Sequence[str]) -> str:
@@ -126,7 +130,7 @@ def standing(found: Found, policy: str) -> str:
     off = -float(row["diff_vs_lp_mean"]) / float(found.row(REFERENCE)["objective_mean"])
     rivals = planners(found)
     text = f"`{policy}` has {number(row, 'objective_mean')}, "
-    text += f"{100 * abs(off):.1f} % {'below' if off >= 0 else 'above'} `{REFERENCE}`"
+    text += f"{100 * abs(off):.1f}{SPACE}% {'below' if off >= 0 else 'above'} `{REFERENCE}`"
     if off < 0:
         rivals = [REFERENCE, *rivals]
     for sign, words in ((-1, "beats"), (0, "is not told apart from"), (1, "loses to")):
@@ -199,7 +203,7 @@ def table(found: Found, columns: Sequence[str] = tuple(COLUMNS), most: float = m
 def paragraph(text: str, indent: str = "") -> str:
     """Wrapped for a reader of the source; links and numbers are never broken."""
     return textwrap.fill(
-        " ".join(text.split()),
+        re.sub(r"[ \n]+", " ", text).strip(),
         WIDTH,
         initial_indent=indent and "- ",
         subsequent_indent=indent,

@@ -234,8 +234,9 @@ def _title(found: Mapping[str, Mapping[str, Score]], order: Sequence[str]) -> st
         for policy in order
         if all(policy in found[name] and found[name][policy].low > 0 for name in names)
     ]
+    there = "on all" if len(names) == len(found) else "wherever there is a score"
     if safe and len(safe) <= 4:
-        said += f"; {listed(safe)} beat{'s' if len(safe) == 1 else ''} lp on all"
+        said += f"; {listed(safe)} beat{'s' if len(safe) == 1 else ''} lp {there}"
     elif safe:
-        said += f"; {len(safe)} policies beat lp on all"
+        said += f"; {len(safe)} policies beat lp {there}"
     return said
