@@ -20,7 +20,7 @@ from agents.run_directory import POLICY
 from agents.storage import RunError, writable_folder, write_text
 from execution_env.validation import choice
 from results import overview, readme, scenario_page, tables
-from results.plan import FRONTIERS, PLANS, RESULTS, RUNS, shell
+from results.plan import EVERYTHING, FRONTIERS, PLANS, RESULTS, RUNS, shell
 
 README = Path("README.md")
 
@@ -37,13 +37,13 @@ class Results:
     For example
       python -m results
       python -m results --scenarios two-algos textbook
-      python -m results --scenarios drifting --again
+      python -m results --scenarios drifting frontier-baseline --again
     """
 
     scenarios: Annotated[list[str], tyro.conf.arg(metavar="NAME ...")] = field(
-        default_factory=lambda: list(PLANS)
+        default_factory=lambda: list(EVERYTHING)
     )
-    """Which ones."""
+    """Which ones; frontier-NAME is the one at several envelope penalties."""
     jobs: Annotated[
         Count | None,
         tyro.conf.arg(metavar="N", help_behavior_hint="(default: as many as there are cores)"),
@@ -59,10 +59,10 @@ class Results:
             ValueError: a scenario is unknown; RunError: a step failed, or a page cannot be written.
         """
         for name in self.scenarios:
-            choice("--scenarios", name, list(PLANS))
+            choice("--scenarios", name, EVERYTHING)
         if not README.is_file():
             raise RunError(f"{README}: is not here; start python -m results in the clone.")
-        for name in self.scenarios:
+        for name in [name for name in self.scenarios if name in PLANS]:
             plan, folder = PLANS[name], RESULTS / name
             self._make(
                 name,
@@ -73,7 +73,7 @@ class Results:
                 partial(tables.write, folder, name, plan),
             )
             scenario_page.write(folder, name)
-        for name in [name for name in self.scenarios if name in FRONTIERS]:
+        for name in [name for name in FRONTIERS if f"frontier-{name}" in self.scenarios]:
             prices = FRONTIERS[name]
             self._make(
                 f"frontier-{name}",
@@ -83,6 +83,9 @@ class Results:
                 [RESULTS / f"frontier-{name}" / frontier_command.PAGE],
             )
         missing = [name for name in PLANS if not (RESULTS / name / tables.SCORES).exists()]
+        missing += [
+            name for name in EVERYTHING if name not in PLANS and not (RESULTS / name).exists()
+        ]
         if missing:
             note = f"{RESULTS} has no page over all scenarios before there is {', '.join(missing)}."
             console.say(console.notes(), note)

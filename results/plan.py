@@ -171,3 +171,6 @@ class FrontierPlan(NamedTuple):
 
 FRONTIERS = {"baseline": FrontierPlan()}
 """By scenario."""
+
+EVERYTHING = [*PLANS, *(f"frontier-{scenario}" for scenario in FRONTIERS)]
+"""Names of what there is, which are those of the folders."""

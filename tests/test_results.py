@@ -260,6 +260,8 @@ def test_everything_is_made_once(
         monkeypatch.delitem(FRONTIERS, name)
     monkeypatch.setattr(plan.Plan, "trainings", trainings)
     monkeypatch.setattr(plan.Plan, "runs", runs)
+    names = ["two-algos", "frontier-two-algos"]
+    monkeypatch.setattr(command, "EVERYTHING", names)
     monkeypatch.setattr(plan.FrontierPlan, "trainings", lambda self, scenario: [])
     monkeypatch.setattr(plan.FrontierPlan, "learned", lambda self, scenario: [])
     monkeypatch.setattr(plan, "DAYS", ["--episodes", "200", "--first-seed", "1000000"])
