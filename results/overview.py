@@ -130,7 +130,7 @@ def score_table(found: Sequence[Found]) -> str:
     lines.append(["---"] + ["---:"] * (len(lines[0]) - 1))
     for of in found:
         names = (of.learner(Q), of.learner(PPO), *others)
-        cells = [score(of.scores[name]) or "no score" for name in names]
+        cells = [score(of.scores.get(name)) or "no score" for name in names]
         lines.append([f"`{of.name}`", *cells])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     without = [of.name for of in found if not has_scores(of)]

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from agents.evaluation.figures.choice import COLOURS, family, listed, number
 from agents.evaluation.figures.style import (
     QUIET,
@@ -17,6 +19,7 @@ from agents.evaluation.figures.style import (
     short,
     styled,
 )
+from agents.evaluation.frontier import attainable
 from agents.evaluation.tables import Cell
 
 if TYPE_CHECKING:
@@ -37,6 +40,9 @@ KEYS = (
 
 NEGLIGIBLE = 0.01
 """Of the posting cost: residual penalties below are not drawn."""
+
+SAME = 1e-12
+"""Costs that differ by less are the same."""
 
 WIDE = 5.0
 """Ratio of behind-rates from which on their axis is logarithmic."""
@@ -177,7 +183,7 @@ def _draw(axes: Axes, line: Line, colour: str, with_residual: bool) -> None:
 
 
 def _title(found: Mapping[str, Line]) -> str:
-    """Whose points nobody else beats both in cost and in being behind."""
+    """Whose points nobody else's curve beats both in cost and in being behind."""
     if len(found) == 1:
         policy, line = next(iter(found.items()))
         first, last = line[0], line[-1]
@@ -186,17 +192,13 @@ def _title(found: Mapping[str, Line]) -> str:
             f"behind falls from {percent(number(first['behind_rate_mean']))} to "
             f"{percent(number(last['behind_rate_mean']))}"
         )
-    points = [
-        (policy, number(row["behind_rate_mean"]), _height(row, True))
-        for policy, line in found.items()
-        for row in line
-    ]
     unbeaten = {
         policy
-        for policy, x, y in points
-        if not any(
-            other != policy and rate <= x and cost <= y and (rate < x or cost < y)
-            for other, rate, cost in points
+        for policy, line in found.items()
+        if any(
+            _height(row, True)
+            < min(_least(found[other], row) for other in found if other != policy) + SAME
+            for row in line
         )
     }
     best = [short(policy) for policy in found if policy in unbeaten]
@@ -207,3 +209,10 @@ def _title(found: Mapping[str, Line]) -> str:
         if beaten
         else said
     )
+
+
+def _least(line: Line, row: Mapping[str, Cell]) -> float:
+    """The least cost that a policy's points, and mixtures of them, have where ``row`` is behind."""
+    rates = np.array([number(point["behind_rate_mean"]) for point in line])
+    costs = np.array([_height(point, True) for point in line])
+    return float(attainable(rates, costs, np.array([number(row["behind_rate_mean"])]))[0])
