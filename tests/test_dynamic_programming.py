@@ -211,7 +211,13 @@ class TestDp:
 
 
 class TestAdaptive:
-    @pytest.mark.parametrize("name", ["baseline", "drifting", "vwap-u-shape"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "drifting",
+            *(pytest.param(name, marks=pytest.mark.slow) for name in ("baseline", "vwap-u-shape")),
+        ],
+    )
     def test_learns_from_the_fills(self, name: str) -> None:
         scenario = load_scenario(name)
         days = DayStream(scenario, 0, VALIDATION).draw(2000)

@@ -54,6 +54,7 @@ def package(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_cache_serves_later_processes_and_notices_an_edit_elsewhere(
     package: Path, tmp_path: Path
 ) -> None:

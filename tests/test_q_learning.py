@@ -415,7 +415,12 @@ def value(env: Any, horizon: int, policy: Any = None) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "title",
-    [pytest.param(t, marks=[pytest.mark.slow] if t.startswith("taxi") else []) for t in PROBLEMS],
+    [
+        pytest.param(
+            t, marks=[pytest.mark.slow] if t.startswith("taxi") or t == "ice, double" else []
+        )
+        for t in PROBLEMS
+    ],
 )
 def test_toy_problems_are_solved(title: str) -> None:
     problem = PROBLEMS[title]

@@ -41,7 +41,13 @@ def test_a_line_says_where_the_order_is(done: int, action: int, word: str) -> No
     assert f", {word} [" in env.render()
 
 
-@pytest.mark.parametrize("scenario", ["baseline", "vwap-u-shape", "five-algos"])
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "baseline",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("vwap-u-shape", "five-algos")),
+    ],
+)
 def test_a_picture_at_every_moment(scenario: str) -> None:
     env = OrderAllocationEnv(scenario, render_mode="rgb_array")
     env.reset(seed=1)

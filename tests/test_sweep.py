@@ -44,6 +44,7 @@ def a_worker() -> int | None:
     return next(iter(get_reusable_executor(reuse=True)._processes), None)
 
 
+@pytest.mark.slow
 def test_a_worker_is_killed(alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "LOOK_SECONDS", 0.02)
     jobs = q_jobs(tmp_path, 4)

@@ -104,6 +104,7 @@ def test_prompt_shows_what_happens() -> None:
     assert doctest.DocTestRunner().run(example).failed == 0
 
 
+@pytest.mark.slow
 def test_short_training_beats_the_linear_programme(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
