@@ -31,7 +31,7 @@ class Results:
 
     What is trained in runs/results is not trained again, and what was evaluated by the same command is not
     evaluated again: after Ctrl-C, kill -9 or a crash the same command goes on. From nothing it takes some
-    two and a half hours on two cores, most of it for PPO; a scenario without its PPO takes less than ten
+    two hours on two cores, most of it for PPO; a scenario without its PPO takes less than ten
     minutes.
 
     For example
