@@ -19,6 +19,7 @@ from agents.evaluation.comparison import EPISODES, FIRST_SEED, MOST_DAYS
 from agents.evaluation.figures import frontier as figure_of
 from agents.evaluation.figures import png
 from agents.evaluation.frontier import COLUMNS, MEASURES, PENALTIES, Frontier, Win, frontier, plain
+from agents.evaluation.report import markdown_table
 from agents.evaluation.tables import Row, csv_text
 from agents.storage import write_bytes, write_text
 from execution_env import load_scenario
@@ -125,8 +126,6 @@ class FrontierCommand:
 
     def page(self, result: Frontier) -> str:
         """The results in markdown, with the command that makes them."""
-        lines = [HEADER, ("---", *["---:"] * (len(HEADER) - 1)), *map(_cells, result.rows)]
-        table = [f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines]
         first, last = result.seeds[0], result.seeds[-1]
         parts = [
             f"# {result.scenario.name}: what staying inside the envelope costs",
@@ -137,7 +136,7 @@ class FrontierCommand:
             "",
             *(f"- {line}" for line in findings(result.wins)),
             "",
-            *table,
+            markdown_table(HEADER, list(map(_cells, result.rows))),
             "",
             f"{console.counted(len(result.seeds), 'day')}, seeds {first} to {last}; intervals are in "
             f"{TABLE}.",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agents.evaluation.figures import png
 from agents.evaluation.figures import scores as draw
+from agents.evaluation.report import markdown_table
 from agents.storage import write_bytes, write_text
 from results.plan import BLIND, FRONTIERS, PLANS, PPO, Q
 from results.scenario_page import PAGE, learned, readings
@@ -126,12 +127,12 @@ def summary(found: Found) -> str:
 def score_table(found: Sequence[Found]) -> str:
     """Scores with intervals, a row per scenario."""
     others = ("lp-buffered", "lp-scenario", "dp", "dp-adaptive")
-    lines = [["scenario", Q, PPO, *(f"`{name}`" for name in others)]]
-    lines.append(["---"] + ["---:"] * (len(lines[0]) - 1))
+    header = ["scenario", Q, PPO, *(f"`{name}`" for name in others)]
+    lines = []
     for of in found:
         names = (of.learner(Q), of.learner(PPO), *others)
         cells = [score(of.scores.get(name)) or "no score" for name in names]
         lines.append([f"`{of.name}`", *cells])
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    table = markdown_table(header, lines)
     without = [of.name for of in found if not has_scores(of)]
     return table + (f"\n\n{paragraph(f'{listed(without)}: {NO_SCORE}')}" if without else "")

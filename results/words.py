@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from agents.evaluation.report import markdown_table
 from agents.policy import BOUNDS
 from evaluate import TABLE
 from results.plan import PLANS
@@ -191,13 +192,13 @@ def score(cells: Cells | None) -> str:
 
 def table(found: Found, columns: Sequence[str] = tuple(COLUMNS), most: float = math.inf) -> str:
     """In markdown: policies with an objective of at most ``most``, best first, then bounds."""
-    lines = [list(columns), ["---", *["---:"] * (len(columns) - 1)]]
     shown = [row for row in found.rows if float(row["objective_mean"]) <= most]
+    lines = []
     for row in [*shown, *found.bounds]:
         lines.append([COLUMNS[column](found, row) for column in columns])
         if row["policy"] in BOUNDS:
             lines[-1][0] += " (bound)"
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(columns, lines)
 
 
 def paragraph(text: str, indent: str = "") -> str:

@@ -65,8 +65,16 @@ def table(rows: Sequence[Row], title: str, width: int = 160) -> Table:
 
 def markdown(rows: Sequence[Row]) -> str:
     """The same table in markdown, bounds last."""
-    lines = [HEADER, ("---", *["---:"] * (len(HEADER) - 1)), *map(_cells, rows)]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+    return markdown_table(HEADER, list(map(_cells, rows)))
+
+
+def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in markdown, its first column to the left and the others to the right."""
+    rule = ("---", *["---:"] * (len(header) - 1))
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', '/') for cell in line)} |"
+        for line in (header, rule, *lines)
+    )
 
 
 def _cells(row: Row) -> tuple[str, ...]:
