@@ -9,10 +9,11 @@ from pathlib import Path
 from agents.evaluation.figures import png
 from agents.evaluation.figures import scores as draw
 from agents.evaluation.report import markdown_table
+from agents.evaluation.selection import REFERENCE
 from agents.storage import write_bytes, write_text
 from results.plan import BLIND, FRONTIERS, PLANS, PPO, Q
 from results.scenario_page import PAGE, learned, readings
-from results.tables import BOUND, REFERENCE
+from results.tables import BOUND
 from results.words import (
     NO_SCORE,
     Cells,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agents.evaluation.selection import REFERENCE
 from agents.storage import write_text
 from evaluate import TABLE
 from results.plan import PLANS, PPO, Q
 from results.scenario_page import PAGE
-from results.tables import BOUND, PAIRS, REFERENCE, SCORES
+from results.tables import BOUND, PAIRS, SCORES
 from results.words import against, number, paragraph, percent_off, read, standing, table
 
 COLUMNS = ("policy", "objective", "95 % interval", "minus `lp`, paired", "score")

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agents.evaluation.gallery import ALTERNATIVE
+from agents.evaluation.selection import REFERENCE
 from agents.storage import write_text
 from evaluate import TABLE
 from execution_env import load_scenario
 from results.plan import PLANS, PPO, Q, shell
-from results.tables import BOUND, PAIRS, REFERENCE
+from results.tables import BOUND, PAIRS
 from results.words import (
     NO_SCORE,
     Found,

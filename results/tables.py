@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.evaluation import statistics
+from agents.evaluation.selection import REFERENCE
 from agents.evaluation.tables import Row, csv_text
+from agents.policy import BOUNDS
 from agents.run_directory import PROGRESS
 from agents.storage import write_text
 from evaluate import DAYS as EPISODES
@@ -22,7 +24,8 @@ from results.plan import Plan
 
 NAMES = SCORES, PAIRS, CURVES = "scores.csv", "pairs.csv", "learning_curves.csv"
 
-REFERENCE, BOUND = "lp", "clairvoyant"
+BOUND = "clairvoyant"
+"""What counts as a score of 1."""
 
 Floats = NDArray[np.float64]
 
@@ -92,9 +95,8 @@ def policies(days: Mapping[str, Floats], groups: Mapping[str, list[str]]) -> dic
     """Objectives by policy: (seeds, n) of a group, (n,) of what is in none."""
     known = {name: np.array([days[label] for label in labels]) for name, labels in groups.items()}
     single = {label for labels in groups.values() for label in labels}
-    bounds = ("clairvoyant", "hindsight")
     return known | {
-        name: values for name, values in days.items() if name not in single and name not in bounds
+        name: values for name, values in days.items() if name not in single and name not in BOUNDS
     }
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agents.evaluation.report import markdown_table
+from agents.evaluation.selection import REFERENCE
 from agents.policy import BOUNDS
 from evaluate import TABLE
 from results.plan import PLANS
-from results.tables import BOUND, PAIRS, REFERENCE, SCORES
+from results.tables import BOUND, PAIRS, SCORES
 
 Cells = Mapping[str, str]
 

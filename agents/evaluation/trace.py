@@ -6,8 +6,6 @@ bucket's cost is the environment's.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from agents.console import Track, silent
 from agents.evaluation.comparison import FIRST_SEED, compare
 from agents.evaluation.selection import Given
+from agents.evaluation.tables import csv_text
 from agents.policy import Lots
 from agents.replay import Bucket, Replay
 from execution_env import Days, Scenario, load_scenario, numbered_days
@@ -165,15 +164,13 @@ def standing(bucket: Bucket) -> str:
 
 def trace_csv(found: Trace) -> str:
     """``trace.csv``, see ``COLUMNS``."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
+    rows: list[dict[str, object]] = []
     scenario, lot = found.scenario, found.scenario.order.lot_size
     for order in found.orders:
         for b, bucket in enumerate(order.buckets):
             what: dict[str, object] = {"policy": order.label, "bucket": b + 1}
             for i, algo in enumerate(scenario.algo_names):
-                writer.writerow(
+                rows.append(
                     what
                     | {
                         "algo": algo,
@@ -197,5 +194,5 @@ def trace_csv(found: Trace) -> str:
                 row["envelope_upper"] = round(bucket.upper * lot, 6)
             if scenario.volume is not None:
                 row["volume"] = float(found.day.volume[b, 0])
-            writer.writerow(row)
-    return text.getvalue()
+            rows.append(row)
+    return csv_text(COLUMNS, rows)
