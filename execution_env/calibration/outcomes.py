@@ -26,9 +26,9 @@ class Outcomes(NamedTuple):
         date: (W,) str, "20131007".
         start: (W,) int64 nanoseconds since midnight.
         depth: (2, W, B, K) shares available to a child order, by side.
-        price: (2, W, B, K) what an average share of that depth costs above the mid at the bucket's start
-            for a buyer, or below it for a seller, in basis points of that mid: positive is paid, negative
-            earned. Where there was no depth, what the order's limit price says.
+        price: (2, W, B, K) what an average share of that depth costs above the mid at the bucket's
+            start for a buyer, or below it for a seller, in basis points of that mid: positive is paid,
+            negative earned. Where there was no depth, what the order's limit price says.
         volume: (W, B) shares of all regular prints.
         mid: (W, B + 1) dollars, at every bucket's start and at the last one's end.
         touch: (2, W, B + 1) distance in basis points of the mid from there to the far touch, what a
