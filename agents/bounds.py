@@ -30,7 +30,8 @@ from agents.evaluation.rollouts import Progress
 from agents.hindsight import CHUNK, hindsight
 from agents.jit import jit
 from execution_env import Days, Scenario
-from execution_env.market import POLICY, MarketModel, logistic, market_model, stream_generator
+from execution_env.drawing import logistic
+from execution_env.market import POLICY, MarketModel, market_model, stream_generator
 from execution_env.parameters import Parameters, parameters
 
 __all__ = ["clairvoyant", "hindsight"]

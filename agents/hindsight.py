@@ -59,7 +59,7 @@ def hindsight(scenario: Scenario, days: Days, progress: Progress | None = None) 
     for first in range(0, days.size, CHUNK):
         part = days.part(slice(first, min(first + CHUNK, days.size)))
         lower, upper = envelopes(scenario, part.volume)
-        market = Market._make(np.ascontiguousarray(array) for array in part[:4])
+        market = Market._make(np.ascontiguousarray(array) for array in part.seen)
         _hindsight(
             parameters(scenario), market, lower, upper, most, objective[first : first + CHUNK]
         )

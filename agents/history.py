@@ -84,7 +84,7 @@ def volume_matters(scenario: Scenario) -> bool:
 
 def _day(scenario: Scenario, filled: list[list[int]], volumes: list[float]) -> Days:
     """A day on which whatever was filled fills, and no more."""
-    day = Days.empty(scenario.buckets, len(scenario.algos), 1)
+    day = Days.of(scenario, 1)
     day.fill_rate[:], day.rounding[:] = 1.0, 0.0
     day.day_effect[:], day.liquidity[:] = 0.0, 0.0
     day.volume[:, 0] = scenario.expected_volume

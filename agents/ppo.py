@@ -80,10 +80,11 @@ class Seen(VecEnvWrapper):
 
 
 def cost_unit(scenario: Scenario) -> float:
-    """Half-spreads per share that make one unit of reward: the dearest algo's cost; where nothing
-    costs anything, the highest penalty.
+    """Cost per share that makes one unit of reward: the dearest algo's, or the standard deviation of the
+    mid's move in a bucket where that is larger; where nothing costs anything, the highest penalty.
     """
-    costs = max(float(np.max(algo.cost)) for algo in scenario.algos)
+    moves = 0.0 if scenario.price is None else float(np.max(scenario.price.sd))
+    costs = max(float(np.abs(scenario.posting_costs).max()), moves)
     penalties = scenario.penalties
     return costs or max(penalties.envelope, penalties.residual, penalties.residual_quadratic) or 1.0
 

@@ -114,7 +114,7 @@ class Trainer:
         self.exploration = stream_generator(seed, POLICY)
         buckets, algos = scenario.buckets, len(scenario.algos)
         self._parameters = parameters(scenario)
-        self._days = Days.empty(buckets, algos, BLOCK)
+        self._days = Days.of(scenario, BLOCK)
         self._orders = order_blocks(buckets, algos, BLOCK)
         self._outcome = outcome_blocks(algos, BLOCK)
         shape = (buckets, BLOCK)
@@ -157,7 +157,7 @@ class Trainer:
     def _play(self, space: StateSpace, table: Table, epsilon: float) -> None:
         _play(
             self._parameters,
-            self._days[:4],
+            self._days.seen,
             self._orders,
             self._outcome,
             self.grid,
@@ -189,7 +189,7 @@ def _play(
     exploration: np.random.Generator,
     notes: Notes,
 ) -> None:
-    market = Market(days[0], days[1], days[2], days[3])
+    market = Market(days[0], days[1], days[2], days[3], days[4], days[5], days[6], days[7])
     algos = parameters.algos.size
     buckets, count = notes.states.shape
     orders = orders_in(order_memory[0], order_memory[1], algos)

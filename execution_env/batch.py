@@ -19,8 +19,8 @@ from execution_env.actions import (
     lots_masks,
     write_masks,
 )
+from execution_env.day_types import Days
 from execution_env.jit import announce, inline, jit
-from execution_env.market import Days
 from execution_env.memory import addresses, pointer
 from execution_env.parameters import ALGO, BUCKET, CELL, ORDER, Parameters, parameters
 from execution_env.scenario import Scenario
@@ -42,10 +42,14 @@ HANDED_OVER: tuple[DTypeLike, ...] = (
     *(ORDER, BUCKET, ALGO, CELL),  # parameters
     *(np.int32, np.float64),  # orders
     *(np.float32, np.float32, np.float64, np.int32),  # market
+    *(np.float64, np.float64, np.float64, np.float64),
     *(np.int32, np.float64),  # postings and outcome
     *(np.int32, np.int32, np.int8),  # grid
 )
 """Types of the arrays that ``_advance`` gets by address."""
+
+PARTS = ("spread_cost", "fee_cost", "drift_cost")
+"""What the posting cost of a shortfall consists of, in infos."""
 
 OBSERVATIONS = ("minimal", "default", "full")
 ACTIONS = ("grid", "lots")
@@ -63,8 +67,8 @@ class Report(NamedTuple):
     Attributes:
         observations: (n, D).
         terminations: (n,).
-        floats: rewards (n,), the costs of ``infos`` (7, n) and estimates (n, K), flat. All but
-            estimates are 0 for an order that has just started.
+        floats: rewards (n,), the C costs of ``infos`` (C, n) and estimates (n, K), flat; C is 7, and 10
+            with shortfall costs. All but estimates are 0 for an order that has just started.
         ints: lots posted (n, K), lots filled (n, K) and remaining lots (n,), flat.
         masks: (n, A), 1 for actions that differ from all earlier ones; with ``action = "lots"``
             (n, K (lots + 1)), 1 for the numbers of lots of one algo that may be posted.
@@ -92,8 +96,8 @@ class Report(NamedTuple):
         n = self.terminations.size
         k = self.ints.size // n // 2
         posted, filled = self.ints[: 2 * n * k].reshape(2, n, k)
-        costs = self.floats[n : 8 * n].reshape(7, n)
-        return {
+        costs = self.floats[n : -n * k].reshape(-1, n)
+        infos = {
             "lots_posted": posted,
             "lots_filled": filled,
             "remaining_lots": self.ints[2 * n * k :],
@@ -104,9 +108,10 @@ class Report(NamedTuple):
             "cost_residual": costs[4],
             "cost": costs[5],
             "cost_sum": costs[6],
-            "estimates": self.floats[8 * n :].reshape(n, k),
+            "estimates": self.floats[-n * k :].reshape(n, k),
             "action_mask": self.masks,
         }
+        return infos | dict(zip(PARTS, costs[7:], strict=False))
 
     def info(self) -> dict[str, Any]:
         """The same of a single order: NumPy scalars, and arrays without an order axis. Written out,
@@ -116,7 +121,7 @@ class Report(NamedTuple):
         if not ints.size:
             return {}
         k = ints.size // 2
-        return {
+        info = {
             "lots_posted": ints[:k],
             "lots_filled": ints[k:-1],
             "remaining_lots": ints[-1],
@@ -127,9 +132,12 @@ class Report(NamedTuple):
             "cost_residual": floats[5],
             "cost": floats[6],
             "cost_sum": floats[7],
-            "estimates": floats[8:],
+            "estimates": floats[-k:],
             "action_mask": self.masks[0],
         }
+        if floats.size > 8 + k:
+            info |= dict(zip(PARTS, floats[8:-k], strict=True))
+        return info
 
 
 class Batch:
@@ -164,7 +172,7 @@ class Batch:
         buckets, algos = scenario.buckets, len(scenario.algos)
         self.parameters = parameters(scenario)
         self.grid = action_grid(algos, scenario.actions.resolution)
-        self.days = Days.empty(buckets, algos, count)
+        self.days = Days.of(scenario, count)
         self._order_blocks = order_blocks(buckets, algos, count)
         self.orders = orders_in(*self._order_blocks, algos)
         self._outcome_blocks = outcome_blocks(algos, count)
@@ -186,13 +194,14 @@ class Batch:
         arrays = (
             *self.parameters,
             *self._order_blocks,
-            *self.days[:4],
+            *self.days.seen,
             *self._outcome_blocks,
             *self.grid[:3],
         )
         facts = (algos, len(self.grid.parts), scenario.actions.resolution, level, self._most)
         self._handle = np.append(addresses(arrays, HANDED_OVER), [*facts, self.by_lots])
-        self._sizes = ((8 + algos) * count, (2 * algos + 1) * count) if informs else (count, 0)
+        costs = 8 + len(PARTS) * scenario.shortfall
+        self._sizes = ((costs + algos) * count, (2 * algos + 1) * count) if informs else (count, 0)
         self._mask_shape = (count if informs and not self.by_lots else 0, len(self.grid.parts))
 
     def check(self, actions: NDArray[np.int64], playing: Which) -> None:
@@ -272,8 +281,8 @@ def _advance(
     masks: NDArray[np.int8],
 ) -> int:
     n = starting.size
-    k, size, resolution = handle[15], handle[16], handle[17]
-    level, most, by_lots = handle[18], handle[19], handle[20] == 1
+    k, size, resolution = handle[19], handle[20], handle[21]
+    level, most, by_lots = handle[22], handle[23], handle[24] == 1
     outside = first_outside(actions, most, playing)
     if outside >= 0:
         return outside
@@ -295,12 +304,16 @@ def _advance(
         carray(pointer(handle[7]), (b, k, n), np.float32),
         carray(pointer(handle[8]), (b, n), np.float64),
         carray(pointer(handle[9]), (b, k, n), np.int32),
+        carray(pointer(handle[10]), (b if order[0].own_predictions else 0, k, n), np.float64),
+        carray(pointer(handle[11]), (b if order[0].shortfall else 0, k, n), np.float64),
+        carray(pointer(handle[12]), (b if order[0].shortfall else 0, n), np.float64),
+        carray(pointer(handle[13]), (1 if order[0].shortfall else 0, n), np.float64),
     )
-    lots = carray(pointer(handle[10]), (2, k, n), np.int32)
-    results = carray(pointer(handle[11]), (6, n), np.float64)
-    parts = carray(pointer(handle[12]), (size, k), np.int32)
-    remainders = carray(pointer(handle[13]), (resolution, size, k), np.int32)
-    mask_rows = carray(pointer(handle[14]), (2 * resolution + 1, size), np.int8)
+    lots = carray(pointer(handle[14]), (2, k, n), np.int32)
+    results = carray(pointer(handle[15]), (9, n), np.float64)
+    parts = carray(pointer(handle[16]), (size, k), np.int32)
+    remainders = carray(pointer(handle[17]), (resolution, size, k), np.int32)
+    mask_rows = carray(pointer(handle[18]), (2 * resolution + 1, size), np.int8)
     posted, outcome = outcome_in(lots, results)
     for first in range(0, n, TILE):
         last = min(first + TILE, n)
@@ -410,7 +423,8 @@ def _report(
     k, n = lots.shape[1], lots.shape[2]
     both = ints[: 2 * n * k].reshape(2, n, k)
     remaining = ints[2 * n * k :]
-    costs, estimates = floats[n : 8 * n].reshape(7, n), floats[8 * n :].reshape(n, k)
+    estimates = floats[floats.size - n * k :].reshape(n, k)
+    costs = floats[n : floats.size - n * k].reshape(floats.size // n - k - 1, n)
     first, last = np.uint64(first), np.uint64(last)
     for j in range(2):
         for i in range(k):
@@ -423,6 +437,9 @@ def _report(
         remaining[e] = orders.remaining[e]
         costs[5, e] = results[3, e] + results[4, e]
         costs[6, e] = orders.violation[e]
+    for j in range(7, costs.shape[0]):
+        for e in range(first, last):
+            costs[j, e] = results[j - 1, e]
     for i in range(k):
         for e in range(first, last):
             estimates[e, i] = orders.estimates[i, e]

@@ -12,6 +12,11 @@ the posterior mean of a Gamma-Poisson model (Gelman et al. 2013, Bayesian Data A
 section 2.6) with prior weight w_i in expected filled lots, and with Kish's design effect (Kish
 1965, Survey Sampling, section 5.4) because the lots of one bucket share one noise draw. The estimator
 sees posted and filled lots only.
+
+Under depth the multiplier is exp of the posterior mean of the day's effect on log depth (see ``depth``),
+S and T are that posterior's natural parameters beyond the prior's, w its precision before the order
+starts, and the estimate is the expected fraction of an even slice of the order that fills. There the
+estimator also sees the volume that a bucket turned out to have, which is public.
 """
 
 from __future__ import annotations
@@ -67,6 +72,9 @@ def estimate(multiplier: float, prediction: float) -> float:
 def prior_of_estimates(scenario: Scenario) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Prior weights w and intraclass correlations icc, each (K,).
 
+    For an algo with depth w is 1 / day_sd^2, and there is no icc; the scenario's ``estimator`` is for
+    algos with rates.
+
     What the scenario's ``estimator`` leaves open follows from its noise. The multiplier of an algo
     whose mean fill rate of the day varies with variance v has variance v / f^2 around 1, hence
     w = f^2 / v; w is inf where nothing is hidden. The lots of a bucket share its noise, which
@@ -76,6 +84,8 @@ def prior_of_estimates(scenario: Scenario) -> tuple[NDArray[np.float64], NDArray
     algos = scenario.algos
     weights, correlations = np.full(len(algos), np.inf), np.zeros(len(algos))
     for i, algo in enumerate(algos):
+        if algo.depth is not None:
+            continue
         rates, buckets = np.unique(scenario.predictions[:, i], return_counts=True)
         noisy = (rates > 0) & (rates < 1)
         if not noisy.any():
@@ -94,4 +104,8 @@ def prior_of_estimates(scenario: Scenario) -> tuple[NDArray[np.float64], NDArray
         weights[:] = estimator.prior_weight
     if estimator.icc is not None:
         correlations[:] = estimator.icc
+    for i, algo in enumerate(algos):
+        if algo.depth is not None:
+            weights[i] = algo.day_sd**-2 if algo.day_sd > 0 else np.inf
+            correlations[i] = 0.0
     return weights, correlations

@@ -24,6 +24,10 @@ ORDER = np.dtype(
         ("per_lot", np.float64),  # 1 / n
         ("buckets", np.int64),  # B
         ("charge_filled", np.bool_),  # cost per filled instead of per posted share
+        ("shortfall", np.bool_),  # costs are those of the day, in basis points
+        ("own_predictions", np.bool_),  # every order has its own
+        ("reference", np.float64),  # lots, the posting that fill rates under depth are of
+        ("lot_size", np.float64),  # shares
         ("capped", np.bool_),  # a participation rate applies
         ("max_rate", np.float64),  # lots that may be ours per share of market volume
         ("window", np.int64),  # buckets the participation cap looks at, B when since the start
@@ -52,11 +56,30 @@ BUCKET = np.dtype(
 )
 """One record per bucket."""
 
-ALGO = np.dtype([("prior_weight", np.float64), ("icc", np.float64)], align=True)
+ALGO = np.dtype(
+    [
+        ("prior_weight", np.float64),  # with depth 1 / day_sd^2
+        ("icc", np.float64),
+        ("by_depth", np.bool_),
+        ("noise", np.float64),  # sd of log depth as a share of the volume, the day given
+        ("spread", np.float64),  # the same as seen before a bucket whose volume is not known
+        ("fee", np.float64),  # minus rebate, basis points per filled share
+    ],
+    align=True,
+)
 """One record per algo: how its estimate learns. ``prior_weight`` is inf where nothing is hidden."""
 
-CELL = np.dtype([("prediction", np.float64), ("cost", np.float64)], align=True)
-"""One record per bucket and algo: f[b, i] and c[b, i]."""
+CELL = np.dtype(
+    [
+        ("prediction", np.float64),  # f[b, i]
+        ("cost", np.float64),  # c[b, i]
+        ("chance", np.float64),  # that there is any depth
+        ("per_volume", np.float64),  # lots of median depth per share of market volume
+        ("location", np.float64),  # log of lots, at the volume that is expected
+    ],
+    align=True,
+)
+"""One record per bucket and algo."""
 
 
 class Parameters(NamedTuple):
@@ -83,7 +106,11 @@ def parameters(scenario: Scenario) -> Parameters:
     order["lots"] = size
     order["per_lot"] = 1.0 / size
     order["buckets"] = scenario.buckets
-    order["charge_filled"] = scenario.costs.basis == "filled"
+    order["charge_filled"] = scenario.costs.basis != "posted"
+    order["shortfall"] = scenario.shortfall
+    order["own_predictions"] = any(algo.prediction_sd > 0 for algo in scenario.algos)
+    order["reference"] = scenario.reference_lots
+    order["lot_size"] = scenario.order.lot_size
     order["max_posted"] = size
     order["window"] = scenario.buckets
     participation = scenario.participation
@@ -115,7 +142,15 @@ def parameters(scenario: Scenario) -> Parameters:
     cells = np.zeros((scenario.buckets, len(scenario.algos)), CELL)
     cells["prediction"] = scenario.predictions
     cells["cost"] = scenario.posting_costs
+    cells["chance"] = scenario.fill_probability
+    cells["location"] = scenario.depth_location
+    cells["per_volume"] = scenario.depth_per_volume
 
     algos = np.zeros(len(scenario.algos), ALGO)
+    algos["by_depth"] = [algo.depth is not None for algo in scenario.algos]
+    algos["noise"] = [algo.depth_sd for algo in scenario.algos]
+    volume_sd = 0.0 if scenario.volume is None else scenario.volume.sd
+    algos["spread"] = np.hypot(algos["noise"], volume_sd)
+    algos["fee"] = scenario.fees
     algos["prior_weight"], algos["icc"] = prior_of_estimates(scenario)
     return Parameters(order, buckets, algos, cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,10 +10,11 @@ from numpy.typing import NDArray
 
 from execution_env import validation as check
 from execution_env.actions import grid_size
+from execution_env.algo import Algo
+from execution_env.depth import compiled_expected_fill
 from execution_env.sections import (
     MOST_ACTIONS,
     Actions,
-    Algo,
     Costs,
     Envelope,
     Estimator,
@@ -20,6 +22,8 @@ from execution_env.sections import (
     Order,
     Participation,
     Penalties,
+    Price,
+    Replay,
     Volume,
 )
 from execution_env.validation import ScenarioError, fail
@@ -29,15 +33,17 @@ SECTIONS: dict[str, type] = {
     "costs": Costs,
     "liquidity": Liquidity,
     "volume": Volume,
+    "price": Price,
     "participation": Participation,
     "envelope": Envelope,
     "penalties": Penalties,
     "estimator": Estimator,
     "actions": Actions,
+    "replay": Replay,
 }
 """The sections of a scenario besides its algos, in the order of a file."""
 
-OPTIONAL = ("volume", "participation")
+OPTIONAL = ("volume", "price", "participation", "replay")
 """Sections without which a scenario has no such thing, rather than a default one."""
 
 
@@ -58,10 +64,12 @@ class Scenario:
     costs: Costs = field(default_factory=Costs)
     liquidity: Liquidity = field(default_factory=Liquidity)
     volume: Volume | None = None
+    price: Price | None = None
     participation: Participation | None = None
     envelope: Envelope = field(default_factory=Envelope)
     estimator: Estimator = field(default_factory=Estimator)
     actions: Actions = field(default_factory=Actions)
+    replay: Replay | None = None
 
     def __post_init__(self) -> None:
         check.text("name", self.name)
@@ -75,6 +83,8 @@ class Scenario:
                 raise fail("algos.name", name, "is taken by an earlier algo; names must differ.")
         self._check_lengths()
         self._check_volume()
+        self._check_costs()
+        self._check_depth()
         size = self.grid_size
         if size > MOST_ACTIONS:
             raise fail(
@@ -107,14 +117,16 @@ class Scenario:
                 )
 
         for algo in self.algos:
-            length(f"algos.{algo.name}.cost", algo.cost, self.buckets, "buckets")
-            length(f"algos.{algo.name}.fill_rate", algo.fill_rate, self.buckets, "buckets")
+            for key in ("cost", "fill_rate", "fill_probability", "depth", "half_spread"):
+                length(f"algos.{algo.name}.{key}", getattr(algo, key), self.buckets, "buckets")
         length("envelope.lower", self.envelope.lower, self.buckets, "buckets")
         length("envelope.upper", self.envelope.upper, self.buckets, "buckets")
         length("estimator.prior_weight", self.estimator.prior_weight, len(self.algos), "algos")
         length("estimator.icc", self.estimator.icc, len(self.algos), "algos")
         if self.volume is not None:
             length("volume.expected", self.volume.expected, self.buckets, "buckets")
+        if self.price is not None:
+            length("price.sd", self.price.sd, self.buckets, "buckets")
 
     def _check_volume(self) -> None:
         if self.volume is None and self.envelope.kind == "vwap":
@@ -134,6 +146,51 @@ class Scenario:
                 most,
                 f"is less than one lot; must be at least order.lot_size = {self.order.lot_size}.",
             )
+
+    def _check_costs(self) -> None:
+        basis = self.costs.basis
+        needed = "half_spread" if self.shortfall else "cost"
+        others = ["cost"] if self.shortfall else ["half_spread", "fee", "rebate"]
+        if self.price is not None and not self.shortfall:
+            raise ScenarioError(
+                f'price: has no effect with costs.basis = "{basis}"; set costs.basis = "shortfall".'
+            )
+        for algo in self.algos:
+            if getattr(algo, needed) is None:
+                raise ScenarioError(
+                    f"algos.{algo.name}.{needed}: missing key; "
+                    f'costs.basis = "{basis}" charges by it.'
+                )
+            for key in others:
+                value = getattr(algo, key)
+                if value not in (None, 0.0):
+                    raise fail(
+                        f"algos.{algo.name}.{key}",
+                        value,
+                        f'has no meaning with costs.basis = "{basis}"; it charges {needed}.',
+                    )
+
+    def _check_depth(self) -> None:
+        for algo in self.algos:
+            if algo.depth is None:
+                continue
+            if self.volume is None:
+                raise fail(
+                    f"algos.{algo.name}.depth",
+                    algo.depth,
+                    "needs a [volume] section to be a share of.",
+                )
+            if self.estimator.kind == "ewma":
+                raise fail(
+                    "estimator.kind",
+                    "ewma",
+                    f"cannot follow depth, which {algo.name} has; leave it out.",
+                )
+
+    @property
+    def shortfall(self) -> bool:
+        """Whether costs are implementation shortfall in basis points."""
+        return self.costs.basis == "shortfall"
 
     @property
     def lots(self) -> int:
@@ -156,22 +213,90 @@ class Scenario:
         return tuple(algo.name for algo in self.algos)
 
     @property
+    def reference_lots(self) -> int:
+        """An even slice of the order: the posting that the fill rate of an algo with depth is of."""
+        return max(1, round(self.lots / self.buckets))
+
+    @property
     def predictions(self) -> NDArray[np.float64]:
-        """(B, K) expected fraction of posted lots that fills."""
-        rates = np.array(
-            [np.broadcast_to(algo.fill_rate, self.buckets) for algo in self.algos], np.float64
-        ).T.copy()
+        """(B, K) expected fraction of posted lots that fills; with depth, of ``reference_lots``."""
+        rates = np.empty((self.buckets, len(self.algos)))
+        chances, locations, sds = self.fill_probability, self.depth_location, self.depth_sd
+        x = float(self.reference_lots)
         for i, algo in enumerate(self.algos):
-            if algo.last_fill_rate is not None:
-                rates[-1, i] = algo.last_fill_rate
+            if algo.depth is None:
+                rates[:, i] = algo.fill_rate
+                if algo.last_fill_rate is not None:
+                    rates[-1, i] = algo.last_fill_rate
+                continue
+            for b in range(self.buckets):
+                fill = compiled_expected_fill(x, chances[b, i], locations[b, i], sds[i])
+                rates[b, i] = fill / x
         return rates
 
     @property
-    def posting_costs(self) -> NDArray[np.float64]:
-        """(B, K) cost per posted share, or per filled share with ``costs.basis = "filled"``."""
+    def fill_probability(self) -> NDArray[np.float64]:
+        """(B, K) that there is any depth; 1 where a rate decides."""
+        return self._per_bucket([algo.fill_probability for algo in self.algos], 1.0)
+
+    @property
+    def depth_per_volume(self) -> NDArray[np.float64]:
+        """(B, K) lots of median depth per share of market volume; infinite where a rate decides."""
+        shares = self._per_bucket([algo.depth for algo in self.algos], np.inf)
+        return shares / self.order.lot_size
+
+    @property
+    def depth_location(self) -> NDArray[np.float64]:
+        """(B, K) expected log of the depth in lots, where there is any; inf where a rate decides."""
+        volume_sd = 0.0 if self.volume is None else self.volume.sd
+        depth = self.depth_per_volume
+        # A bucket may be expected to trade nothing.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            volume = np.log(self.expected_volume) - 0.5 * volume_sd**2
+            return np.where(np.isinf(depth), np.inf, np.log(depth) + volume[:, None])
+
+    @property
+    def depth_sd(self) -> NDArray[np.float64]:
+        """(K,) standard deviation of the logarithm of the depth before the order starts: of the share of
+        volume, the day and the volume together.
+        """
+        volume_sd = 0.0 if self.volume is None else self.volume.sd
         return np.array(
-            [np.broadcast_to(algo.cost, self.buckets) for algo in self.algos], np.float64
-        ).T.copy()
+            [np.sqrt(algo.depth_sd**2 + algo.day_sd**2 + volume_sd**2) for algo in self.algos]
+        )
+
+    def _per_bucket(
+        self, values: Sequence[float | tuple[float, ...] | None], missing: float
+    ) -> NDArray[np.float64]:
+        """(B, K) of one entry per algo: None, a number, or one per bucket."""
+        filled = [missing if value is None else value for value in values]
+        return np.array([np.broadcast_to(v, self.buckets) for v in filled], np.float64).T.copy()
+
+    @property
+    def posting_costs(self) -> NDArray[np.float64]:
+        """(B, K) cost per posted share; per filled share with ``costs.basis`` "filled", and "shortfall",
+        where it is half-spread plus fee minus rebate.
+        """
+        if self.shortfall:
+            return self.half_spreads + self.fees
+        return self._per_bucket([algo.cost for algo in self.algos], 0.0)
+
+    @property
+    def half_spreads(self) -> NDArray[np.float64]:
+        """(B, K) basis points that a filled share costs above the mid at the bucket's start; zeros
+        unless ``shortfall``.
+        """
+        return self._per_bucket([algo.half_spread for algo in self.algos], 0.0)
+
+    @property
+    def fees(self) -> NDArray[np.float64]:
+        """(K,) fee minus rebate, basis points per filled share."""
+        return np.array([algo.fee - algo.rebate for algo in self.algos])
+
+    @property
+    def crossing_fee(self) -> float:
+        """Fee minus rebate of the algo that crosses furthest, which cleans up; basis points."""
+        return float(self.fees[self.half_spreads.mean(axis=0).argmax()])
 
     @property
     def expected_volume(self) -> NDArray[np.float64]:

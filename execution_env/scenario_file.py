@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from execution_env.algo import Algo
 from execution_env.scenario import OPTIONAL, SECTIONS, Scenario
-from execution_env.sections import Algo
 from execution_env.validation import ScenarioError, check_keys, fail, suggestion
 
 SHIPPED = Path(__file__).parent / "scenarios"

@@ -21,9 +21,10 @@ MOST_BUCKETS = 100_000
 MOST_ACTIONS = 10_000
 MOST_PARTS = 1_000  # the grid's tables have 3 resolution rows of all actions
 TOTAL = 10**12  # shares
+BASES = ("posted", "filled", "shortfall")
 
 
-class _Section:
+class Section:
     """A section: a dataclass whose fields are cleaned, and validated, by the checks it names."""
 
     def _clean(self, **checks: Callable[[Any], Any]) -> None:
@@ -34,16 +35,18 @@ class _Section:
                 object.__setattr__(self, name, clean(value))
 
 
-def _integer(key: str, low: int, high: int, unit: str) -> Callable[[Any], int]:
+def integer_in(key: str, low: int, high: int, unit: str) -> Callable[[Any], int]:
+    """A check that a value is a whole number of ``unit`` in [low, high]."""
     return lambda value: check.integer(key, value, low, high, unit)
 
 
-def _number(key: str, what: str, low: float = 0.0, high: float = INF) -> Callable[[Any], float]:
+def number_in(key: str, what: str, low: float = 0.0, high: float = INF) -> Callable[[Any], float]:
+    """A check that a value is a number in [low, high]; ``what`` says of what."""
     return lambda value: check.number(key, value, low, high, what)
 
 
 @dataclass(frozen=True)
-class Order(_Section):
+class Order(Section):
     """[order]: the parent order.
 
     Attributes:
@@ -58,9 +61,9 @@ class Order(_Section):
 
     def __post_init__(self) -> None:
         self._clean(
-            size=_integer("order.size", 1, TOTAL, "shares"),
-            lot_size=_integer("order.lot_size", 1, TOTAL, "shares"),
-            buckets=_integer("order.buckets", 1, MOST_BUCKETS, "buckets"),
+            size=integer_in("order.size", 1, TOTAL, "shares"),
+            lot_size=integer_in("order.lot_size", 1, TOTAL, "shares"),
+            buckets=integer_in("order.buckets", 1, MOST_BUCKETS, "buckets"),
         )
         if self.size % self.lot_size:
             raise fail(
@@ -79,64 +82,24 @@ class Order(_Section):
 
 
 @dataclass(frozen=True)
-class Costs(_Section):
+class Costs(Section):
     """[costs]: what is charged.
 
     Attributes:
-        basis: "posted" charges every posted share (routing and signalling), "filled" every filled.
+        basis: "posted" charges every posted share (routing and signalling), "filled" every filled;
+            "shortfall" measures implementation shortfall (Perold 1988, J. Portfolio Management 14) in
+            basis points of the mid at arrival: spread and fees of filled shares, the drift of the
+            mid while shares wait, and the clean-up of what is left.
     """
 
     basis: str = "posted"
 
     def __post_init__(self) -> None:
-        self._clean(basis=lambda v: check.choice("costs.basis", v, ("posted", "filled")))
+        self._clean(basis=lambda v: check.choice("costs.basis", v, BASES))
 
 
 @dataclass(frozen=True)
-class Algo(_Section):
-    """[[algos]]: an execution algorithm that shares are posted through.
-
-    Attributes:
-        name: unique; without dots, commas and equals signs.
-        cost: per share, in half-spreads; one number or one per bucket.
-        fill_rate: predicted fraction of posted lots that fills; one number or one per bucket.
-        last_fill_rate: the fill rate of the last bucket, where ``fill_rate`` is one number.
-        day_sd: standard deviation of the hidden effect of the day on the logit of the fill rate.
-        bucket_sd: standard deviation of the bucket's own noise on the logit of the fill rate.
-        liquidity_loading: how strongly the common liquidity factor moves the logit.
-    """
-
-    name: str
-    cost: float | tuple[float, ...]
-    fill_rate: float | tuple[float, ...]
-    last_fill_rate: float | None = None
-    day_sd: float = 0.0
-    bucket_sd: float = 0.0
-    liquidity_loading: float = 1.0
-
-    def __post_init__(self) -> None:
-        name = check.text("algos.name", self.name)
-        if not name.strip() or any(sign in name for sign in ".,="):
-            raise fail("algos.name", name, "must be a name without dots, commas and equals signs.")
-        key = f"algos.{name}"
-        self._clean(
-            cost=lambda v: check.number_or_list(f"{key}.cost", v, 0, INF, "a cost per share"),
-            fill_rate=lambda v: check.number_or_list(f"{key}.fill_rate", v, 0, 1, "a fill rate"),
-            last_fill_rate=_number(f"{key}.last_fill_rate", "a fill rate", 0, 1),
-            day_sd=_number(f"{key}.day_sd", "a standard deviation", 0, 20),
-            bucket_sd=_number(f"{key}.bucket_sd", "a standard deviation", 0, 20),
-            liquidity_loading=_number(f"{key}.liquidity_loading", "a loading", -20, 20),
-        )
-        if self.last_fill_rate is not None and isinstance(self.fill_rate, tuple):
-            raise fail(
-                f"{key}.last_fill_rate",
-                self.last_fill_rate,
-                f"leave it out where {key}.fill_rate is a list: the list says the last bucket too.",
-            )
-
-
-@dataclass(frozen=True)
-class Liquidity(_Section):
+class Liquidity(Section):
     """[liquidity]: a hidden factor common to all algos, AR(1) over the buckets.
 
     Attributes:
@@ -149,29 +112,32 @@ class Liquidity(_Section):
 
     def __post_init__(self) -> None:
         self._clean(
-            sd=_number("liquidity.sd", "a standard deviation", 0, 20),
-            persistence=_number("liquidity.persistence", "an autocorrelation", 0, 1),
+            sd=number_in("liquidity.sd", "a standard deviation", 0, 20),
+            persistence=number_in("liquidity.persistence", "an autocorrelation", 0, 1),
         )
 
 
 @dataclass(frozen=True)
-class Volume(_Section):
+class Volume(Section):
     """[volume]: what the whole market trades.
 
     Attributes:
         expected: shares per bucket as a list, or the shape "flat" or "u-shaped".
         total: shares over all buckets, where ``expected`` is a shape.
         sd: standard deviation of the log of a bucket's volume around its expectation.
+        persistence: autocorrelation of that log from one bucket to the next.
     """
 
     expected: str | tuple[float, ...]
     total: float | None = None
     sd: float = 0.0
+    persistence: float = 0.0
 
     def __post_init__(self) -> None:
         self._clean(
-            total=_number("volume.total", "shares over all buckets", 1, TOTAL),
-            sd=_number("volume.sd", "a standard deviation", 0, 5),
+            total=number_in("volume.total", "shares over all buckets", 1, TOTAL),
+            sd=number_in("volume.sd", "a standard deviation", 0, 5),
+            persistence=number_in("volume.persistence", "an autocorrelation", 0, 1),
         )
         if isinstance(self.expected, str):
             check.choice("volume.expected", self.expected, ("flat", "u-shaped"))
@@ -201,7 +167,55 @@ class Volume(_Section):
 
 
 @dataclass(frozen=True)
-class Participation(_Section):
+class Price(Section):
+    """[price]: the mid price, with costs.basis = "shortfall".
+
+    In every bucket it moves by ``sd (r xi + sqrt(1 - r^2) g)`` against us, xi being what is new in the
+    common liquidity factor, g noise of its own: a martingale that falls away from a buyer when liquidity
+    is short. That is adverse selection: what fills cheaply fills when the price is about to be better.
+
+    Attributes:
+        sd: standard deviation of the move in a bucket, basis points; one number or one per bucket.
+        liquidity_correlation: r, of a move against us with the factor. Negative where passive orders
+            fill as the price comes to them.
+    """
+
+    sd: float | tuple[float, ...]
+    liquidity_correlation: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._clean(
+            sd=lambda v: check.number_or_list("price.sd", v, 0, 10_000, "basis points"),
+            liquidity_correlation=number_in("price.liquidity_correlation", "a correlation", -1, 1),
+        )
+
+
+@dataclass(frozen=True)
+class Replay(Section):
+    """[replay]: days that come from a file instead of a model (see ``replay``).
+
+    Everything else in the scenario stays what policies plan with.
+
+    Attributes:
+        file: path of the days; in a scenario file, relative to it.
+        train: name of the split of the file that training draws from.
+        test: name of the split that numbered days are, day = seed modulo its length.
+    """
+
+    file: str
+    train: str = "train"
+    test: str = "test"
+
+    def __post_init__(self) -> None:
+        self._clean(
+            file=lambda v: check.text("replay.file", v),
+            train=lambda v: check.text("replay.train", v),
+            test=lambda v: check.text("replay.test", v),
+        )
+
+
+@dataclass(frozen=True)
+class Participation(Section):
     """[participation]: how much may be posted.
 
     Attributes:
@@ -220,8 +234,8 @@ class Participation(_Section):
             max_rate=lambda v: check.number(
                 "participation.max_rate", v, 0, 1, "a share of the volume", above=True
             ),
-            window=_integer("participation.window", 1, MOST_BUCKETS, "buckets"),
-            max_posted=_integer("participation.max_posted", 1, TOTAL, "shares"),
+            window=integer_in("participation.window", 1, MOST_BUCKETS, "buckets"),
+            max_posted=integer_in("participation.max_posted", 1, TOTAL, "shares"),
         )
         if self.max_rate is None and self.window is not None:
             raise fail(
@@ -230,7 +244,7 @@ class Participation(_Section):
 
 
 @dataclass(frozen=True)
-class Envelope(_Section):
+class Envelope(Section):
     """[envelope]: where the cumulative fill should lie at the end of every bucket.
 
     Attributes:
@@ -254,7 +268,7 @@ class Envelope(_Section):
             lower=lambda v: check.numbers("envelope.lower", v, 0, 1, "a fraction of the order"),
             upper=lambda v: check.numbers("envelope.upper", v, 0, 1, "a fraction of the order"),
             kind=lambda v: check.choice("envelope.kind", v, ("twap", "vwap")),
-            band=_number("envelope.band", "a fraction of the order", 0, 1),
+            band=number_in("envelope.band", "a fraction of the order", 0, 1),
             upper_mode=lambda v: check.choice("envelope.upper_mode", v, ("soft", "hard")),
             track_volume=lambda v: check.flag("envelope.track_volume", v),
         )
@@ -297,13 +311,15 @@ class Envelope(_Section):
 
 
 @dataclass(frozen=True)
-class Penalties(_Section):
+class Penalties(Section):
     """[penalties]: prices of missing the limits, in units of the costs.
 
     Attributes:
         envelope: per share outside the envelope, at every bucket end but the last.
-        residual: per share left over at the end: the all-in price of finishing outside the model.
-        residual_quadratic: extra price per share left over, times the fraction of the order left over.
+        residual: per share left over at the end: the all-in price of finishing outside the model. With
+            costs.basis = "shortfall" the clean-up: distance to the far touch and fee, basis points.
+        residual_quadratic: extra price per share left over, times the fraction of the order left over;
+            the impact of the clean-up.
     """
 
     envelope: float
@@ -312,14 +328,14 @@ class Penalties(_Section):
 
     def __post_init__(self) -> None:
         self._clean(
-            envelope=_number("penalties.envelope", "a price per share"),
-            residual=_number("penalties.residual", "a price per share"),
-            residual_quadratic=_number("penalties.residual_quadratic", "a price per share"),
+            envelope=number_in("penalties.envelope", "a price per share"),
+            residual=number_in("penalties.residual", "a price per share"),
+            residual_quadratic=number_in("penalties.residual_quadratic", "a price per share"),
         )
 
 
 @dataclass(frozen=True)
-class Estimator(_Section):
+class Estimator(Section):
     """[estimator]: how the trader corrects predictions by what filled (see ``estimation``).
 
     Attributes:
@@ -350,7 +366,7 @@ class Estimator(_Section):
                 True,
             ),
             icc=lambda v: check.number_or_list("estimator.icc", v, 0, 1, "a correlation", "algo"),
-            memory=_number("estimator.memory", "the weight of older evidence", 0, 1),
+            memory=number_in("estimator.memory", "the weight of older evidence", 0, 1),
         )
         if self.kind == "ewma" and self.memory == 1:
             raise fail(
@@ -361,7 +377,7 @@ class Estimator(_Section):
 
 
 @dataclass(frozen=True)
-class Actions(_Section):
+class Actions(Section):
     """[actions]: the grid of discrete actions (see ``actions``).
 
     Attributes:
@@ -371,4 +387,4 @@ class Actions(_Section):
     resolution: int = 4
 
     def __post_init__(self) -> None:
-        self._clean(resolution=_integer("actions.resolution", 1, MOST_PARTS, "parts"))
+        self._clean(resolution=integer_in("actions.resolution", 1, MOST_PARTS, "parts"))

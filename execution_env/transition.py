@@ -12,15 +12,25 @@ numba's code for that case keeps a loop out of SIMD registers.
 
 Quantities are integer lots, volumes are shares. Costs and penalties are per share of the parent
 order, in units of the costs (one half-spread).
+
+With costs.basis = "shortfall" the unit is a basis point of the mid at arrival, and the objective is the
+implementation shortfall plus the envelope penalty. Filled shares pay spread and fee; what waits pays the
+drift of the mid. Summed by parts, with M_b the mid's move against us up to bucket b and R_B left over,
+
+    sum_b fills_b M_b + R_B M_B = sum_b (M_{b+1} - M_b) R_{b+1},
+
+so every bucket's move is charged to the lots that remain after it, and no state holds past moves.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from execution_env.depth import expected_fill, learned_depth
 from execution_env.estimation import estimate, learned
 from execution_env.jit import inline
 from execution_env.parameters import Parameters
@@ -41,6 +51,10 @@ class Market(NamedTuple):
     rounding: NDArray[np.float32]
     volume: Floats
     depth: Ints
+    prediction: Floats
+    spread: Floats
+    move: Floats
+    touch: Floats
 
 
 class Orders(NamedTuple):
@@ -80,10 +94,12 @@ class Outcome(NamedTuple):
 
     Attributes:
         filled: (K, n) lots.
-        posting_cost, envelope_penalty, residual_penalty: (n,) per share of the parent order.
+        posting_cost, envelope_penalty, residual_penalty: (n,) per share of the parent order. With
+            shortfall the posting cost is what is not clean-up: spread, fees and drift.
         outside: (n,) lots outside the envelope, as a fraction of the order.
         residual: (n,) lots left over at the end, as a fraction of the order.
         reward: (n,) minus the sum of cost and penalties.
+        spread_cost, fee_cost, drift_cost: (n,) the parts of the posting cost; zeros without shortfall.
     """
 
     filled: Ints
@@ -93,6 +109,9 @@ class Outcome(NamedTuple):
     outside: Floats
     residual: Floats
     reward: Floats
+    spread_cost: Floats
+    fee_cost: Floats
+    drift_cost: Floats
 
 
 @inline
@@ -126,14 +145,25 @@ def order_blocks(buckets: int, algos: int, count: int) -> tuple[Ints, Floats]:
 
 @inline
 def outcome_in(lots: Ints, floats: Floats) -> tuple[Ints, Outcome]:
-    """Posted lots and an outcome, as views of (2, K, n) lots and of a (6, n) block."""
-    outcome = Outcome(lots[1], floats[0], floats[1], floats[2], floats[3], floats[4], floats[5])
+    """Posted lots and an outcome, as views of (2, K, n) lots and of a (9, n) block."""
+    outcome = Outcome(
+        lots[1],
+        floats[0],
+        floats[1],
+        floats[2],
+        floats[3],
+        floats[4],
+        floats[5],
+        floats[6],
+        floats[7],
+        floats[8],
+    )
     return lots[0], outcome
 
 
 def outcome_blocks(algos: int, count: int) -> tuple[Ints, Floats]:
     """Room for the postings and outcome of ``count`` orders, to be viewed by ``outcome_in``."""
-    return np.zeros((2, algos, count), np.int32), np.zeros((6, count))
+    return np.zeros((2, algos, count), np.int32), np.zeros((9, count))
 
 
 # Formulas: one order, one bucket.
@@ -197,6 +227,8 @@ def _fill(
 ) -> None:
     price = parameters.cells[bucket, algo].cost * parameters.order[0].per_lot
     charge_filled = parameters.order[0].charge_filled
+    if parameters.order[0].shortfall:
+        price = 0.0  # _charge has the day's
     for e in range(first, last):
         lots = posted[algo, e]
         filled = filled_lots(
@@ -211,9 +243,29 @@ def _fill(
 
 
 @inline
+def _charge(
+    parameters: Parameters,
+    market: Market,
+    outcome: Outcome,
+    bucket: Index,
+    algo: int,
+    first: Index,
+    last: Index,
+) -> None:
+    """Spread and fee of filled lots."""
+    share = parameters.order[0].per_lot
+    fee = parameters.algos[algo].fee * share
+    for e in range(first, last):
+        filled = outcome.filled[algo, e]
+        outcome.spread_cost[e] += market.spread[bucket, algo, e] * share * filled
+        outcome.fee_cost[e] += fee * filled
+
+
+@inline
 def _learn(
     parameters: Parameters,
     orders: Orders,
+    market: Market,
     posted: Ints,
     outcome: Outcome,
     bucket: Index,
@@ -223,6 +275,7 @@ def _learn(
 ) -> None:
     ewma, memory = parameters.order[0].ewma, parameters.order[0].memory
     prior_weight, icc = parameters.algos[algo].prior_weight, parameters.algos[algo].icc
+    own = parameters.order[0].own_predictions
     prediction = parameters.cells[bucket, algo].prediction
     for e in range(first, last):
         s, t, m = learned(
@@ -230,7 +283,7 @@ def _learn(
             memory,
             prior_weight,
             icc,
-            prediction,
+            market.prediction[bucket, algo, e] if own else prediction,
             np.float64(posted[algo, e]),
             np.float64(outcome.filled[algo, e]),
             orders.filled_evidence[algo, e],
@@ -243,7 +296,40 @@ def _learn(
 
 
 @inline
-def _settle(
+def _learn_depth(
+    parameters: Parameters,
+    orders: Orders,
+    market: Market,
+    posted: Ints,
+    outcome: Outcome,
+    bucket: Index,
+    algo: int,
+    first: Index,
+    last: Index,
+) -> None:
+    precision, noise = parameters.algos[algo].prior_weight, parameters.algos[algo].noise
+    if precision == np.inf:
+        return
+    per_volume = parameters.cells[bucket, algo].per_volume
+    for e in range(first, last):
+        if outcome.filled[algo, e] > 0:
+            s, t = learned_depth(
+                parameters.order[0].memory,
+                precision,
+                noise,
+                np.float64(posted[algo, e]),
+                np.float64(outcome.filled[algo, e]),
+                math.log(per_volume * market.volume[bucket, e]),
+                orders.filled_evidence[algo, e],
+                orders.expected_evidence[algo, e],
+            )
+            orders.filled_evidence[algo, e] = s
+            orders.expected_evidence[algo, e] = t
+            orders.multiplier[algo, e] = math.exp(s / (precision + t))
+
+
+@inline
+def _drift(
     parameters: Parameters,
     orders: Orders,
     market: Market,
@@ -252,28 +338,71 @@ def _settle(
     first: Index,
     last: Index,
 ) -> None:
+    """The mid's move, charged to what remains."""
+    share = parameters.order[0].per_lot
+    for e in range(first, last):
+        remaining = orders.remaining[e] - orders.fills[bucket, e]
+        drift = market.move[bucket, e] * (share * remaining)
+        outcome.drift_cost[e] = drift
+        outcome.posting_cost[e] = outcome.spread_cost[e] + outcome.fee_cost[e] + drift
+
+
+@inline
+def _check_envelope(
+    parameters: Parameters,
+    orders: Orders,
+    outcome: Outcome,
+    bucket: Index,
+    first: Index,
+    last: Index,
+) -> None:
     order = parameters.order[0]
-    n, share, over = np.int32(order.lots), order.per_lot, bucket + 1 == order.buckets
-    penalty, linear, quadratic = (
-        order.envelope_penalty,
-        order.residual_penalty,
-        order.residual_quadratic,
-    )
+    n, share, penalty = np.int32(order.lots), order.per_lot, order.envelope_penalty
     for e in range(first, last):
         remaining = orders.remaining[e] - orders.fills[bucket, e]
         distance = distance_outside(orders.lower[e], orders.upper[e], np.float64(n - remaining))
-        outside = 0.0 if over else share * distance
-        residual = share * remaining if over else 0.0
-        envelope_penalty = penalty * outside
-        residual_penalty = residual_price(linear, quadratic, residual)
-        outcome.outside[e] = outside
+        outcome.outside[e] = share * distance
+        outcome.envelope_penalty[e] = penalty * (share * distance)
+        outcome.residual[e] = 0.0
+        outcome.residual_penalty[e] = 0.0
+
+
+@inline
+def _clean_up(
+    parameters: Parameters,
+    orders: Orders,
+    market: Market,
+    outcome: Outcome,
+    bucket: Index,
+    first: Index,
+    last: Index,
+) -> None:
+    """What is left over at the end."""
+    order = parameters.order[0]
+    share, linear, quadratic = order.per_lot, order.residual_penalty, order.residual_quadratic
+    for e in range(first, last):
+        residual = share * (orders.remaining[e] - orders.fills[bucket, e])
+        outcome.outside[e] = 0.0
+        outcome.envelope_penalty[e] = 0.0
         outcome.residual[e] = residual
-        outcome.envelope_penalty[e] = envelope_penalty
-        outcome.residual_penalty[e] = residual_penalty
+        outcome.residual_penalty[e] = residual_price(linear, quadratic, residual)
+    if order.shortfall:
+        for e in range(first, last):
+            touch = market.touch[0, e]
+            outcome.residual_penalty[e] = residual_price(touch, quadratic, outcome.residual[e])
+
+
+@inline
+def _settle(
+    orders: Orders, market: Market, outcome: Outcome, bucket: Index, first: Index, last: Index
+) -> None:
+    for e in range(first, last):
         # 0 - sum, because -(0.0) would be a reward of -0.0
-        outcome.reward[e] = 0.0 - (outcome.posting_cost[e] + envelope_penalty + residual_penalty)
-        orders.violation[e] += outside + residual
-        orders.remaining[e] = remaining
+        outcome.reward[e] = 0.0 - (
+            outcome.posting_cost[e] + outcome.envelope_penalty[e] + outcome.residual_penalty[e]
+        )
+        orders.violation[e] += outcome.outside[e] + outcome.residual[e]
+        orders.remaining[e] -= orders.fills[bucket, e]
         orders.market_volume[e] += market.volume[bucket, e]
         orders.bucket[e] = bucket + 1
 
@@ -349,11 +478,41 @@ def _stay_below(parameters: Parameters, orders: Orders, first: Index, last: Inde
 
 @inline
 def _estimate(
-    parameters: Parameters, orders: Orders, bucket: Index, algo: int, first: Index, last: Index
+    parameters: Parameters,
+    orders: Orders,
+    market: Market,
+    bucket: Index,
+    algo: int,
+    first: Index,
+    last: Index,
 ) -> None:
+    own = parameters.order[0].own_predictions
     prediction = parameters.cells[bucket, algo].prediction
     for e in range(first, last):
-        orders.estimates[algo, e] = estimate(orders.multiplier[algo, e], prediction)
+        orders.estimates[algo, e] = estimate(
+            orders.multiplier[algo, e],
+            market.prediction[bucket, algo, e] if own else prediction,
+        )
+
+
+@inline
+def _estimate_depth(
+    parameters: Parameters, orders: Orders, bucket: Index, algo: int, first: Index, last: Index
+) -> None:
+    of, cell, posted = (
+        parameters.algos[algo],
+        parameters.cells[bucket, algo],
+        parameters.order[0].reference,
+    )
+    for e in range(first, last):
+        known = orders.expected_evidence[algo, e]
+        if known == 0.0:
+            orders.estimates[algo, e] = cell.prediction
+        else:
+            precision = of.prior_weight + known
+            location = cell.location + orders.filled_evidence[algo, e] / precision
+            sd = math.sqrt(of.spread * of.spread + 1.0 / precision)
+            orders.estimates[algo, e] = expected_fill(posted, cell.chance, location, sd) / posted
 
 
 @inline
@@ -381,7 +540,10 @@ def _open(
         if order.hard_upper:
             _stay_below(parameters, orders, first, last)
     for algo in range(orders.estimates.shape[0]):
-        _estimate(parameters, orders, bucket, algo, first, last)
+        if parameters.algos[algo].by_depth:
+            _estimate_depth(parameters, orders, bucket, algo, first, last)
+        else:
+            _estimate(parameters, orders, market, bucket, algo, first, last)
 
 
 # What the rest of the package calls.
@@ -432,8 +594,24 @@ def transition(
     for e in range(first, last):
         orders.fills[bucket, e] = 0
         outcome.posting_cost[e] = 0.0
+    shortfall = parameters.order[0].shortfall
+    if shortfall:
+        for e in range(first, last):
+            outcome.spread_cost[e] = 0.0
+            outcome.fee_cost[e] = 0.0
     for algo in range(posted.shape[0]):
         _fill(parameters, orders, market, posted, outcome, bucket, algo, first, last)
-        _learn(parameters, orders, posted, outcome, bucket, algo, first, last)
-    _settle(parameters, orders, market, outcome, bucket, first, last)
+        if shortfall:
+            _charge(parameters, market, outcome, bucket, algo, first, last)
+        if parameters.algos[algo].by_depth:
+            _learn_depth(parameters, orders, market, posted, outcome, bucket, algo, first, last)
+        else:
+            _learn(parameters, orders, market, posted, outcome, bucket, algo, first, last)
+    if shortfall:
+        _drift(parameters, orders, market, outcome, bucket, first, last)
+    if bucket + 1 == parameters.order[0].buckets:
+        _clean_up(parameters, orders, market, outcome, bucket, first, last)
+    else:
+        _check_envelope(parameters, orders, outcome, bucket, first, last)
+    _settle(orders, market, outcome, bucket, first, last)
     _open(parameters, orders, market, bucket + 1, first, last)

@@ -314,7 +314,8 @@ def test_evidence_in_the_full_observation() -> None:
     observation, _ = env.reset(seed=0)
     assert observation[5:8].tolist() == [0, 0, 0]
     observation, *_ = env.step([0, 10, 0])
-    weight, icc = env._batch.parameters.algos[1]
+    of = env._batch.parameters.algos[1]
+    weight, icc = of["prior_weight"], of["icc"]
     expected = 7.5 / (1 + 9 * icc)
     assert observation[6] == np.float32(expected / (weight + expected))
     assert observation[5] == observation[7] == 0

@@ -16,12 +16,12 @@ from execution_env import (
     load_scenario,
     numbered_days,
 )
+from execution_env.day_types import UNLIMITED
+from execution_env.drawing import logistic
 from execution_env.market import (
     NUMBERED,
     TRAINING,
-    UNLIMITED,
     VALIDATION,
-    logistic,
     stream_generator,
 )
 from tests.strategies import scenarios_drawn

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 
 from execution_env import Scenario, ScenarioError, load_scenario, scenario_to_toml, scenarios
+from execution_env.algo import Algo
 from execution_env.scenario_file import scenario_from_dict, scenario_to_dict, with_overrides
-from execution_env.sections import Algo, Envelope, Order, Penalties
+from execution_env.sections import Envelope, Order, Penalties
 from tests.strategies import scenario_dicts
 
 SHIPPED = [

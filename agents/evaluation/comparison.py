@@ -161,7 +161,7 @@ def _checked_seeds(seeds: Iterable[int]) -> list[int]:
 
 
 def _drawn(scenario: Scenario, seeds: list[int], track: Track) -> Days:
-    days = Days.empty(scenario.buckets, len(scenario.algos), len(seeds))
+    days = Days.of(scenario, len(seeds))
     with track("drawing days", len(seeds)) as advance:
         for first in range(0, len(seeds), DRAWN):
             some = seeds[first : first + DRAWN]
