@@ -67,8 +67,8 @@ def market_model(scenario: Scenario) -> MarketModel:
         if len(tables):
             shifted = found[:, None] + prediction_sd[i] * shifts
             tables[:, i] = mean(shifted, np.full(shifted.shape, hidden_sd[i]))[where]
-    for i in np.flatnonzero(by_depth):
-        tables[:, i] = f[:, i : i + 1]
+    if len(tables):
+        tables[:, by_depth] = f[:, by_depth, None]
     innovation = factor.sd * np.sqrt(1.0 - factor.persistence**2)
     volume, price = scenario.volume, scenario.price
     return MarketModel(
