@@ -51,8 +51,8 @@ def load_scenario(
     try:
         content = _text(path)
         if overrides:
-            return scenario_from_dict(_overridden(_parsed(content), overrides))
-        return _scenario_of(content)
+            return scenario_from_dict(_overridden(_located(_parsed(content), path), overrides))
+        return _scenario_of(content, path)
     except ScenarioError as error:
         raise ScenarioError(f"{path.name}: {error}") from None
 
@@ -91,9 +91,17 @@ def _parsed(content: str) -> dict[str, Any]:
         raise ScenarioError(f"not valid TOML: {error}.") from None
 
 
+def _located(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """``content`` of the file ``path``, with replayed days found from here instead of from there."""
+    replay = content.get("replay")
+    if isinstance(replay, dict) and isinstance(replay.get("file"), str):
+        replay["file"] = str(path.parent / Path(replay["file"]).expanduser())
+    return content
+
+
 @lru_cache(maxsize=64)
-def _scenario_of(content: str) -> Scenario:
-    return scenario_from_dict(_parsed(content))
+def _scenario_of(content: str, path: Path) -> Scenario:
+    return scenario_from_dict(_located(_parsed(content), path))
 
 
 def scenario_from_dict(content: Mapping[str, Any]) -> Scenario:
