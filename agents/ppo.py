@@ -55,7 +55,9 @@ Vector = NDArray[np.float32]
 
 class Seen(VecEnvWrapper):
     """The environment as the networks see it: features for observations, rewards in units of the
-    dearest algo's cost, so that learning does not depend on the currency.
+    dearest algo's cost, so that learning does not depend on the currency. With shortfall costs our own
+    environment's rewards come without the drift of what waited at a bucket's start, which has mean zero
+    whatever is done (see ``q_training._without_waiting``) and is nearly all of their noise.
 
     ``terminal_observation`` stays as it is: no order is ever cut off, so nobody asks for its value.
     """
@@ -64,6 +66,9 @@ class Seen(VecEnvWrapper):
         self.scenario, self.observation = scenario, observation
         width = feature_count(scenario, observation)
         self._unit = np.float32(cost_unit(scenario))
+        self._batch = None
+        if scenario.shortfall and isinstance(venv, OrderAllocationVecEnv):
+            self._batch = venv.envs.batch
         super().__init__(venv, gym.spaces.Box(-1.0, 1.0, (width,), np.float32))
 
     def reset(self) -> NDArray[np.float32]:
@@ -72,8 +77,17 @@ class Seen(VecEnvWrapper):
 
     def step_wait(self) -> VecEnvStepReturn:
         """Features (n, F), rewards (n,), dones (n,) and infos."""
+        waiting = self._waiting()
         observations, rewards, dones, infos = self.venv.step_wait()
-        return self._features(observations), rewards / self._unit, dones, infos
+        return self._features(observations), (rewards + waiting) / self._unit, dones, infos
+
+    def _waiting(self) -> Vector | np.float32:
+        """(n,) what the move of the bucket about to be played costs the lots that remain."""
+        if self._batch is None:
+            return np.float32(0.0)
+        orders, n = self._batch.orders, self._batch.count
+        move = self._batch.days.move[orders.bucket, np.arange(n)]
+        return (move * orders.remaining / self.scenario.lots).astype(np.float32)
 
     def _features(self, observations: Any) -> NDArray[np.float32]:
         return features(self.scenario, self.observation, observations)

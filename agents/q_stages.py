@@ -127,9 +127,10 @@ def _parents(
 
 def worst_return(scenario: Scenario) -> float:
     """A return that no policy falls below: everything posted through the dearest algo in every bucket,
-    nothing filled, or everything at once.
+    nothing filled, or everything at once. With shortfall no expected return: the mid may move against
+    an order as far as it likes, but not on average.
     """
-    costs = scenario.posting_costs.max(axis=1).sum()
+    costs = np.maximum(scenario.posting_costs.max(axis=1), 0.0).sum()
     penalties = scenario.penalties
     outside = penalties.envelope * (scenario.buckets - 1)
     return -math.fsum((costs, outside, penalties.residual, penalties.residual_quadratic))

@@ -68,8 +68,12 @@ class StateSpace(NamedTuple):
 
 
 def hidden_algos(scenario: Scenario) -> NDArray[np.bool_]:
-    """(K,) whether an algo's fills teach something about its later ones."""
-    return np.isfinite(prior_of_estimates(scenario)[0])
+    """(K,) whether an algo's estimates differ between orders: its fills teach something about its later
+    ones, or orders have predictions of their own.
+    """
+    own = np.array([algo.prediction_sd > 0 for algo in scenario.algos])
+    hidden: NDArray[np.bool_] = np.isfinite(prior_of_estimates(scenario)[0]) | own
+    return hidden
 
 
 def without_estimates(scenario: Scenario) -> StateSpace:

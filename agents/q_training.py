@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import jit
+from agents.jit import inline, jit
 from agents.q_learning import (
     Actions,
     Hyperparameters,
@@ -32,6 +32,7 @@ from execution_env.market import POLICY, stream_generator
 from execution_env.parameters import Parameters, parameters
 from execution_env.transition import (
     Market,
+    Orders,
     order_blocks,
     orders_in,
     outcome_blocks,
@@ -84,7 +85,8 @@ class Notes(NamedTuple):
         actions: (B, n).
         rows: (B, n) of ``Grid.allowed``.
         greedy: (B, n) whether the action was.
-        returns: (B, n) G, the reward until the block is learned from.
+        returns: (B, n) G, the reward until the block is learned from; with shortfall without what
+            waiting cost by chance, see ``_without_waiting``.
         estimates: (B, K, n) float32, before each decision.
     """
 
@@ -232,6 +234,25 @@ def _play(
         transition(parameters, orders, market, posted, outcome, b, 0, count)
         for e in range(n):
             notes.returns[b, e] = outcome.reward[e]
+        if parameters.order[0].shortfall:
+            _without_waiting(parameters, orders, market, b, notes.returns[b])
+
+
+@inline
+def _without_waiting(
+    parameters: Parameters, orders: Orders, market: Market, bucket: int, rewards: Any
+) -> None:
+    """Take the drift of what waited at the bucket's start out of ``rewards`` (n,).
+
+    The mid is a martingale: given state and action that drift has mean zero, so no value changes, but
+    it is nearly all of the noise. What stays is what the move meant for the lots that filled: adverse
+    selection. A control variate (Glasserman 2003, Monte Carlo Methods in Financial Engineering,
+    section 4.1) with the coefficient 1.
+    """
+    share = parameters.order[0].per_lot
+    for e in range(np.uint64(rewards.size)):
+        waited = share * (orders.remaining[e] + orders.fills[bucket, e])
+        rewards[e] += market.move[bucket, e] * waited
 
 
 @jit

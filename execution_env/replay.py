@@ -101,7 +101,8 @@ def read_days(path: Path) -> DaysFile:
         ScenarioError: it is missing, damaged, of another format, or inconsistent.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: NumPy leaves a file that is no archive open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             content = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise ScenarioError(

@@ -226,6 +226,11 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         truncations = np.zeros(self.num_envs, np.bool_)
         return report.observations, played.rewards, played.terminations, truncations, infos
 
+    @property
+    def batch(self) -> Batch:
+        """The orders with their days, for learners that may know what traders do not."""
+        return self._batch
+
     def _finished(self) -> Flags:
         finished: Flags = self._batch.orders.bucket == self.scenario.buckets
         return finished
