@@ -92,13 +92,16 @@ def read_lobster(
     time = _checked_time(table)
     tell(f"{symbol} {date}: reading the book")
     levels, book_table = _levels(book_source)
+    del book_source  # ten levels of a busy day are some hundred MB, as text and as numbers
     if len(table) != len(book_table):
         raise DataError(
-            f"{book_source.place}: {len(book_table):,} rows, must be {len(table):,}, as many as "
-            f"{message_source.place} has. Take both files from the same order at LOBSTER."
+            f"{book_table.place}: {len(book_table):,} rows, must be {len(table):,}, as many as "
+            f"{table.place} has. Take both files from the same order at LOBSTER."
         )
     tell(f"{symbol} {date}: cleaning")
-    return _tape(symbol, date, open_, close, table, time, _book(book_table, levels))
+    book = _book(book_table, levels)
+    del book_table
+    return _tape(symbol, date, open_, close, table, time, book)
 
 
 def _tape(
@@ -142,7 +145,8 @@ def _tape(
         price[kept],
         side[kept].astype(np.int8),
     )
-    book = Book(*(level[kept] for level in book))
+    if kept.size < time.size:
+        book = Book(*(level[kept] for level in book))
     changed = _changed(quotes)
     return Tape(
         symbol, date, open_, close, changed, trades, messages, book, price_step(quotes), repairs
@@ -211,7 +215,8 @@ def _book(table: Table, levels: int) -> Book:
                 f"must be a price above 0, in 1/10,000 dollar, or {dummy} with size 0 for no level.",
             )
             table.refuse(f"{side} size {level + 1}", size[:, level] < 0, "must not be negative.")
-        sides[side] = np.where(price == dummy, 0, price)
+        price[price == dummy] = 0
+        sides[side] = price
         sides[f"{side} size"] = size
     return Book(sides["bid"], sides["bid size"], sides["ask"], sides["ask size"])
 

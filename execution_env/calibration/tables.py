@@ -129,8 +129,8 @@ class Table:
         return self.frame[name].to_numpy()
 
     def matrix(self, names: Sequence[str]) -> Ints:
-        """Several columns of whole numbers, (rows, names)."""
-        return np.ascontiguousarray(self.frame.select(names).to_numpy())
+        """Several columns of whole numbers, (rows, names); a new array."""
+        return np.stack([self.ints(name) for name in names], axis=1)
 
     def words(self, name: str) -> NDArray[np.str_]:
         """A column of text without empty cells, (rows,)."""

@@ -512,7 +512,7 @@ def test_real_day(symbol: str, count: int, spread: int) -> None:
     assert np.median(tape.quotes.ask - tape.quotes.bid) == spread
     assert (np.diff(tape.quotes.time) > 0).all()
     assert (np.diff(tape.trades.time) >= 0).all()
-    assert tape.trades.size.max() < 1_000_000  # the opening and closing auctions are larger
+    assert tape.trades.size.max() < 1_000_000  # bac's opening and closing auctions are larger
     assert 0.2 < 1 - tape.trades.lit.mean() < 0.5
     with zipfile.ZipFile(samples() / symbol / "20131007_trade.zip") as archive:
         rows = archive.read(archive.namelist()[0]).count(b"\n") + 1
