@@ -1,0 +1,219 @@
+"""From the states and prints a file holds to those of one session that can be used.
+
+All readers clean alike, and count what they leave out in ``Tape.repairs``. The rules follow those of
+studies with such data (Barndorff-Nielsen, Hansen, Lunde and Shephard 2009, Realized kernels in
+practice: trades and quotes, Econometrics Journal 12, section 3.1): session only, positive prices and
+sizes, no crossed quotes, no absurdly wide ones, no prints far outside the quotes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from execution_env.calibration.tape import (
+    NANOSECONDS,
+    TICK,
+    DataError,
+    Ints,
+    Quotes,
+    Trades,
+)
+
+HALF_DAY = 46_800 * NANOSECONDS
+"""When US equities close on the day after Thanksgiving and some others, 13:00."""
+
+WIDE_SPREADS, WIDE_SHARE = 10.0, 0.05
+"""A quote is absurd if its spread is above both so many median spreads and this share of the mid; a
+print is if it lies that far outside the quote."""
+
+GAP = 300 * NANOSECONDS
+"""A stretch without quotes to be told of, 5 minutes; at an end of the session it is taken off it."""
+
+QUIET = 1800 * NANOSECONDS
+"""A stretch without prints at an end of the session to be told of, half an hour."""
+
+MINUTE = 60 * NANOSECONDS
+
+Bools = NDArray[np.bool_]
+
+
+def note(repairs: dict[str, int], reason: str, number: int) -> None:
+    """Add ``number`` to the count of ``reason``, if it is not 0."""
+    if number:
+        repairs[reason] = repairs.get(reason, 0) + int(number)
+
+
+def in_time_order(time: Ints, what: str, repairs: dict[str, int]) -> NDArray[np.intp] | None:
+    """The order that sorts ``time``, None if it is sorted; rows that came late are counted.
+
+    Stable: rows with one time stamp, a bid and its ask or the fills of one order, mean something in the
+    order they came in.
+    """
+    late = time < np.maximum.accumulate(time)
+    note(repairs, f"{what} out of time order, sorted", late.sum())
+    return np.argsort(time, kind="stable") if late.any() else None
+
+
+def clock(time: int) -> str:
+    """'09:30:00' for 34,200 seconds."""
+    seconds = time // NANOSECONDS
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def session_close(
+    open_: int, close: int, last: int, half_day_print: bool, repairs: dict[str, int]
+) -> int:
+    """When the session that the data cover ends, at most ``close``; nanoseconds since midnight.
+
+    A half day shows in a closing print at 13:00 or, in data of the session only, in their end about
+    then. Data that end early at any other time were cut off: the session ends with their last whole
+    minute.
+
+    Args:
+        open_, close: where the session should begin and end.
+        last: time of the last row of any kind.
+        half_day_print: whether there is a closing print within 15 minutes from 13:00.
+        repairs: takes the count.
+    """
+    if close <= HALF_DAY:
+        half_day = False
+    else:
+        half_day = half_day_print or HALF_DAY - GAP <= last < HALF_DAY + 3 * GAP
+    if half_day:
+        note(repairs, "half day: the session ends at 13:00", 1)
+        return HALF_DAY
+    if open_ <= last < close - GAP:
+        covered = last // MINUTE * MINUTE
+        note(
+            repairs,
+            "minutes without quotes at the session's end, left out",
+            -((covered - close) // MINUTE),
+        )
+        return covered
+    return close
+
+
+def clean_quotes(
+    place: str, states: Quotes, open_: int, close: int, repairs: dict[str, int]
+) -> tuple[Quotes, int]:
+    """The usable states of the session and when it opens.
+
+    Left out and counted: states with a side missing or of size 0, locked or crossed ones, and absurdly
+    wide ones (see ``WIDE_SPREADS``); until the next usable state the one before holds. Those before the
+    open are left out but for the last usable one, which becomes the state at the open.
+
+    Args:
+        place: of the data, for errors.
+        states: (m,) of the whole file, in time order; price or size 0 where a side is missing.
+        open_, close: session, nanoseconds since midnight.
+        repairs: takes the counts.
+
+    Raises:
+        DataError: there are no usable quotes in the session.
+    """
+    time, bid, bid_size, ask, ask_size = states
+    inside = (time >= open_) & (time < close)
+    if not inside.any():
+        span = (
+            f"they run from {clock(time[0])} to {clock(time[-1])}"
+            if time.size
+            else "there are none"
+        )
+        raise DataError(
+            f"{place}: no quotes in the session, {clock(open_)} to {clock(close)}: {span}. "
+            "Leave this day out."
+        )
+    complete = (bid > 0) & (bid_size > 0) & (ask > 0) & (ask_size > 0)
+    straight = bid < ask
+    note(repairs, "quotes with a side missing or of size 0 left out", (inside & ~complete).sum())
+    note(repairs, "locked or crossed quotes left out", (inside & complete & ~straight).sum())
+    good = complete & straight
+    if not (good & inside).any():
+        raise DataError(
+            f"{place}: all {inside.sum():,} quotes in the session are one-sided, locked or crossed. "
+            "Leave this day out."
+        )
+    median = float(np.median((ask - bid)[good & inside]))
+    wide = good & (ask - bid > _absurd(median, (bid + ask) / 2.0))
+    note(repairs, "absurdly wide quotes left out", (inside & wide).sum())
+    good &= ~wide
+
+    kept = np.flatnonzero(good & inside)
+    before = np.flatnonzero(good & (time < open_))
+    carried = bool(before.size and (kept.size == 0 or time[kept[0]] > open_))
+    note(repairs, "quotes outside the session left out", (~inside).sum() - carried)
+    if carried:
+        kept = np.concatenate([before[-1:], kept])
+    quotes = Quotes(*(np.ascontiguousarray(column[kept], dtype=np.int64) for column in states))
+    if carried:
+        quotes.time[0] = open_
+    _count_gaps(quotes.time, close, repairs)
+    if quotes.time[0] > open_ + GAP:
+        covered = -(-int(quotes.time[0]) // MINUTE) * MINUTE
+        missing = (covered - open_) // MINUTE
+        note(repairs, "minutes without quotes at the session's start, left out", missing)
+        quotes, open_ = _from(quotes, covered), covered
+    if close - open_ < GAP:
+        raise DataError(
+            f"{place}: usable quotes cover only {clock(open_)} to {clock(close)}. Leave this day out."
+        )
+    return quotes, open_
+
+
+def _from(quotes: Quotes, start: int) -> Quotes:
+    """``quotes`` from ``start``, with the state that holds then."""
+    first = int(np.searchsorted(quotes.time, start, "right")) - 1
+    quotes = Quotes(*(column[first:].copy() for column in quotes))
+    quotes.time[0] = start
+    return quotes
+
+
+def _count_gaps(time: Ints, close: int, repairs: dict[str, int]) -> None:
+    gaps = np.diff(time, append=close)
+    note(repairs, "gaps of more than 5 minutes between quotes", (gaps > GAP).sum())
+
+
+def _absurd(median_spread: float, mid: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.maximum(WIDE_SPREADS * median_spread, WIDE_SHARE * mid)
+
+
+def clean_trades(
+    trades: Trades, quotes: Quotes, open_: int, close: int, repairs: dict[str, int]
+) -> Trades:
+    """Prints of the session, [open, close), that have a price and a size and lie near the quotes.
+
+    Two equal prints are two prints: tick data hold many, of equal orders met by one; they are kept.
+
+    Args:
+        trades: (m,) in time order.
+        quotes: of the session, as ``clean_quotes`` gives them.
+        open_, close: session, nanoseconds since midnight.
+        repairs: takes the counts.
+    """
+    inside = (trades.time >= open_) & (trades.time < close)
+    note(repairs, "prints outside the session left out", (~inside).sum())
+    empty = inside & ((trades.price == 0) | (trades.size == 0))
+    note(repairs, "prints without price or size left out", empty.sum())
+
+    at = np.searchsorted(quotes.time, trades.time, "right") - 1
+    bid, ask = quotes.bid[at], quotes.ask[at]
+    limit = _absurd(float(np.median(quotes.ask - quotes.bid)), (bid + ask) / 2.0)
+    far = (at >= 0) & ((trades.price < bid - limit) | (trades.price > ask + limit))
+    far &= inside & ~empty
+    note(repairs, "prints far outside the quotes left out", far.sum())
+
+    kept = inside & ~empty & ~far
+    trades = Trades(*(np.ascontiguousarray(column[kept]) for column in trades))
+    if not trades.time.size:
+        note(repairs, "minutes without prints, the whole session", (close - open_) // MINUTE)
+        return trades
+    for end, quiet in (("start", trades.time[0] - open_), ("end", close - trades.time[-1])):
+        if quiet > QUIET:
+            note(repairs, f"minutes without prints at the session's {end}", int(quiet) // MINUTE)
+    return trades
+
+
+def price_step(quotes: Quotes) -> int:
+    """Tick: a cent from one dollar up, 1/10,000 dollar below (SEC Regulation NMS, rule 612)."""
+    return TICK if np.median(quotes.bid) >= 10_000 else 1
