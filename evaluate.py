@@ -24,23 +24,22 @@ from agents.command_line import (
 )
 from agents.console import bars, counted, notes, output
 from agents.evaluate_commands import Advise, Trace
-from agents.evaluation.comparison import (
-    EPISODES,
-    FIRST_SEED,
-    MOST_DAYS,
-    Comparison,
-    compare,
-)
+from agents.evaluation.comparison import MOST_DAYS, Comparison, compare
 from agents.evaluation.gallery import ALTERNATIVE, drawn, rollouts_fit
-from agents.evaluation.report import LEGEND, finding, markdown, split, table
+from agents.evaluation.played_days import FIRST_SEED, episodes_of
+from agents.evaluation.report import finding, legend, markdown, split, table
 from agents.evaluation.selection import Given, everything
-from agents.evaluation.tables import episodes_csv, table_csv
+from agents.evaluation.shortfall import ABOUT, shortfall_markdown, shortfall_rows
+from agents.evaluation.shortfall import COLUMNS as PARTS
+from agents.evaluation.tables import Row, csv_text, episodes_csv, table_csv
 from agents.frontier_command import FrontierCommand
 from agents.run_directory import git_commit, package_versions
 from agents.storage import write_bytes, write_text
 from execution_env import Scenario, load_scenario
 
 TABLE, DAYS, PAGE = "comparison.csv", "episodes.csv", "comparison.md"
+SHORTFALL = "shortfall.csv"
+"""What a shortfall consists of; written where costs are one."""
 
 
 @dataclass
@@ -80,7 +79,8 @@ class Compare:
 
     The table is printed, and written to --out with all numbers (comparison.csv), with the command that
     makes it and figures (comparison.md), and day by day (episodes.csv), one after the other at the end:
-    a comparison stopped before that leaves earlier files as they were.
+    a comparison stopped before that leaves earlier files as they were. Where costs are a shortfall,
+    shortfall.csv tells its parts, the slippage against the market's VWAP, and the markout.
 
     The other commands are frontier (several envelope penalties), advise (what to post now) and trace
     (one day, bucket by bucket): python evaluate.py advise --help.
@@ -95,8 +95,11 @@ class Compare:
     """Names, run directories, Stable-Baselines3 zips, package.module:factory; also as label=POLICY."""
     trust: bool = False
     """Load Stable-Baselines3 zips. They are pickled: loading one can run code of whoever made it."""
-    episodes: Count = EPISODES
-    """Number of days."""
+    episodes: Annotated[
+        Count | None,
+        tyro.conf.arg(metavar="INT", help_behavior_hint="(default: 10000, or all replayed)"),
+    ] = None
+    """Number of days; with replayed days at most as many as there are."""
     first_seed: Natural = FIRST_SEED
     """Number of the first day."""
     no_figures: bool = False
@@ -115,10 +118,11 @@ class Compare:
         Raises:
             ValueError: an argument is wrong, as ``compare`` has it; RunError: --out cannot be written.
         """
-        if self.episodes > MOST_DAYS:
-            raise ValueError(f"--episodes {self.episodes}: must be at most {MOST_DAYS:,}.")
         console = notes()
         scenario = load_scenario(self.scenario, read_settings(self.settings))
+        self.episodes = episodes_of(scenario, self.episodes)
+        if self.episodes > MOST_DAYS:
+            raise ValueError(f"--episodes {self.episodes}: must be at most {MOST_DAYS:,}.")
         folder = results_folder(self.out, "comparison", scenario)
         given: list[Given] = list(self.policies)
         if not given:
@@ -132,7 +136,8 @@ class Compare:
                 scenario,
                 range(self.first_seed, self.first_seed + self.episodes),
                 track=track,
-                keep_rollouts=not self.no_figures and self._rollouts_fit(scenario, len(given)),
+                keep_rollouts=not self.no_figures
+                and self._rollouts_fit(scenario, len(given), self.episodes),
                 trust=self.trust,
             )
             with track("drawing figures", None):
@@ -148,8 +153,8 @@ class Compare:
             self._print(result, folder, start)
 
     def _print(self, result: Comparison, folder: Path, start: float) -> None:
-        last = self.first_seed + self.episodes - 1
-        days = counted(self.episodes, "day")
+        last = self.first_seed + len(result.seeds) - 1
+        days = counted(len(result.seeds), "day")
         title = f"{result.scenario.name}, {days} (seeds {self.first_seed} to {last})"
         screen = output()
         screen.print(table(result.rows, title, screen.width))
@@ -163,8 +168,8 @@ class Compare:
             markup=False,
         )
 
-    def _rollouts_fit(self, scenario: Scenario, policies: int) -> bool:
-        fit = rollouts_fit(policies + 1, self.episodes, scenario.buckets, len(scenario.algos))
+    def _rollouts_fit(self, scenario: Scenario, policies: int, days: int) -> bool:
+        fit = rollouts_fit(policies + 1, days, scenario.buckets, len(scenario.algos))
         if not fit:
             notes().print("So many days leave no memory for figures of what was posted and filled.")
         return fit
@@ -177,6 +182,8 @@ class Compare:
         order = [str(row["policy"]) for row in policies + bounds if row["policy"] in named]
         write_text(folder / TABLE, table_csv(result.rows))
         write_text(folder / DAYS, episodes_csv(result.seeds, {name: named[name] for name in order}))
+        if result.shortfalls:
+            write_text(folder / SHORTFALL, csv_text(PARTS, _shortfall(result)))
         for name, picture in pictures.items():
             write_bytes(folder / name, picture)
         write_text(folder / PAGE, self._page(result, given, list(pictures)))
@@ -193,7 +200,12 @@ class Compare:
             "",
             markdown(result.rows),
             "",
-            LEGEND,
+            legend(result.scenario),
+            *(
+                []
+                if not result.shortfalls
+                else ["", shortfall_markdown(_shortfall(result)), "", ABOUT]
+            ),
             *(f"\n{note}" for note in result.notes),
             *(f"\n![{ALTERNATIVE[name]}]({name})" for name in pictures),
             "",
@@ -213,6 +225,11 @@ class Compare:
         words += ["--no-figures"] if self.no_figures else []
         words += ["--out", self.out] if self.out is not None else []
         return shlex.join(words)
+
+
+def _shortfall(result: Comparison) -> list[Row]:
+    order = [str(row["policy"]) for row in result.rows]
+    return shortfall_rows(result.scenario.name, result.shortfalls, order, result.clusters)
 
 
 COMMANDS: dict[str, type[Compare | FrontierCommand | Advise | Trace]] = {

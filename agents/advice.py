@@ -170,7 +170,7 @@ def advise(
     lots, scaled = _decided(entry.label, entry.policy, replay)
     of_lp = _decided("lp", reference, replay)[0]
     fills = lots * estimates
-    charged = fills if scenario.costs.basis == "filled" else lots
+    charged = lots if scenario.costs.basis == "posted" else fills
     ahead = None
     if isinstance(entry.policy, LinearProgramme):
         ahead, odd = _plan_ahead(entry.policy, replay)

@@ -22,7 +22,7 @@ HALF = 0.5
 LEAST_COST = 5e-5
 """Of the envelope, per share of the order; what is less is shown as nothing."""
 
-UNITS = "(*) in half-spreads per share of the order. For the order: in half-spreads, summed over shares."
+UNITS = "(*) in {0} per share of the order. For the order: in {0}, summed over shares."
 
 
 def show(advice: Advice, console: Console) -> None:
@@ -54,7 +54,7 @@ def show(advice: Advice, console: Console) -> None:
         what = "the same" if same else posting(advice, advice.lp.tolist())
         say(console, f"Plain lp would post {what}.")
     console.print()
-    say(console, UNITS)
+    say(console, UNITS.format(advice.scenario.unit))
 
 
 def say(console: Console, text: str) -> None:
@@ -188,7 +188,7 @@ def _plan(advice: Advice, ahead: PlanAhead) -> Table:
         "upper",
         "limits",
         title="The plan: shares to post, shares filled by then, and what the envelope's edges and the "
-        "limits cost, in half-spreads per share",
+        f"limits cost, in {advice.scenario.unit} per share",
     )
     last = len(ahead.post) - 1
     for j, post in enumerate(ahead.post):
@@ -228,6 +228,6 @@ def _costs(advice: Advice, ahead: PlanAhead) -> str:
         name, less = ("lower", "fewer") if low >= high else ("upper", "more")
         sentences.append(
             f"Its most expensive edge is the {name} one after bucket {advice.bucket + 1 + j}: if one "
-            f"share {less} could have filled by then, {max(low, high):.2f} half-spreads would be saved."
+            f"share {less} could have filled by then, {max(low, high):.2f} {advice.scenario.unit} would be saved."
         )
     return " ".join(sentences)

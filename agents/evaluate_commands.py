@@ -11,7 +11,7 @@ import tyro
 
 from agents.command_line import Natural, Settings, read_settings, results_folder, saying
 from agents.console import bars, notes, output, say
-from agents.evaluation.comparison import FIRST_SEED
+from agents.evaluation.played_days import FIRST_SEED
 from agents.evaluation.selection import Given
 from agents.evaluation.trace import DEFAULT, trace, trace_csv
 from agents.storage import write_bytes, write_text

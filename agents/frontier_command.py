@@ -15,10 +15,11 @@ from rich.text import Text
 
 from agents import console
 from agents.command_line import Count, Natural, Settings, read_settings, results_folder, saying
-from agents.evaluation.comparison import EPISODES, FIRST_SEED, MOST_DAYS
+from agents.evaluation.comparison import MOST_DAYS
 from agents.evaluation.figures import frontier as figure_of
 from agents.evaluation.figures import png
 from agents.evaluation.frontier import COLUMNS, MEASURES, PENALTIES, Frontier, Win, frontier, plain
+from agents.evaluation.played_days import FIRST_SEED, episodes_of
 from agents.evaluation.report import markdown_table
 from agents.evaluation.tables import Row, csv_text
 from agents.storage import write_bytes, write_text
@@ -69,7 +70,10 @@ class FrontierCommand:
     """Envelope penalties, half-spreads per share outside the envelope and bucket."""
     trust: bool = False
     """Load Stable-Baselines3 zips. They are pickled: loading one can run code of whoever made it."""
-    episodes: Count = EPISODES
+    episodes: Annotated[
+        Count | None,
+        tyro.conf.arg(metavar="INT", help_behavior_hint="(default: 10000, or all replayed)"),
+    ] = None
     """Number of days."""
     first_seed: Natural = FIRST_SEED
     """Number of the first day."""
@@ -89,10 +93,11 @@ class FrontierCommand:
         """
         if not self.policies:
             raise ValueError("--policies: there are none; give at least one, such as lp.")
-        if self.episodes > MOST_DAYS:
-            raise ValueError(f"--episodes {self.episodes}: must be at most {MOST_DAYS:,}.")
         notes, start = console.notes(), time.perf_counter()
         scenario = load_scenario(self.scenario, read_settings(self.settings))
+        self.episodes = episodes_of(scenario, self.episodes)
+        if self.episodes > MOST_DAYS:
+            raise ValueError(f"--episodes {self.episodes}: must be at most {MOST_DAYS:,}.")
         folder = results_folder(self.out, "frontier", scenario)
         with console.bars(notes) as track:
             result = frontier(

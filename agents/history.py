@@ -77,17 +77,23 @@ def replayed(
 
 
 def volume_matters(scenario: Scenario) -> bool:
-    """Whether what may be posted, or the envelope, follows from the volume of past buckets."""
+    """Whether what may be posted, the envelope, or the estimates follow from the volume of past buckets."""
     order = parameters(scenario).order[0]
-    return bool(order["track_volume"] or (order["capped"] and order["window"] > 1))
+    learns = any(algo.depth is not None and algo.day_sd > 0 for algo in scenario.algos)
+    return bool(order["track_volume"] or (order["capped"] and order["window"] > 1) or learns)
 
 
 def _day(scenario: Scenario, filled: list[list[int]], volumes: list[float]) -> Days:
-    """A day on which whatever was filled fills, and no more."""
+    """A day on which whatever was filled fills, and no more, at prices as expected and a mid that stays."""
     day = Days.of(scenario, 1)
     day.fill_rate[:], day.rounding[:] = 1.0, 0.0
     day.day_effect[:], day.liquidity[:] = 0.0, 0.0
     day.volume[:, 0] = scenario.expected_volume
+    if day.prediction.size:
+        day.prediction[:, :, 0] = scenario.predictions
+    if scenario.shortfall:
+        day.spread[:, :, 0] = scenario.half_spreads
+        day.move[:], day.vwap[:], day.touch[:] = 0.0, 0.0, scenario.penalties.residual
     if filled:
         day.volume[: len(volumes), 0] = volumes
         # What is more than the order was posted too, and will be refused for that.

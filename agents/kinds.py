@@ -92,5 +92,6 @@ def draw(run: Run) -> None:
     """
     config, kind = run.config, KINDS[run.config.kind]
     title = f"{kind.title} on {config.scenario.name}, seed {config.seed}"
-    picture = learning_curve(run.rows, title, kind.axis, run.training.result(run.rows))
+    kept = run.training.result(run.rows)
+    picture = learning_curve(run.rows, title, kind.axis, kept, config.scenario.unit)
     write_bytes(run.directory / LEARNING_CURVE, picture)

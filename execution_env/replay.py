@@ -193,11 +193,32 @@ def _replayed(scenario: Scenario, split: str, stamp: int) -> Days:
     return days
 
 
-def replayed_clusters(scenario: Scenario) -> NDArray[np.int64]:
-    """(M,) the window of every day of the scenario's test split: equal for its two sides."""
+class ReplayedOrders(NamedTuple):
+    """What is known of the M numbered days of a scenario that replays.
+
+    Attributes:
+        file: name of the file.
+        clusters: (M,) the window of every day, as a number: equal for its two sides.
+        dates: (M,) such as "20131007".
+        sides: (M,) 1 buy, -1 sell.
+    """
+
+    file: str
+    clusters: NDArray[np.int64]
+    dates: NDArray[np.str_]
+    sides: NDArray[np.int64]
+
+
+def replayed_orders(scenario: Scenario) -> ReplayedOrders:
+    """Of the test split of the file that ``scenario`` replays.
+
+    Raises:
+        ScenarioError: the file or the split is missing.
+    """
     assert scenario.replay is not None
     file = _read(scenario.replay.file, _stamp(scenario))
-    return file.clusters[_checked_split(scenario, file, scenario.replay.test)]
+    which = _checked_split(scenario, file, scenario.replay.test)
+    return ReplayedOrders(_of(scenario), file.clusters[which], file.date[which], file.side[which])
 
 
 def _stamp(scenario: Scenario) -> int:

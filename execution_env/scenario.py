@@ -193,6 +193,11 @@ class Scenario:
         return self.costs.basis == "shortfall"
 
     @property
+    def unit(self) -> str:
+        """What costs, penalties and objectives are in, per share."""
+        return "basis points" if self.shortfall else "half-spreads"
+
+    @property
     def lots(self) -> int:
         """n, the size of the order in lots."""
         return self.order.size // self.order.lot_size

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from agents.evaluation.comparison import EPISODES, FIRST_SEED
 from agents.evaluation.frontier import PENALTIES, PRICE, plain
+from agents.evaluation.played_days import EPISODES, FIRST_SEED
 from agents.policy import policy_names
 from execution_env import load_scenario
 

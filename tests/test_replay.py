@@ -19,7 +19,7 @@ from execution_env import (
     scenario_to_toml,
 )
 from execution_env.market import POLICY, TRAINING, VALIDATION
-from execution_env.replay import DaysFile, read_days, replayed_clusters, write_days
+from execution_env.replay import DaysFile, read_days, replayed_orders, write_days
 from tests.markets import SHORTFALL, shortfall
 
 ALGOS = ("Aggressive", "Neutral", "Passive")
@@ -117,7 +117,7 @@ def test_both_environments_play_them(scenario: Scenario) -> None:
 
 
 def test_windows_are_clusters(scenario: Scenario) -> None:
-    clusters = replayed_clusters(scenario)
+    clusters = replayed_orders(scenario).clusters
     assert clusters[0] == clusters[1] != clusters[2] == clusters[3]
 
 

@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 
 from agents.console import Track, silent
 from agents.evaluation import statistics
+from agents.evaluation.played_days import default_seeds, replayed
 from agents.evaluation.rollouts import Rollout, play
 from agents.evaluation.selection import REFERENCE, Given, seeds_only, select
+from agents.evaluation.shortfall import Shortfall, shortfall_of
 from agents.evaluation.tables import Row, Scores, make_rows, scores_of
 from agents.policy import BOUNDS, Lots, Observations, Policy, widths
 from execution_env import Days, Scenario, load_scenario, numbered_days
 from execution_env.validation import natural
-
-FIRST_SEED, EPISODES = 1_000_000, 10_000
-"""The days that results are read on, unless others are asked for."""
 
 TIMED = 300
 """Decisions whose median is the decision time, about; each bucket has as many."""
@@ -39,7 +38,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What policies achieved on n days. Objectives are per share of the order, in half-spreads.
+    """What policies achieved on n days. Objectives are per share of the order, in the scenario's unit.
 
     Attributes:
         scenario: that was played.
@@ -55,6 +54,9 @@ class Comparison:
         level: labels of policies that these days do not tell apart from the best: the interval of the
             paired difference has 0 in it.
         rollouts: by label; empty where they were not to be kept.
+        shortfalls: by label; empty unless costs are a shortfall.
+        clusters: (n,) of days that are not independent, None where all are: the two sides of a replayed
+            window share its market. Intervals resample clusters.
         notes: a sentence each on what a reader should know.
     """
 
@@ -69,12 +71,14 @@ class Comparison:
     level: list[str]
     rollouts: dict[str, Rollout]
     notes: list[str]
+    shortfalls: dict[str, Shortfall]
+    clusters: NDArray[np.int64] | None
 
 
 def compare(
     policies: Iterable[Given],
     scenario: str | Path | Mapping[str, Any] | Scenario = "baseline",
-    seeds: Iterable[int] = range(FIRST_SEED, FIRST_SEED + EPISODES),
+    seeds: Iterable[int] | None = None,
     *,
     track: Track = silent,
     keep_rollouts: bool = True,
@@ -88,7 +92,8 @@ def compare(
             ``package.module:factory``, each also as ``label=...``, or policies. Plain ``lp`` and the
             bounds are always computed.
         scenario: as for ``load_scenario``.
-        seeds: of the days, all different.
+        seeds: of the days, all different; default ``EPISODES`` days from ``FIRST_SEED`` on, or all the
+            days that the scenario replays.
         track: shows progress; see ``agents.console``.
         keep_rollouts: whether to keep what was posted and filled, 8 B (K + 2) bytes a day and policy.
         trust: whether to load such zips, which can run code of whoever made them.
@@ -97,14 +102,17 @@ def compare(
     Raises:
         ValueError: a policy is unknown, not trusted, does not fit the scenario, or decides on
             something that is no lots; labels or seeds are there twice; there are no seeds, or more
-            than ``MOST_DAYS``.
+            than ``MOST_DAYS``, or than days to replay.
     """
     scenario = load_scenario(scenario)
-    seeds = _checked_seeds(seeds)
+    seeds = _checked_seeds(default_seeds(scenario) if seeds is None else seeds)
+    clusters, about = replayed(scenario, seeds)
     entries, notes = select(policies, scenario, track, trust)
+    notes += about
     days = _drawn(scenario, seeds, track)
     rollouts: dict[str, Rollout] = {}
     scores: dict[str, Scores] = {}
+    shortfalls: dict[str, Shortfall] = {}
     for entry in entries:
         checked = Checked(entry.label, entry.policy, scenario)
         with track(f"playing {entry.label}", days.size * scenario.buckets) as advance:
@@ -114,13 +122,16 @@ def compare(
         scores[entry.label] = scores_of(rollout, entry.policy, microseconds)
         if keep_rollouts:
             rollouts[entry.label] = rollout
+        if scenario.shortfall:
+            shortfalls[entry.label] = shortfall_of(rollout)
     bounds = _bounds(scenario, days, track, notes) if bounded else {}
     names = list(scores)
     objectives = np.array([scores[name].objective for name in names])
     with track("statistics", None):
         groups = seeds_only(entries)
-        rows = make_rows(scenario.name, scores, bounds, groups, REFERENCE)
-        level = _level_with(str(rows[0]["policy"]), names, objectives, groups)
+        rows = make_rows(scenario.name, scores, bounds, groups, REFERENCE, clusters)
+        units = statistics.clustered(objectives, clusters)
+        level = _level_with(str(rows[0]["policy"]), names, units, groups)
     return Comparison(
         scenario,
         seeds,
@@ -133,6 +144,8 @@ def compare(
         level,
         rollouts,
         notes,
+        shortfalls,
+        clusters,
     )
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from agents.evaluation.selection import REFERENCE
 from agents.evaluation.tables import Cell, Row
 from agents.policy import BOUNDS
+from execution_env import Scenario
 
 HEADER = (
     "policy",
@@ -26,12 +27,15 @@ HEADER = (
 NARROW = 110
 """Columns of a terminal below which the table leaves out what is needed least."""
 
-LEGEND = (
-    "Objective: cost and penalties per share of the parent order, in half-spreads; lower is better. "
-    "Minus lp: paired by day, negative is better than plain lp. Clairvoyant knows each day's hidden "
-    "state: on average no policy on the action grid gets below it. Hindsight knows everything: no "
-    "policy gets below it on any day."
-)
+
+def legend(scenario: Scenario) -> str:
+    """What the columns mean."""
+    return (
+        f"Objective: cost and penalties per share of the parent order, in {scenario.unit}; lower is "
+        "better. Minus lp: paired by day, negative is better than plain lp. Clairvoyant knows each "
+        "day's hidden state: on average no policy on the action grid gets below it. Hindsight knows "
+        "everything: no policy gets below it on any day."
+    )
 
 
 def split(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:

@@ -20,7 +20,7 @@ Progress = Callable[[int], object]
 
 
 class Rollout(NamedTuple):
-    """What a policy achieved on n days. Costs are per share of the parent order, in half-spreads.
+    """What a policy achieved on n days. Costs are per share of the parent order, in the scenario's unit.
 
     Attributes:
         objective: (n,) posting cost plus penalties.
@@ -33,6 +33,12 @@ class Rollout(NamedTuple):
             depend on the day alone.
         participation: (n,) our fills as a share of market volume, mean over buckets; nan without a
             volume model.
+        spread_cost, fee_cost, drift_cost: (n,) the parts of a shortfall's posting cost; else zeros.
+        slippage: (n,) price paid for the order, fees aside, above the market's volume-weighted average
+            price while it lasted, basis points; nan unless costs are a shortfall.
+        markout: (n,) how far the mid at a bucket's end lies above the price paid for a share that filled
+            in it, mean of those shares, basis points: positive is to our advantage. nan where nothing
+            filled, or costs are no shortfall.
     """
 
     objective: Floats
@@ -47,6 +53,11 @@ class Rollout(NamedTuple):
     lower: Floats
     upper: Floats
     participation: Floats
+    spread_cost: Floats
+    fee_cost: Floats
+    drift_cost: Floats
+    slippage: Floats
+    markout: Floats
 
 
 def play(
@@ -62,9 +73,10 @@ def play(
     """
     shape = (scenario.buckets, len(scenario.algos), days.size)
     objective, posting, envelope, residual, left, behind, ahead = np.zeros((7, days.size))
+    spread, fees, drift = np.zeros((3, days.size))
     posted, filled = np.zeros((2, *shape), np.int32)
     lower, upper = np.zeros((2, scenario.buckets, days.size))
-    taken = np.full(days.size, np.nan)
+    taken, slippage, markout = np.full((3, days.size), np.nan)
     result = Rollout(
         objective,
         posting,
@@ -78,6 +90,11 @@ def play(
         lower,
         upper,
         taken,
+        spread,
+        fees,
+        drift,
+        slippage,
+        markout,
     )
     for first in range(0, days.size, CHUNK):
         which = slice(first, min(first + CHUNK, days.size))
@@ -106,6 +123,9 @@ def _play_chunk(
         out.envelope_penalty[:] += outcome.envelope_penalty
         out.residual_penalty[:] += outcome.residual_penalty
         out.objective[:] -= report.rewards
+        out.spread_cost[:] += outcome.spread_cost
+        out.fee_cost[:] += outcome.fee_cost
+        out.drift_cost[:] += outcome.drift_cost
         out.posted[bucket], out.filled[bucket] = batch.posted, outcome.filled
         if bucket < ends:
             below = scenario.lots - batch.orders.remaining < out.lower[bucket]
@@ -119,3 +139,19 @@ def _play_chunk(
     out.residual[:] = batch.outcome.residual
     if scenario.volume is not None:
         out.participation[:] = taken
+    if scenario.shortfall:
+        _against_the_market(days, out)
+
+
+def _against_the_market(days: Days, out: Rollout) -> None:
+    """Slippage and markout: what fills cost, measured by what others paid and by what came after."""
+    traded = days.volume.sum(axis=0)
+    # Where nothing traded, all buckets count alike.
+    weights = np.where(traded > 0, days.volume, 1.0) / np.where(
+        traded > 0, traded, len(days.volume)
+    )
+    paid = out.spread_cost + out.drift_cost + out.residual_penalty
+    out.slippage[:] = paid - (days.vwap * weights).sum(axis=0)
+    filled = out.filled.sum(axis=(0, 1))
+    gained = (out.filled * (days.move[:, None] - days.spread)).sum(axis=(0, 1))
+    np.divide(gained, filled, out=out.markout, where=filled > 0)

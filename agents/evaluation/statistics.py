@@ -51,6 +51,36 @@ class Interval(NamedTuple):
     high: Floats
 
 
+def clustered(values: ArrayLike, clusters: NDArray[np.int64] | None) -> Floats:
+    """``values`` by cluster instead of by day, for days that are not independent of each other.
+
+    A cluster counts the sum of its days, times clusters per day: so the mean over clusters is the
+    mean over days, and resampling clusters is the cluster bootstrap (Davison & Hinkley 1997, Bootstrap
+    Methods and their Application, section 3.8), exact where clusters are of one size.
+
+    Args:
+        values: (policies, days); any leading shape does.
+        clusters: (days,) a number for each cluster; None where every day is its own.
+
+    Returns:
+        (policies, clusters), or ``values`` where there are none.
+
+    Raises:
+        ValueError: as ``mean``; or there is not one number for every day.
+    """
+    if clusters is None:
+        return np.asarray(values, np.float64)
+    rows, shape = _rows("values", values)
+    if np.shape(clusters) != rows.shape[1:]:
+        raise ValueError(
+            f"clusters of shape {np.shape(clusters)}: must be ({rows.shape[1]},), one for every day."
+        )
+    names, which = np.unique(clusters, return_inverse=True)
+    found = np.array([np.bincount(which.reshape(-1), row, names.size) for row in rows])
+    scaled: Floats = (found * (names.size / rows.shape[1])).reshape(*shape, names.size)
+    return scaled
+
+
 def mean(
     values: ArrayLike, confidence: float = 0.95, seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:

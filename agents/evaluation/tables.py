@@ -1,6 +1,7 @@
 """Tables of a comparison: a row per policy, a column per quantity, intervals of 95 %.
 
-Objectives, costs and penalties are per share of the parent order, in half-spreads; ``diff_vs_lp`` is
+Objectives, costs and penalties are per share of the parent order, in the scenario's unit, half-spreads
+or with shortfall costs basis points; ``diff_vs_lp`` is
 policy minus plain ``lp``, paired by day, so negative is better; gaps are (mean - bound) / bound.
 """
 
@@ -97,6 +98,7 @@ def make_rows(
     bounds: Mapping[str, Floats],
     groups: Mapping[str, Sequence[int]],
     reference: str,
+    clusters: NDArray[np.int64] | None = None,
 ) -> list[Row]:
     """The rows of a table: policies and groups, best first, then bounds, lowest first.
 
@@ -109,11 +111,12 @@ def make_rows(
         bounds: (n,) objectives by name.
         groups: positions of the policies that differ in their seed only, by label.
         reference: label of the policy that all are compared with.
+        clusters: (n,) of days that are not independent, see ``statistics.clustered``.
     """
     names = [*scores, *bounds]
     values = np.array([score.objective for score in scores.values()] + list(bounds.values()))
     against = scores[reference].objective
-    columns = _columns(values, against, bounds)
+    columns = _columns(values, against, bounds, clusters)
     rows = [
         _row(
             names[j],
@@ -126,18 +129,27 @@ def make_rows(
     ]
     policies, of_bounds = rows[: len(scores)], rows[len(scores) :]
     grouped = [
-        _group_row(name, [policies[j] for j in where], values[list(where)], against)
+        _group_row(name, [policies[j] for j in where], values[list(where)], against, clusters)
         for name, where in groups.items()
     ]
     return sorted(policies + grouped, key=_by_objective) + sorted(of_bounds, key=_by_objective)
 
 
-def _columns(values: Floats, against: Floats, bounds: Mapping[str, Floats]) -> dict[str, Floats]:
+def _columns(
+    values: Floats,
+    against: Floats,
+    bounds: Mapping[str, Floats],
+    clusters: NDArray[np.int64] | None,
+) -> dict[str, Floats]:
     """Columns, each (rows,), of what follows from objectives (rows, n)."""
-    columns = _interval("objective", statistics.mean(values))
+
+    def units(days: Floats) -> Floats:
+        return statistics.clustered(days, clusters)
+
+    columns = _interval("objective", statistics.mean(units(values)))
     columns["objective_sd"] = statistics.sd(values)
     columns["objective_cvar95"] = statistics.cvar(values, resamples=FEWEST).value
-    columns |= _interval("diff_vs_lp", statistics.paired_difference(values, against))
+    columns |= _interval("diff_vs_lp", statistics.paired_difference(units(values), units(against)))
     columns["win_rate_vs_lp"] = statistics.win_rate(values, against)
     for name, bound in bounds.items():
         columns[f"gap_to_{name}"] = statistics.gap(values, bound, resamples=FEWEST).value
@@ -157,13 +169,20 @@ def _row(name: str, scenario: str, days: int, cells: Mapping[str, float | None])
     return row
 
 
-def _group_row(name: str, rows: Sequence[Row], values: Floats, against: Floats) -> Row:
+def _group_row(
+    name: str,
+    rows: Sequence[Row],
+    values: Floats,
+    against: Floats,
+    clusters: NDArray[np.int64] | None,
+) -> Row:
     cells: dict[str, float | None] = {}
     for key in COLUMNS[3:]:
         known = [cell for row in rows if isinstance(cell := row[key], int | float)]
         cells[key] = sum(known) / len(known) if len(known) == len(rows) else None
     for what, of_seeds in (("objective", values), ("diff_vs_lp", values - against)):
-        interval = _interval(what, statistics.mean_over_seeds(of_seeds))
+        units = statistics.clustered(of_seeds, clusters)
+        interval = _interval(what, statistics.mean_over_seeds(units))
         cells |= {key: float(value) for key, value in interval.items()}
     return _row(name, str(rows[0]["scenario"]), values.shape[1], cells)
 

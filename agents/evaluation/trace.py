@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.console import Track, silent
-from agents.evaluation.comparison import FIRST_SEED, compare
+from agents.evaluation.comparison import compare
+from agents.evaluation.played_days import FIRST_SEED
 from agents.evaluation.selection import Given
 from agents.evaluation.tables import csv_text
 from agents.policy import Lots

@@ -23,7 +23,7 @@ def show(found: Trace, console: Console) -> None:
     console.print(
         f"{scenario.name}, day {found.seed}: {scenario.order.size:,} shares in "
         f"{counted(scenario.buckets, 'bucket')}. Shares posted > filled, and costs "
-        "in half-spreads per share of the order.",
+        f"in {scenario.unit} per share of the order.",
         markup=False,
     )
     console.print()

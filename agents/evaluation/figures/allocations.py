@@ -64,7 +64,7 @@ def allocations(result: Comparison, policies: Sequence[str] | None = None) -> Fi
     lines = -(-len(there) // columns)
     figure = new_figure(
         _title(scenario, there, [filled for _, filled in lots]),
-        f"Mean of {day_count(result)}. Costs: posting, half-spreads per share of the order.",
+        f"Mean of {day_count(result)}. Costs: posting, {result.scenario.unit} per share of the order.",
         1.8 * lines + 0.3 if columns > 1 else 2.6,
         key_of_algos(scenario),
     )

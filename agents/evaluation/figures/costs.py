@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -33,6 +33,18 @@ if TYPE_CHECKING:
 PARTS = {"posting": "#56B4E9", "envelope": "#E69F00", "residual": "#333333"}
 """Colours of the parts of a cost."""
 
+SHORTFALL_PARTS = {
+    "spread": "#56B4E9",
+    "fees": "#CC79A7",
+    "drift": "#009E73",
+    "envelope": "#E69F00",
+    "clean-up": "#333333",
+}
+"""Those of a shortfall."""
+
+WORDS = {"posting": "posting", "envelope": "envelope penalties", "residual": "residual penalties"}
+"""What titles call them, where they have longer names."""
+
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 ROW = 0.36
@@ -53,10 +65,23 @@ class Spread(NamedTuple):
     worst: float
 
 
-def parts_of(item: Shown) -> list[float]:
-    """Means of the parts of a policy's cost."""
+def parts_of(item: Shown, result: Comparison) -> dict[str, float]:
+    """Means of the parts of a policy's cost, of several seeds over all of them."""
+    if result.shortfalls:
+        of = [result.shortfalls[label] for label in item.members]
+        columns = {
+            "spread": "spread",
+            "fees": "fees",
+            "drift": "drift",
+            "envelope": "envelope_penalty",
+            "clean-up": "clean_up",
+        }
+        return {
+            name: float(np.mean([getattr(one, column).mean() for one in of]))
+            for name, column in columns.items()
+        }
     keys = ("posting_cost_mean", "envelope_penalty_mean", "residual_penalty_mean")
-    return [number(item.row[key], 0.0) for key in keys]
+    return {name: number(item.row[key], 0.0) for name, key in zip(PARTS, keys, strict=True)}
 
 
 def spread_of(item: Shown, rollout: Rollout) -> Spread:
@@ -77,20 +102,22 @@ def costs(result: Comparison, policies: Sequence[str] | None = None) -> Figure:
     """
     there = chosen(result, policies)
     spreads = [spread_of(item, rollout_of(result, item)) for item in there]
+    parts = [parts_of(item, result) for item in there]
+    colours = SHORTFALL_PARTS if result.shortfalls else PARTS
     figure = new_figure(
-        _title(there),
+        _title(there, parts),
         f"Left: mean of {day_count(result)}, by what is paid for. Right: how the total differs by "
         "day.",
         ROW * len(there) + 0.75,
         [
-            *((name, patch(colour)) for name, colour in PARTS.items()),
+            *((name, patch(colour)) for name, colour in colours.items()),
             ("median day", line(INK, marker="|", linestyle="", markersize=8, markeredgewidth=2)),
             ("50 %, 90 % of days", patch("#777777", 0.6)),
             ("worst 5 %, mean", line("#777777", marker="D", linestyle="", markersize=5)),
         ],
     )
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.0, 1.25))
-    _draw_parts(left, there)
+    _draw_parts(left, there, parts, colours)
     _draw_spreads(right, there, spreads)
     left.set_yticks([-j for j in range(len(there))], [short(item.label, 24) for item in there])
     left.set_ylim(0.6 - len(there), 0.6)
@@ -98,27 +125,34 @@ def costs(result: Comparison, policies: Sequence[str] | None = None) -> Figure:
         quiet(axes, "x")
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-    left.set_xlabel("mean cost, half-spreads per share")
-    right.set_xlabel("cost of a day, half-spreads per share")
+    left.set_xlabel(f"mean cost, {result.scenario.unit} per share")
+    right.set_xlabel(f"cost of a day, {result.scenario.unit} per share")
     return figure
 
 
-def _draw_parts(axes: Axes, there: Sequence[Shown]) -> None:
-    totals = [sum(parts_of(item)) for item in there]
-    needed = [
-        0.0,
-        *(total for item, total in zip(there, totals, strict=True) if _counts(item, there)),
-    ]
-    high = max(view_of(needed, totals)[1], 1e-9)
-    for j, item in enumerate(there):
-        start = 0.0
-        for name, part in zip(PARTS, parts_of(item), strict=True):
-            axes.barh(-j, part, 0.62, start, color=PARTS[name], linewidth=0)
-            start += part
-        far = start > high
+def _draw_parts(
+    axes: Axes,
+    there: Sequence[Shown],
+    parts: Sequence[dict[str, float]],
+    colours: Mapping[str, str],
+) -> None:
+    """Bars of what is paid to the right of 0, of what is earned to the left; the number is the sum."""
+    totals = [sum(of.values()) for of in parts]
+    paid = [sum(part for part in of.values() if part > 0) for of in parts]
+    earned = [sum(part for part in of.values() if part < 0) for of in parts]
+    counting = [_counts(item, there) for item in there]
+    needed = [0.0, *(total for total, counts in zip(paid, counting, strict=True) if counts)]
+    high = max(view_of(needed, paid)[1], 1e-9)
+    for j, of in enumerate(parts):
+        ends = [0.0, 0.0]
+        for name, part in of.items():
+            side = int(part < 0)
+            axes.barh(-j, part, 0.62, ends[side], color=colours[name], linewidth=0)
+            ends[side] += part
+        far = ends[0] > high
         axes.annotate(
-            f"{start:.3f} ▸" if far else f"{start:.3f}",
-            (1.0 if far else start, -j),
+            f"{totals[j]:.3f} ▸" if far else f"{totals[j]:.3f}",
+            (1.0 if far else ends[0], -j),
             (-3 if far else 4, 0),
             xycoords=("axes fraction" if far else "data", "data"),
             textcoords="offset points",
@@ -127,7 +161,9 @@ def _draw_parts(axes: Axes, there: Sequence[Shown]) -> None:
             fontsize=SMALL,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0} if far else None,
         )
-    axes.set_xlim(0, 1.2 * high)
+    axes.set_xlim(1.1 * min(earned), 1.2 * high)
+    if min(earned) < 0:
+        axes.axvline(0.0, color=INK, linewidth=0.8)
 
 
 def _draw_spreads(axes: Axes, there: Sequence[Shown], spreads: Sequence[Spread]) -> None:
@@ -165,22 +201,25 @@ def _draw_spreads(axes: Axes, there: Sequence[Shown], spreads: Sequence[Spread])
 
 def _counts(item: Shown, there: Sequence[Shown]) -> bool:
     """Whether a policy must be in view: the better half, and ``lp``."""
-    best = sorted(there, key=lambda one: sum(parts_of(one)))[: (len(there) + 1) // 2]
-    return item in best or item.label == REFERENCE
+    best = sorted(there, key=lambda one: number(one.row["objective_mean"]))
+    return item in best[: (len(there) + 1) // 2] or item.label == REFERENCE
 
 
-def _title(there: Sequence[Shown]) -> str:
+def _title(there: Sequence[Shown], parts: Sequence[dict[str, float]]) -> str:
     best = there[0]
     other = next((item for item in there if item.label == REFERENCE), there[-1])
+    mine = parts[0]
+    first = next(iter(mine))
     if other is best:
-        total = sum(parts_of(best)) or 1.0
-        return f"{percent(parts_of(best)[0] / total)} of what {best.label} costs is posting"
-    names = ("posting", "envelope penalties", "residual penalties")
-    changes = [b - a for a, b in zip(parts_of(best), parts_of(other), strict=True)]
-    most = max(range(3), key=lambda j: changes[j])
+        total = sum(mine.values()) or 1.0
+        return f"{percent(mine[first] / total)} of what {best.label} costs is {first}"
+    theirs = parts[there.index(other)]
+    changes = {name: theirs[name] - mine[name] for name in mine}
+    most, worse = max(changes, key=changes.__getitem__), min(changes, key=changes.__getitem__)
     verb = "saves" if changes[most] > 0 else "loses"
-    said = f"{best.label} {verb} {abs(changes[most]):.3f} of {other.label}'s {names[most]}"
-    worse = min(range(3), key=lambda j: changes[j])
+    said = (
+        f"{best.label} {verb} {abs(changes[most]):.3f} of {other.label}'s {WORDS.get(most, most)}"
+    )
     if changes[most] > 0 > changes[worse] and round(changes[worse], 3) != 0:
-        said += f" and spends {-changes[worse]:.3f} more on {names[worse]}"
+        said += f" and spends {-changes[worse]:.3f} more on {WORDS.get(worse, worse)}"
     return said

@@ -59,7 +59,9 @@ def headline(result: Comparison, policies: Sequence[str] | None = None) -> Figur
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.15, 1.0))[0]
     axes = left.add_subplot()
     draw_objectives(axes, result, there, bounds)
-    axes.set_xlabel("objective, half-spreads per share (lower is better)", fontsize=SMALL)
+    axes.set_xlabel(
+        f"objective, {result.scenario.unit} per share (lower is better)", fontsize=SMALL
+    )
     panels = right.subplots(len(fans), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, item in zip(panels, fans, strict=True):
         fan = fan_of(rollout_of(result, item), result.scenario.lots, True)
@@ -92,7 +94,7 @@ def _title(result: Comparison, there: Sequence[Shown], fans: Sequence[Shown]) ->
     other = next((item for item in fans if item.label != REFERENCE), None)
     if other is None:
         mean = number(reference.row["objective_mean"])
-        return f"lp costs {mean:.3f} half-spreads per share on {result.scenario.name}"
+        return f"lp costs {mean:.3f} {result.scenario.unit} per share on {result.scenario.name}"
     mine, theirs = (number(item.row["objective_mean"]) for item in (other, reference))
     rates = [number(item.row["behind_rate"]) for item in (other, reference)]
     gain = (theirs - mine) / abs(theirs) if theirs else 0.0

@@ -42,7 +42,11 @@ Floats = NDArray[np.float64]
 
 @styled
 def learning_curve(
-    rows: Sequence[Mapping[str, float]], title: str, axis: str, kept: Mapping[str, float]
+    rows: Sequence[Mapping[str, float]],
+    title: str,
+    axis: str,
+    kept: Mapping[str, float],
+    unit: str = "half-spreads",
 ) -> bytes:
     """A PNG of the greedy objective during training, with its 95 % interval over validation days.
 
@@ -51,6 +55,7 @@ def learning_curve(
         title: of the figure.
         axis: what steps are, for the horizontal axis.
         kept: the row that is of the policy that is kept.
+        unit: of objectives.
     """
     colour = ALGO_COLOURS[1]
     steps = np.array([row["steps"] for row in rows]) / 1e6
@@ -79,7 +84,7 @@ def learning_curve(
     axes.set_ylim(_heights([low], [high]))
     axes.set_xlim(0, max(float(steps[-1]), 1e-9) * 1.02)
     axes.set_xlabel(axis)
-    axes.set_ylabel("greedy objective per share, half-spreads")
+    axes.set_ylabel(f"greedy objective per share, {unit}")
     quiet(axes, "y")
     return png(figure)
 
@@ -224,10 +229,10 @@ def learning_curves(
         if not math.isfinite(value):
             raise ValueError(f"references[{name!r}] = {value!r}: must be a finite objective.")
     curves = [[curve_of(learner, column) for column in ("steps", "seconds")] for learner in there]
-    scenario = read_config(runs[0]).scenario.name
+    scenario = read_config(runs[0]).scenario
     figure = new_figure(
-        _title(there, [curve for _, curve in curves], scenario),
-        "Objective of the greedy policy on validation days, half-spreads per share of the order; "
+        _title(there, [curve for _, curve in curves], scenario.name),
+        f"Objective of the greedy policy on validation days, {scenario.unit} per share of the order; "
         "lower is better. Lines: means over seeds; bands: from the best seed to the worst.",
         3.0,
         [

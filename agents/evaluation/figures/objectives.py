@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-UNIT = "half-spreads per share of the order"
-
 
 @styled
 def objectives(result: Comparison) -> Figure:
@@ -72,7 +70,7 @@ def draw_objectives(
     for j, limit in enumerate(limits):
         if view[0] <= limit.value <= view[1]:
             vertical(axes, limit.value, -len(dots) - j, colour=COLOURS["bound"])
-    axes.set_xlabel(f"objective, {UNIT} (lower is better)")
+    axes.set_xlabel(f"objective, {result.scenario.unit} per share of the order (lower is better)")
 
 
 @styled
@@ -102,7 +100,7 @@ def differences(result: Comparison) -> Figure:
     draw_dots(axes, dots, view, "+.3f")
     vertical(axes, 0.0, 0.6 - len(dots), dashed=False)
     sides(axes, "better than lp", "worse", 0.0)
-    axes.set_xlabel(f"objective minus that of lp, {UNIT}")
+    axes.set_xlabel(f"objective minus that of lp, {result.scenario.unit} per share of the order")
     return figure
 
 
