@@ -228,6 +228,7 @@ def _costs(advice: Advice, ahead: PlanAhead) -> str:
         name, less = ("lower", "fewer") if low >= high else ("upper", "more")
         sentences.append(
             f"Its most expensive edge is the {name} one after bucket {advice.bucket + 1 + j}: if one "
-            f"share {less} could have filled by then, {max(low, high):.2f} {advice.scenario.unit} would be saved."
+            f"share {less} could have filled by then, {max(low, high):.2f} {advice.scenario.unit} "
+            "would be saved."
         )
     return " ".join(sentences)

@@ -77,14 +77,14 @@ def replayed(
 
 
 def volume_matters(scenario: Scenario) -> bool:
-    """Whether what may be posted, the envelope, or the estimates follow from the volume of past buckets."""
+    """Whether postable lots, the envelope, or the estimates follow from the volume of past buckets."""
     order = parameters(scenario).order[0]
     learns = any(algo.depth is not None and algo.day_sd > 0 for algo in scenario.algos)
     return bool(order["track_volume"] or (order["capped"] and order["window"] > 1) or learns)
 
 
 def _day(scenario: Scenario, filled: list[list[int]], volumes: list[float]) -> Days:
-    """A day on which whatever was filled fills, and no more, at prices as expected and a mid that stays."""
+    """A day on which whatever was filled fills, and no more; prices are as expected, the mid stays."""
     day = Days.of(scenario, 1)
     day.fill_rate[:], day.rounding[:] = 1.0, 0.0
     day.day_effect[:], day.liquidity[:] = 0.0, 0.0

@@ -92,7 +92,7 @@ def _references(result: Comparison) -> dict[str, float]:
     days = validation_days(scenario)
     planner = next((item.label for item in everyone(result) if item.family == "dp"), REFERENCE)
     found = {
-        name: float(play(result.policies[name], scenario, days).objective.mean())
+        name: float(play(result.policies[name], scenario, days).adjusted.mean())
         for name in (planner, REFERENCE)
     }
     if "clairvoyant" in result.bounds:  # else the order is too large for it

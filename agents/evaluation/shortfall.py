@@ -2,8 +2,13 @@
 
 Basis points of the mid at arrival, per share of the parent order. ``shortfall`` is the sum of
 ``spread``, ``fees``, ``drift`` and ``clean_up`` (Perold 1988); with ``envelope_penalty`` it is the
-objective. ``vwap_slippage`` and ``markout`` are as in ``rollouts.Rollout``. Intervals are 95 %, as in the
-other tables.
+objective. ``vwap_slippage`` and ``markout`` are as in ``rollouts.Rollout``. Intervals are 95 %, as in
+the other tables.
+
+Most of a shortfall's noise is the drift of shares that waited, which has mean zero as long as nobody can
+tell where the mid goes. ``adjusted`` is the objective without it (``rollouts.Rollout.waiting_drift``):
+the same mean where that is so, with a much narrower interval; ``adjusted_diff_vs_lp`` is policy minus
+plain ``lp``, paired by day. On replayed days the drift is what it was: read both.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from numpy.typing import NDArray
 from agents.evaluation import statistics
 from agents.evaluation.report import markdown_table
 from agents.evaluation.rollouts import Rollout
+from agents.evaluation.selection import REFERENCE
 from agents.evaluation.tables import Row
 
 COLUMNS = (
@@ -37,17 +43,24 @@ COLUMNS = (
     "markout_mean",
     "markout_ci_low",
     "markout_ci_high",
+    "adjusted_mean",
+    "adjusted_ci_low",
+    "adjusted_ci_high",
+    "adjusted_diff_vs_lp_mean",
+    "adjusted_diff_vs_lp_ci_low",
+    "adjusted_diff_vs_lp_ci_high",
 )
 
 HEADER = ("policy", "shortfall", "95 % interval", "spread", "fees", "drift", "clean-up", "envelope")
-HEADER_MARKET = ("vwap slippage", "95 % interval", "markout", "95 % interval")
+HEADER_MARKET = ("vwap slippage", "markout", "adjusted minus lp", "95 % interval")
 
 ABOUT = (
     "Shortfall: price paid above the mid at arrival, in basis points per share of the order, and what "
     "it consists of: spread and fees of what filled, the drift of the mid while shares waited, and the "
     "clean-up of what was left. VWAP slippage: price paid above the market's average, fees aside. "
     "Markout: how far the mid at a bucket's end lies above the price of what filled in it; negative is "
-    "adverse selection."
+    "adverse selection. Adjusted: the objective without the drift of shares that waited at a bucket's "
+    "start, whose mean is zero where nobody can tell where the mid goes; minus that of lp, by day."
 )
 
 Floats = NDArray[np.float64]
@@ -63,6 +76,7 @@ class Shortfall(NamedTuple):
     envelope_penalty: Floats
     slippage: Floats
     markout: Floats
+    adjusted: Floats
 
 
 def shortfall_of(rollout: Rollout) -> Shortfall:
@@ -75,6 +89,7 @@ def shortfall_of(rollout: Rollout) -> Shortfall:
         rollout.envelope_penalty,
         rollout.slippage,
         rollout.markout,
+        rollout.adjusted,
     )
 
 
@@ -84,7 +99,7 @@ def shortfall_rows(
     order: Sequence[str],
     clusters: NDArray[np.int64] | None = None,
 ) -> list[Row]:
-    """Rows of ``shortfall.csv``, a cell of every one of ``COLUMNS``.
+    """Rows of ``shortfall.csv``, a cell of every one of ``COLUMNS``; ``parts`` has plain ``lp``.
 
     Args:
         scenario: its name.
@@ -109,6 +124,9 @@ def shortfall_rows(
         }
         row |= _interval("vwap_slippage", of.slippage, clusters)
         row |= _interval("markout", of.markout, clusters)
+        row |= _interval("adjusted", of.adjusted, clusters)
+        against = of.adjusted - parts[REFERENCE].adjusted
+        row |= _interval("adjusted_diff_vs_lp", against, clusters)
         rows.append(row)
     return rows
 
@@ -135,9 +153,9 @@ def shortfall_markdown(rows: Sequence[Row]) -> str:
                 _ends(row, "shortfall"),
                 *numbers,
                 f"{row['vwap_slippage_mean']:+.3f}",
-                _ends(row, "vwap_slippage"),
                 "" if row["markout_mean"] is None else f"{row['markout_mean']:+.3f}",
-                _ends(row, "markout"),
+                f"{row['adjusted_diff_vs_lp_mean']:+.3f}",
+                _ends(row, "adjusted_diff_vs_lp"),
             )
         )
     return markdown_table(HEADER + HEADER_MARKET, lines)
