@@ -96,9 +96,8 @@ class Compare:
     trust: bool = False
     """Load Stable-Baselines3 zips. They are pickled: loading one can run code of whoever made it."""
     episodes: Annotated[
-        Count | None,
-        tyro.conf.arg(metavar="INT", help_behavior_hint="(default: 10000, or all replayed)"),
-    ] = None
+        Count, tyro.conf.arg(help_behavior_hint="(default: 10000, or all that are replayed)")
+    ] = 0
     """Number of days; with replayed days at most as many as there are."""
     first_seed: Natural = FIRST_SEED
     """Number of the first day."""
@@ -120,7 +119,7 @@ class Compare:
         """
         console = notes()
         scenario = load_scenario(self.scenario, read_settings(self.settings))
-        self.episodes = episodes_of(scenario, self.episodes)
+        self.episodes = episodes_of(scenario, self.episodes or None)
         if self.episodes > MOST_DAYS:
             raise ValueError(f"--episodes {self.episodes}: must be at most {MOST_DAYS:,}.")
         folder = results_folder(self.out, "comparison", scenario)

@@ -71,9 +71,8 @@ class FrontierCommand:
     trust: bool = False
     """Load Stable-Baselines3 zips. They are pickled: loading one can run code of whoever made it."""
     episodes: Annotated[
-        Count | None,
-        tyro.conf.arg(metavar="INT", help_behavior_hint="(default: 10000, or all replayed)"),
-    ] = None
+        Count, tyro.conf.arg(help_behavior_hint="(default: 10000, or all that are replayed)")
+    ] = 0
     """Number of days."""
     first_seed: Natural = FIRST_SEED
     """Number of the first day."""
@@ -95,7 +94,7 @@ class FrontierCommand:
             raise ValueError("--policies: there are none; give at least one, such as lp.")
         notes, start = console.notes(), time.perf_counter()
         scenario = load_scenario(self.scenario, read_settings(self.settings))
-        self.episodes = episodes_of(scenario, self.episodes)
+        self.episodes = episodes_of(scenario, self.episodes or None)
         if self.episodes > MOST_DAYS:
             raise ValueError(f"--episodes {self.episodes}: must be at most {MOST_DAYS:,}.")
         folder = results_folder(self.out, "frontier", scenario)

@@ -183,7 +183,7 @@ def test_without_arguments_everything_is_compared(
 ) -> None:
     names = [name for name in policies.BUILT_IN if name not in ("dp-fine", "dp-adaptive")]
     monkeypatch.setattr(policies, "BUILT_IN", {name: policies.BUILT_IN[name] for name in names})
-    monkeypatch.setattr("evaluate.EPISODES", 5)
+    monkeypatch.setattr("agents.evaluation.played_days.EPISODES", 5)
     scenario = load_scenario("baseline", {"order.buckets": 3, "order.size": 2000})
     run("good", scenario), run("of another", load_scenario("textbook"))
     _, noted = output(capsys, *SMALL)

@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,8 @@ class Comparison:
     level: list[str]
     rollouts: dict[str, Rollout]
     notes: list[str]
-    shortfalls: dict[str, Shortfall]
-    clusters: NDArray[np.int64] | None
+    shortfalls: dict[str, Shortfall] = field(default_factory=dict)
+    clusters: NDArray[np.int64] | None = None
 
 
 def compare(
