@@ -108,7 +108,7 @@ class Results:
         """
         jobs = [] if self.jobs is None else ["--jobs", str(self.jobs)]
         for words in trainings:
-            _step("train.py", train.main, [*words, *jobs])
+            step("train.py", train.main, [*words, *jobs])
         stamp = writable_folder(RUNS / "evaluated") / f"{name}.txt"
         done = f"{shell('evaluate.py', evaluation)}\n{_digest(runs)}\n"
         there = stamp.exists() and stamp.read_text(encoding="utf-8") == done
@@ -116,7 +116,7 @@ class Results:
             console.say(console.notes(), f"{name}: evaluated before; --again evaluates again.")
             return
         stamp.unlink(missing_ok=True)
-        _step("evaluate.py", evaluate.main, evaluation)
+        step("evaluate.py", evaluate.main, evaluation)
         finish()
         write_text(stamp, done)
 
@@ -129,7 +129,7 @@ def _digest(runs: Sequence[Path]) -> str:
     return found.hexdigest()
 
 
-def _step(script: str, main: Callable[[list[str]], int], words: list[str]) -> None:
+def step(script: str, main: Callable[[list[str]], int], words: list[str]) -> None:
     """Run a command line as if it had been typed.
 
     Raises:

@@ -1,0 +1,237 @@
+"""``python -m results.real_days``: what is learned from a model, played on real days; ``--help`` tells more.
+
+For each stock and each of three dates: the other two dates make a model, policies learn on it, and then
+they play the replayed parent orders of the date that was left out, both sides of every window. The last
+date is the main result, all three are leave-one-day-out. With wrong beliefs, fill probabilities or depths
+off by 30 %, learners are trained anew and planners plan with them, on the same real orders.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+import train
+from agents import console
+from agents.command_line import Count, parse, run_command
+from agents.evaluation import compare
+from agents.evaluation.comparison import Comparison
+from agents.run_directory import POLICY
+from agents.storage import write_bytes, write_text
+from evaluate import Compare
+from execution_env import __main__ as environment
+from execution_env import load_scenario
+from results import real_figures, real_page, real_tables
+from results.__main__ import step
+from results.plan import PPO, RESULTS, RUNS, Q
+from results.real_tables import Orders
+
+SYMBOLS, DATES = ("bac", "ibm"), ("20131007", "20131008", "20131009")
+
+FOLDER, FOLDS = RESULTS / "real-days", RUNS.parent / "real-days"
+
+PLANNERS = ("lp", "lp-buffered", "lp-scenario", "dp", "dp-fine", "dp-adaptive")
+
+SEEDS = ("0", "1", "2")
+
+TIMESTEPS = 2_000_000
+"""Of PPO."""
+
+WRONG = (0.7, 1.3)
+"""What beliefs are multiplied by."""
+
+BELIEFS = ("fill_probability", "depth")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A stock, and the date that its model has not seen.
+
+    Attributes:
+        symbol, date: such as "ibm", "20131009".
+    """
+
+    symbol: str
+    date: str
+
+    @property
+    def folder(self) -> Path:
+        """Where its model, days and runs are."""
+        return FOLDS / f"{self.symbol}-{self.date}"
+
+    @property
+    def model(self) -> Path:
+        """The scenario that is learned on."""
+        return self.folder / "model.toml"
+
+    @property
+    def replay(self) -> Path:
+        """The scenario whose days are those of the date."""
+        return self.folder / "model-replay.toml"
+
+    def calibration(self, lean: str) -> list[str]:
+        """Words after ``python -m execution_env``."""
+        others = ",".join(date for date in DATES if date != self.date)
+        words = ["calibrate", "--lean", lean, "--symbol", self.symbol, "--dates", ",".join(DATES)]
+        words += ["--bucket", "180s", "--orders-of", "30min"]
+        words += ["--split", f"train={others}", f"test={self.date}"]
+        words += ["--name", f"{self.symbol}-without-{self.date}", "--out", str(self.model)]
+        return [*words, "--days", str(self.folder / "days.npz")]
+
+    def trainings(self, settings: Sequence[str] = ()) -> list[list[str]]:
+        """Words after ``python train.py`` that train everything, with ``settings`` of the scenario."""
+        chosen = ["--scenario", str(self.model)]
+        chosen += ["--set", *settings] if settings else []
+        seeds = SEEDS if self.date == DATES[-1] and not settings else SEEDS[:1]
+        out = self.folder / (slug(settings) or "right")
+        return [
+            ["sweep", "q-learning", *chosen, "--seed", *seeds, "--out", str(out / "q-learning")],
+            [
+                *("sweep", "ppo", *chosen, "--seed", *seeds),
+                *("--timesteps", str(TIMESTEPS), "--out", str(out / "ppo")),
+            ],
+        ]
+
+    def runs(self, settings: Sequence[str] = ()) -> dict[str, Path]:
+        """Run directories that ``trainings`` leaves, by label."""
+        out = self.folder / (slug(settings) or "right")
+        found = {}
+        for label, kind in ((Q, "q-learning"), (PPO, "ppo")):
+            there = sorted(path.parent for path in (out / kind).glob(f"*/{POLICY}"))
+            found |= {f"{label} {path.name[-1]}": path for path in there}
+        return found
+
+    def policies(self, settings: Sequence[str] = ()) -> list[str]:
+        """What plays: rules, planners, learners."""
+        rules = [f"all-{name.lower()}" for name in load_scenario(self.model).algo_names]
+        learners = [f"{label}={path}" for label, path in self.runs(settings).items()]
+        return [*PLANNERS, *rules, "passive-then-sweep", "twap", *learners]
+
+
+def slug(settings: Sequence[str]) -> str:
+    """A folder's name for ``settings``."""
+    return "-".join(settings[:1]).partition(".")[2].partition(".")[2].replace("=", "-")
+
+
+def beliefs(fold: Fold) -> dict[str, list[str]]:
+    """Settings of wrong beliefs, by what to call them: of all algos, probabilities at most 1."""
+    algos = load_scenario(fold.model).algos
+    found = {}
+    for key in BELIEFS:
+        for factor in WRONG:
+            found[f"{key} x {factor:g}"] = [
+                f"algos.{algo.name}.{key}={_times(getattr(algo, key), factor, key):.6g}"
+                for algo in algos
+            ]
+    return found
+
+
+def _times(value: object, factor: float, key: str) -> float:
+    assert isinstance(value, float), "calibrate writes one number per algo"
+    return min(factor * value, 1.0) if key == "fill_probability" else factor * value
+
+
+@dataclass
+class RealDays:
+    """Calibrate on real days, train on the model, and play other real days.
+
+    Needs tick files in LEAN's format of bac and ibm on 2013-10-07, 08 and 09, which
+    github.com/QuantConnect/Lean has in Data/equity/usa/tick. They stay where they are: what is written
+    to results/real-days is derived numbers only. Models, days and runs go to runs/real-days; what is
+    there already is not made again. From nothing it takes about an hour on two cores.
+
+    For example
+      python -m results.real_days --lean ~/Lean/Data/equity/usa/tick
+    """
+
+    lean: str
+    """Folder with a folder per stock."""
+    jobs: Annotated[
+        Count | None,
+        tyro.conf.arg(metavar="N", help_behavior_hint="(default: as many as there are cores)"),
+    ] = None
+    """Trainings at a time."""
+
+    def run(self) -> int:
+        """Make everything; returns the exit code.
+
+        Raises:
+            ValueError: data are missing; RunError: a step failed, or a file cannot be written.
+        """
+        orders = Orders.empty()
+        promised: dict[Fold, Comparison] = {}
+        for fold in [Fold(symbol, date) for symbol in SYMBOLS for date in reversed(DATES)]:
+            if not fold.replay.exists():
+                fold.folder.mkdir(parents=True, exist_ok=True)
+                step("-m execution_env", environment.main, fold.calibration(self.lean))
+            self._train(fold.trainings())
+            say(f"{fold.symbol} on {fold.date}: playing")
+            orders.add(fold.symbol, fold.date, "right", played(fold.replay, fold.policies()))
+            if fold.date != DATES[-1]:
+                continue
+            promised[fold] = played(fold.model, fold.policies(), bounded=False)
+            self._page_of(fold)
+            for belief, settings in beliefs(fold).items():
+                self._train(fold.trainings(settings))
+                say(f"{fold.symbol} on {fold.date}: playing with {belief}")
+                result = played(fold.replay, fold.policies(settings), settings, bounded=False)
+                orders.add(fold.symbol, fold.date, belief, result)
+        found = real_tables.tables(orders, {fold.symbol: of for fold, of in promised.items()})
+        for name, text in found.texts().items():
+            write_text(FOLDER / name, text)
+        for name, picture in real_figures.drawn(found).items():
+            write_bytes(FOLDER / name, picture)
+        for symbol in SYMBOLS:
+            picture = Fold(symbol, DATES[-1]).model.with_suffix(".png")
+            write_bytes(FOLDER / f"model-{symbol}.png", picture.read_bytes())
+        write_text(FOLDER / "README.md", real_page.page(found))
+        say(f"wrote {FOLDER}")
+        return 0
+
+    def _train(self, trainings: Sequence[list[str]]) -> None:
+        jobs = [] if self.jobs is None else ["--jobs", str(self.jobs)]
+        for words in trainings:
+            step("train.py", train.main, [*words, *jobs])
+
+    def _page_of(self, fold: Fold) -> None:
+        """The comparison on the main date as evaluate.py has it, with its figures."""
+        folder = str(FOLDER / f"{fold.symbol}-{fold.date}")
+        Compare(scenario=str(fold.replay), policies=fold.policies(), out=folder).run()
+
+
+def played(
+    scenario: Path, policies: Sequence[str], settings: Sequence[str] = (), bounded: bool = True
+) -> Comparison:
+    """``policies`` on all days of a replay, or on the evaluation days of a model."""
+    overrides = {
+        key: float(value) for key, _, value in (setting.partition("=") for setting in settings)
+    }
+    with console.bars(console.notes()) as track:
+        return compare(
+            policies,
+            load_scenario(scenario, overrides),
+            track=track,
+            keep_rollouts=False,
+            bounded=bounded,
+        )
+
+
+def say(text: str) -> None:
+    """A line about what goes on."""
+    console.say(console.notes(), text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    command = parse({"real_days": RealDays}, "real_days", arguments, "-m")
+    run: Callable[[], int] = command.run
+    return run_command(run, "stopped. What is done is kept: the same command goes on.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,257 @@
+"""Tables of the experiment on real days: what the model promised, what came true, what beliefs matter.
+
+Intervals are 95 % bootstrap intervals over windows: the two sides of a window, and its buckets, are one
+cluster. They speak of other windows of the same dates; three dates say little of other dates.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.evaluation import statistics
+from agents.evaluation.comparison import Comparison
+from agents.evaluation.selection import REFERENCE
+from agents.evaluation.statistics import Interval
+from agents.evaluation.tables import Row, csv_text
+
+ORDERS, TRANSFER, SENSITIVITY, PARTS = (
+    "orders.csv",
+    "transfer.csv",
+    "sensitivity.csv",
+    "parts.csv",
+)
+
+ORDER_COLUMNS = (
+    "symbol",
+    "date",
+    "beliefs",
+    "window",
+    "order",
+    "policy",
+    "objective",
+    "adjusted",
+)
+
+TRANSFER_COLUMNS = (
+    "symbol",
+    "policy",
+    "promised_objective",
+    "promised_ci_low",
+    "promised_ci_high",
+    "promised_minus_lp",
+    "promised_minus_lp_ci_low",
+    "promised_minus_lp_ci_high",
+    "objective",
+    "objective_ci_low",
+    "objective_ci_high",
+    "adjusted",
+    "adjusted_ci_low",
+    "adjusted_ci_high",
+    "adjusted_minus_lp",
+    "adjusted_minus_lp_ci_low",
+    "adjusted_minus_lp_ci_high",
+    "three_days_minus_lp",
+    "three_days_minus_lp_ci_low",
+    "three_days_minus_lp_ci_high",
+    "days_better_than_lp",
+)
+
+SENSITIVITY_COLUMNS = ("symbol", "beliefs", "policy", "adjusted", "change", "ci_low", "ci_high")
+
+PART_COLUMNS = (
+    "symbol",
+    "policy",
+    "where",
+    "spread",
+    "fees",
+    "drift",
+    "clean_up",
+    "envelope_penalty",
+    "vwap_slippage",
+    "markout",
+)
+
+RIGHT = "right"
+
+BOUND = "hindsight"
+
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class Orders:
+    """What every order of every policy cost: rows of ``orders.csv``."""
+
+    rows: list[Row]
+    parts: list[Row]
+
+    @staticmethod
+    def empty() -> Orders:
+        """None yet."""
+        return Orders([], [])
+
+    def add(self, symbol: str, date: str, beliefs: str, result: Comparison) -> None:
+        """Those of a comparison; of several seeds their mean, order by order."""
+        assert result.clusters is not None
+        bounds = {name: [name] for name in result.bounds}
+        for policy, members in (members_of(result) | bounds).items():
+            objective = np.mean([_objective(result, one) for one in members], axis=0)
+            adjusted = None
+            if members[0] in result.shortfalls:
+                adjusted = np.mean([result.shortfalls[one].adjusted for one in members], axis=0)
+            for j, window in enumerate(result.clusters):
+                row: Row = dict.fromkeys(ORDER_COLUMNS)
+                row |= {"symbol": symbol, "date": date, "beliefs": beliefs, "policy": policy}
+                row |= {"window": f"{date}-{window}", "order": j, "objective": float(objective[j])}
+                row["adjusted"] = None if adjusted is None else float(adjusted[j])
+                self.rows.append(row)
+        if beliefs == RIGHT:
+            self.parts += parts_of(symbol, date, result)
+
+    def of(self, **wanted: str) -> list[Row]:
+        """Rows whose cells are ``wanted``."""
+        return [row for row in self.rows if all(row[key] == cell for key, cell in wanted.items())]
+
+
+def _objective(result: Comparison, name: str) -> Floats:
+    bound = result.bounds.get(name)
+    return result.objectives[result.names.index(name)] if bound is None else bound
+
+
+def members_of(result: Comparison) -> dict[str, list[str]]:
+    """Labels by what a table calls them: runs that differ in their seed are one policy."""
+    found: dict[str, list[str]] = {}
+    for name in result.names:
+        found.setdefault(re.sub(r" \d+$", "", name), []).append(name)
+    return found
+
+
+def parts_of(symbol: str, where: str, result: Comparison) -> list[Row]:
+    """Means of the parts of the shortfall, rows of ``parts.csv``."""
+    rows: list[Row] = []
+    for policy, members in members_of(result).items():
+        of = [result.shortfalls[name] for name in members]
+        row: Row = {"symbol": symbol, "policy": policy, "where": where}
+        for column in PART_COLUMNS[3:]:
+            field = column.removeprefix("vwap_")
+            row[column] = float(np.nanmean([getattr(one, field) for one in of]))
+        rows.append(row)
+    return rows
+
+
+class Tables(NamedTuple):
+    """Rows of the files."""
+
+    orders: list[Row]
+    transfer: list[Row]
+    sensitivity: list[Row]
+    parts: list[Row]
+
+    def texts(self) -> dict[str, str]:
+        """The files by name."""
+        return {
+            ORDERS: csv_text(ORDER_COLUMNS, self.orders),
+            TRANSFER: csv_text(TRANSFER_COLUMNS, self.transfer),
+            SENSITIVITY: csv_text(SENSITIVITY_COLUMNS, self.sensitivity),
+            PARTS: csv_text(PART_COLUMNS, self.parts),
+        }
+
+
+def tables(orders: Orders, promised: Mapping[str, Comparison]) -> Tables:
+    """All tables.
+
+    Args:
+        orders: on real days.
+        promised: what policies achieve on the model's evaluation days, by symbol.
+    """
+    transfer, parts = [], list(orders.parts)
+    for symbol, result in promised.items():
+        transfer += transfer_rows(orders, symbol, result)
+        parts += parts_of(symbol, "model", result)
+    return Tables(orders.rows, transfer, sensitivity_rows(orders), parts)
+
+
+def transfer_rows(orders: Orders, symbol: str, result: Comparison) -> list[Row]:
+    """What the model promised and what the last date and all dates brought, by policy."""
+    dates = sorted({str(row["date"]) for row in orders.of(symbol=symbol)})
+    members = members_of(result)
+    of_lp = result.shortfalls[REFERENCE].adjusted
+    rows = []
+    for policy, labels in members.items():
+        objective = np.mean([_objective(result, name) for name in labels], axis=0)
+        adjusted = np.mean([result.shortfalls[name].adjusted for name in labels], axis=0)
+        real = orders.of(symbol=symbol, beliefs=RIGHT, date=dates[-1], policy=policy)
+        lp = orders.of(symbol=symbol, beliefs=RIGHT, date=dates[-1], policy=REFERENCE)
+        every = orders.of(symbol=symbol, beliefs=RIGHT, policy=policy)
+        every_lp = orders.of(symbol=symbol, beliefs=RIGHT, policy=REFERENCE)
+        row: Row = {"symbol": symbol, "policy": policy}
+        row |= _cells(("promised_objective", "promised"), statistics.mean(objective))
+        row |= _cells(("promised_minus_lp",) * 2, statistics.mean(adjusted - of_lp))
+        row |= _cells(("objective",) * 2, over_windows(real, "objective"))
+        row |= _cells(("adjusted",) * 2, over_windows(real, "adjusted"))
+        row |= _cells(("adjusted_minus_lp",) * 2, over_windows(real, "adjusted", lp))
+        row |= _cells(("three_days_minus_lp",) * 2, over_windows(every, "adjusted", every_lp))
+        row["days_better_than_lp"] = sum(
+            float(_of_date(every, date).mean()) < float(_of_date(every_lp, date).mean())
+            for date in dates
+        )
+        rows.append(row)
+    rows.sort(key=lambda row: float(row["promised_objective"] or 0.0))
+    bound = orders.of(symbol=symbol, beliefs=RIGHT, date=dates[-1], policy=BOUND)
+    if bound:
+        row = dict.fromkeys(TRANSFER_COLUMNS)
+        rows.append(row | {"symbol": symbol, "policy": BOUND})
+        rows[-1] |= _cells(("objective",) * 2, over_windows(bound, "objective"))
+    return rows
+
+
+def _of_date(rows: Sequence[Row], date: str) -> Floats:
+    return column(rows, "adjusted")[[row["date"] == date for row in rows]]
+
+
+def sensitivity_rows(orders: Orders) -> list[Row]:
+    """How much wrong beliefs change what a policy achieves on the same orders."""
+    rows: list[Row] = []
+    wrong = sorted({str(row["beliefs"]) for row in orders.rows} - {RIGHT})
+    for symbol in sorted({str(row["symbol"]) for row in orders.rows}):
+        for beliefs in wrong:
+            of_beliefs = orders.of(symbol=symbol, beliefs=beliefs)
+            for policy in dict.fromkeys(str(row["policy"]) for row in of_beliefs):
+                mine = [row for row in of_beliefs if row["policy"] == policy]
+                date = str(mine[0]["date"])
+                right = orders.of(symbol=symbol, beliefs=RIGHT, date=date, policy=policy)
+                row: Row = {"symbol": symbol, "beliefs": beliefs, "policy": policy}
+                row["adjusted"] = float(column(mine, "adjusted").mean())
+                row |= _cells(("change", ""), over_windows(mine, "adjusted", right))
+                rows.append(row)
+    return rows
+
+
+def over_windows(rows: Sequence[Row], name: str, against: Sequence[Row] | None = None) -> Interval:
+    """The mean of a column over orders, minus that of the same orders ``against``, with an interval over
+    windows.
+    """
+    values = column(rows, name)
+    if against is not None:
+        assert [row["order"] for row in rows] == [row["order"] for row in against]
+        values = values - column(against, name)
+    windows = np.unique([str(row["window"]) for row in rows], return_inverse=True)[1]
+    return statistics.mean(statistics.clustered(values, windows.reshape(-1)))
+
+
+def column(rows: Sequence[Row], name: str) -> Floats:
+    """(n,) numbers of a column."""
+    return np.array([row[name] for row in rows], np.float64)
+
+
+def _cells(names: tuple[str, str], interval: Interval) -> Row:
+    """The mean, and the ends under names that begin alike."""
+    begin = f"{names[1]}_" if names[1] else ""
+    keys = (names[0], f"{begin}ci_low", f"{begin}ci_high")
+    return {key: float(value) for key, value in zip(keys, interval, strict=True)}
