@@ -1,4 +1,4 @@
-"""``python -m execution_env``: list, show, check and play scenarios."""
+"""``python -m execution_env``: list, show, check and play scenarios, and make them of market data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import textwrap
 import numpy as np
 from gymnasium.error import Error as GymnasiumError
 
+from execution_env.calibration.options import NEEDS, add_calibrate
 from execution_env.diagnosis import oddities
 from execution_env.env import OrderAllocationEnv
 from execution_env.estimation import prior_of_estimates
@@ -25,7 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m execution_env",
-        description="List, show, check and play scenarios. Without a command: list the shipped ones.",
+        description="List, show, check and play scenarios, or make one of market data. Without a "
+        "command: list the shipped ones.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("list", help="shipped scenarios with their key numbers (the default)")
@@ -45,8 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
         "--action", type=int, help="index into the allocation grid; random where left out"
     )
     play.add_argument("--picture", metavar="FILE", help="write the order as a picture, a PNG file")
+    add_calibrate(commands)
     options = parser.parse_args(arguments)
     try:
+        if options.command == "calibrate":
+            return _calibrate(options, sys.argv[1:] if arguments is None else arguments)
         if options.command in (None, "list"):
             print(_table())
         elif options.command == "show":
@@ -63,6 +68,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _calibrate(options: argparse.Namespace, arguments: list[str]) -> int:
+    try:
+        from execution_env.calibration.command import run  # noqa: PLC0415  needs optional libraries
+    except ImportError as error:
+        raise ImportError(f"calibrate {NEEDS} ({error}).") from None
+    return run(options, arguments)
 
 
 def _play(scenario: str, seed: int, action: int | None, picture: str | None) -> None:

@@ -1,0 +1,284 @@
+"""``python -m execution_env calibrate``: from files of market data to files of a scenario.
+
+Everything is computed before anything is written, and files appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from execution_env.calibration.console import Progress, show
+from execution_env.calibration.days import days_bytes, days_of, split_windows
+from execution_env.calibration.fit import Fit, fit
+from execution_env.calibration.gather import assumptions_of, gather, windows_of
+from execution_env.calibration.options import said_command, shown_duration
+from execution_env.calibration.outcomes import Outcomes
+from execution_env.calibration.placement import PLACEMENTS, Assumptions, Placement
+from execution_env.calibration.tape import DataError
+from execution_env.calibration.windows import buckets_of
+from execution_env.calibration.write import (
+    Choices,
+    lot_of,
+    scenario_of,
+    scenario_toml,
+    write_files,
+)
+from execution_env.validation import fail, number, suggestion
+
+SHARE = 0.05
+"""Of an order's mean market volume that its size is, where none is given."""
+
+
+class Found(NamedTuple):
+    """A fit, and where it is from.
+
+    Attributes:
+        fit: the market.
+        size: of an order, shares.
+        data, used: words on the data, and on the part of them that was fitted on.
+        assumed: lines on what the simulator assumed.
+        counts: what was mended and left out.
+        outcomes: that were fitted on; None of a fill log.
+        days: content of the file of days; None where none is asked for.
+    """
+
+    fit: Fit
+    size: float
+    data: str
+    used: str
+    assumed: list[str]
+    counts: Mapping[str, int]
+    outcomes: Outcomes | None = None
+    days: bytes | None = None
+
+
+def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit code.
+
+    Args:
+        options: as parsed.
+        arguments: the words of the command line, for the file's head.
+
+    Raises:
+        ValueError, OSError, ImportError: what the user can mend.
+    """
+    try:
+        _calibrate(options, arguments)
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> None:
+    figure = _figure_path(options)
+    _check(options, figure)
+    with Progress() as progress:
+        found = _from_log(options) if options.fill_log else _from_tapes(options, progress)
+        choices = _choices(options, found)
+        scenario = scenario_of(found.fit, choices)  # raises before anything is written
+        head = _head(arguments, found)
+        files = {options.out: scenario_toml(found.fit, choices, head).encode()}
+        if found.days is not None:
+            files[options.days] = found.days
+            where = Path(os.path.relpath(options.days, options.out.parent)).as_posix()
+            replay = scenario_toml(found.fit, choices, head, where)
+            files[_replay_path(options)] = replay.encode()
+        if figure:
+            progress.phase("drawing model and data")
+            from execution_env.calibration.figure import diagnostic  # noqa: PLC0415  slow to import
+
+            files[figure] = diagnostic(scenario, found.fit, found.outcomes, found.data)
+        write_files(files)
+    show(found.fit, choices, found.data, found.used, found.counts)
+    for path in files:
+        print(f"wrote {path}")
+
+
+def _check(options: argparse.Namespace, figure: Path | None) -> None:
+    """What can be wrong without looking at data."""
+    buckets_of(options.orders_of, options.bucket)
+    number("--max-rate", options.max_rate, 0, 1, "a share of the volume", above=True)
+    if options.out.suffix != ".toml":
+        raise fail("--out", str(options.out), "must end in .toml.")
+    paths = [options.out, options.days, figure, _replay_path(options) if options.days else None]
+    given = [path for path in paths if path]
+    for path in given:
+        if not path.parent.is_dir():
+            raise DataError(f"{path}: there is no folder {path.parent}.")
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder. Give the name of a file.")
+    if len({path.absolute() for path in given}) < len(given):
+        raise DataError("two of the files to write are the same. Give them different names.")
+    if options.lean and not options.symbol:
+        raise DataError("--lean needs --symbol, such as --symbol ibm.")
+    names = [name for name, _ in options.split or []]
+    if len(set(names)) < len(names):
+        raise DataError(f"--split {', '.join(names)}: names must differ. Join dates by commas.")
+    if options.fill_log and options.days:
+        raise DataError(
+            "--days: a fill log shows what was filled, not what could have been; days to replay need "
+            "--lean or --lobster."
+        )
+    if options.fill_log and (options.split or options.fit_on):
+        raise DataError("--split and --fit-on go with --lean and --lobster; a log is all used.")
+    if options.days and names and not {"train", "test"} <= set(names):
+        raise DataError("--split: --days needs a split train and a split test.")
+
+
+def _figure_path(options: argparse.Namespace) -> Path | None:
+    if options.no_figure or not options.figure:
+        return None
+    path: Path = options.figure
+    return path
+
+
+def _replay_path(options: argparse.Namespace) -> Path:
+    path: Path = options.out.with_name(f"{options.out.stem}-replay.toml")
+    return path
+
+
+def _from_tapes(options: argparse.Namespace, progress: Progress) -> Found:
+    placements = tuple(Placement(**given) for given in options.algo) if options.algo else PLACEMENTS
+    outcomes, data, counts = gather(options, placements, progress)
+    split = options.days or options.split or options.fit_on not in (None, "all")
+    splits = split_windows(outcomes, dict(options.split or [])) if split else {}
+    used, chosen = _fit_on(options, outcomes, splits)
+    progress.phase("estimating")
+    part = windows_of(outcomes, chosen)
+    names = [placement.name for placement in placements]
+    size = options.size or SHARE * float(part.volume.sum(axis=1).mean())
+    fitted = fit(part, names, size / part.volume.shape[1], options.max_rate)
+    days = days_bytes(days_of(outcomes, names, options.bucket, splits)) if options.days else None
+    assumed = [
+        _placed(placement, assumptions_of(options)) for placement in placements
+    ] + _assumed(assumptions_of(options), options)  # fmt: skip
+    return Found(fitted, size, data, used, assumed, counts, part, days)
+
+
+def _fit_on(
+    options: argparse.Namespace, outcomes: Outcomes, splits: Mapping[str, NDArray[np.bool_]]
+) -> tuple[str, NDArray[np.bool_]]:
+    """Words on what is fitted on, and its (W,) windows."""
+    name = options.fit_on or ("train" if "train" in splits else "all")
+    if name == "all":
+        return "all dates", np.ones(outcomes.start.size, np.bool_)
+    if name not in splits:
+        raise DataError(
+            f"--fit-on {name}: there is no such split.{suggestion(name, splits)} There are "
+            f"{', '.join([*splits, 'all'])}."
+        )
+    chosen = splits[name]
+    if not chosen.any():
+        raise DataError(f"--fit-on {name}: that split has no windows.")
+    return f"split {name} ({', '.join(np.unique(outcomes.date[chosen]))})", chosen
+
+
+def _from_log(options: argparse.Namespace) -> Found:
+    from execution_env.calibration.fill_log import read_fill_log  # noqa: PLC0415
+    from execution_env.calibration.fit_log import fit_log  # noqa: PLC0415
+
+    log = read_fill_log(options.fill_log)
+    fitted = fit_log(
+        log,
+        bucket=options.bucket,
+        window=options.orders_of,
+        most=options.max_rate,
+        size=options.size,
+        volume=options.volume,
+        half_spreads=dict(options.half_spread or []),
+        price_sd=options.price_sd,
+        touch=options.touch,
+    )
+    days = np.unique(log.time.astype("datetime64[D]")).astype(str)
+    data = f"{Path(options.fill_log).name}, {log.time.size:,} child orders, {days[0]} to {days[-1]}"
+    size = options.size or SHARE * sum(b.value for b in fitted.expected)
+    assumed = ["depth is cut off at what was posted, and estimated as such"]
+    return Found(fitted, size, data, "all of it", assumed, log.repairs)
+
+
+def _choices(options: argparse.Namespace, found: Found) -> Choices:
+    names = [algo.name for algo in found.fit.algos]
+    for key in ("fee", "rebate", "half_spread"):
+        for name, _ in getattr(options, key) or []:
+            if name not in names:
+                raise DataError(
+                    f"--{key.replace('_', '-')} {name}: there is no such algo."
+                    f"{suggestion(name, names)} There are {', '.join(names)}."
+                )
+    lot = options.lot_size or lot_of(found.size)
+    size = options.size or max(1, round(found.size / lot)) * lot
+    buckets = len(found.fit.expected)
+    return Choices(
+        name=options.name or options.out.stem,
+        description=(
+            f"{size:,} shares in {buckets} buckets of {shown_duration(options.bucket)}, fitted on "
+            f"{found.data}, {found.used}."
+        ),
+        size=size,
+        lot_size=lot,
+        max_rate=options.max_rate,
+        band=options.band,
+        envelope_penalty=options.envelope_penalty,
+        fees=dict(options.fee or []),
+        rebates=dict(options.rebate or []),
+        impact=options.impact,
+    )
+
+
+def _placed(placement: Placement, assumptions: Assumptions) -> str:
+    ticks = f", {placement.ticks} ticks beyond" if placement.ticks else ""
+    half = ", half ticks" if placement.half_ticks else ""
+    return (
+        f"algo {placement.name}: limit at {placement.at:g} from near touch to far{ticks}{half}, "
+        f"{placement.queue:.0%} of the queue ahead"
+    )
+
+
+def _assumed(assumptions: Assumptions, options: argparse.Namespace) -> list[str]:
+    """Lines on the simulator's assumptions."""
+    lines = [
+        "no impact; off-exchange and hidden prints "
+        + ("fill orders" if assumptions.dark else "fill nobody")
+    ]
+    if options.lean:
+        lines.append(
+            f"queue: cancellations ahead {assumptions.cancellations}, {assumptions.elsewhere:g} times "
+            "the quoted size at other exchanges"
+        )
+    lines.append(
+        f"latency {shown_duration(assumptions.latency)}; quotes are believed for "
+        f"{shown_duration(assumptions.stale_after)}"
+    )
+    return lines
+
+
+def _head(arguments: Sequence[str], found: Found) -> list[str]:
+    """The comment at the top of a scenario file."""
+    fitted = found.fit
+    lines = [
+        f"Made by: {said_command(arguments)}",
+        "",
+        f"Data: {found.data}.",
+        f"Fitted on: {found.used}; {fitted.windows} windows of {len(fitted.expected)} buckets, buys "
+        "and sells. A window is one observation for the standard errors, which are jackknifed.",
+        f"Usual child order, by which prices and correlations go: {fitted.posted:,.0f} shares, "
+        f"{fitted.size:.1%} of a bucket's volume.",
+        "Assumed:",
+        *(f"  {line}" for line in found.assumed),
+    ]
+    counts = {**found.counts, **fitted.counts}
+    if counts:
+        lines += ["Mended and left out:", *(f"  {why}: {n:,}" for why, n in counts.items())]
+    return [
+        part for line in lines for part in textwrap.wrap(line, 98, subsequent_indent="    ") or [""]
+    ]

@@ -1,0 +1,140 @@
+"""What ``calibrate`` says on the screen: progress while it works, the estimates when it has them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from execution_env.calibration.estimate import Estimate
+from execution_env.calibration.fit import AlgoFit, Fit
+from execution_env.calibration.write import Choices
+
+ROWS: tuple[tuple[str, str, str], ...] = (
+    ("fill_probability", "chance of any depth", ""),
+    ("depth", "median depth, share of volume", ""),
+    ("depth_sd", "sd of log depth", ""),
+    ("day_sd", "sd of an order's effect", ""),
+    ("liquidity_loading", "loading on common factor", ""),
+    ("half_spread", "half-spread paid", "bps"),
+    ("fill", "fill of the usual child order", ""),
+    ("whole", "chance that it fills whole", ""),
+    ("next", "autocorrelation of fills", ""),
+    ("with_move", "correlation with mid's move", ""),
+    ("drift", "move against us when filled", "bps"),
+    ("all_in", "all-in cost, rest crossed", "bps"),
+)
+"""Attributes of ``AlgoFit``, what the table calls them, and units."""
+
+
+class Progress:
+    """A line on standard error that tells what is being done, where that is a screen."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Progress:
+        if sys.stderr.isatty():
+            try:
+                from rich.console import Console  # noqa: PLC0415  optional
+                from rich.progress import Progress as Bar  # noqa: PLC0415
+            except ImportError:
+                return self
+            self._bar = Bar(console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("", total=None)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def phase(self, name: str) -> None:
+        """Say what begins."""
+        if self._bar is not None:
+            self._bar.update(self._task, description=name, completed=0, total=None)
+
+    def steps(self, name: str) -> Callable[[int, int], None]:
+        """Say what begins; the function returned is told (done, of)."""
+        self.phase(name)
+
+        def tell(done: int, of: int) -> None:
+            if self._bar is not None:
+                self._bar.update(self._task, completed=done, total=of)
+
+        return tell
+
+
+def show(fit: Fit, choices: Choices, data: str, used: str, counts: Mapping[str, int]) -> None:
+    """Print the estimates and what was left out."""
+    for text in (
+        f"{data}; fitted on {used}: {fit.windows} windows of {len(fit.expected)} buckets",
+        f"order of {choices.size:,} shares in lots of {choices.lot_size:,}; usual child order "
+        f"{fit.posted:,.0f} shares, {fit.size:.1%} of a bucket's volume",
+    ):
+        print(text)
+    print()
+    print_table(["estimate +- standard error", *(algo.name for algo in fit.algos)], _rows(fit))
+    print()
+    volume = sum(b.value for b in fit.expected) / len(fit.expected)
+    market = [
+        ["volume of a bucket, shares", f"{volume:,.0f}"],
+        ["sd of log volume", str(fit.volume_sd)],
+        ["autocorrelation of log volume", str(fit.volume_persistence)],
+        ["sd of the mid's move in a bucket, bps", str(fit.price_sd)],
+        ["correlation of move and factor", str(fit.move_correlation)],
+        ["persistence of factor", str(fit.persistence)],
+        ["mid to far touch at the end, bps", str(fit.touch)],
+    ]
+    print_table(["market", ""], market)
+    notes = [f"{algo.name}: {row[1]}: {note}" for algo in fit.algos for row in ROWS
+             if (note := getattr(algo, row[0]).note)]  # fmt: skip
+    notes += [fit.persistence.note] * bool(fit.persistence.note)
+    odd = {**counts, **fit.counts}
+    for title, lines in (
+        ("notes", notes),
+        ("mended and left out", [f"{why}: {count:,}" for why, count in odd.items()]),
+    ):
+        if lines:
+            print(f"\n{title}")
+            print("\n".join(f"  {line}" for line in lines))
+    print()
+
+
+def _rows(fit: Fit) -> list[list[str]]:
+    return [
+        [f"{name}, {unit}" if unit else name, *(_cell(algo, key) for algo in fit.algos)]
+        for key, name, unit in ROWS
+    ]
+
+
+def _cell(algo: AlgoFit, key: str) -> str:
+    value: Estimate = getattr(algo, key)
+    return "" if value.value != value.value else str(value)
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output; with rules where rich is installed and this is a screen."""
+    if sys.stdout.isatty():
+        try:
+            from rich.console import Console  # noqa: PLC0415  optional
+            from rich.table import Table  # noqa: PLC0415
+        except ImportError:
+            pass
+        else:
+            table = Table(*header)
+            for row in rows:
+                table.add_row(*row)
+            Console().print(table)
+            return
+    widths = [max(len(row[j]) for row in [header, *rows]) for j in range(len(header))]
+    for row in [header, *rows]:
+        cells = [cell.ljust(w) for cell, w in zip(row, widths, strict=True)]
+        print("  ".join(cells).rstrip())

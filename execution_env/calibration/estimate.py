@@ -1,0 +1,143 @@
+"""Estimates with standard errors that know what is independent of what: windows, and nothing smaller.
+
+The buckets of a window, and its two sides, share one market. So every standard error is the jackknife
+over windows (Tukey 1958, Annals of Mathematical Statistics 29; Efron & Tibshirani 1993, An Introduction
+to the Bootstrap, section 11): with t_j the estimate without window j, of J,
+
+    se^2 = (J - 1) / J  sum_j (t_j - mean of t)^2.
+
+It asks nothing of an estimator but that it can be had with weights, so it covers all of ours.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MOST = 100
+"""Groups that are left out one after another; more windows are left out several at a time."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with what is known of its precision.
+
+    Attributes:
+        value: the estimate.
+        error: standard error; NaN where there is none.
+        note: what to know about it; empty for an estimate without more.
+    """
+
+    value: float
+    error: float = math.nan
+    note: str = ""
+
+    def within(self, errors: float, truth: float = 0.0) -> bool:
+        """Whether ``truth`` is no more than so many standard errors away; True if there are none."""
+        return not abs(self.value - truth) > errors * self.error
+
+    def __str__(self) -> str:
+        if not math.isfinite(self.error):
+            return f"{self.value:.3g}"
+        digits = _digits(self.error)
+        return f"{self.value:.{digits}f} +- {self.error:.{digits}f}"
+
+
+def _digits(error: float) -> int:
+    """Decimals that show two digits of ``error`` where it begins with 1, else one more than enough."""
+    return 3 if error == 0.0 else max(0, 1 - math.floor(math.log10(error)))
+
+
+def rounded(estimate: Estimate) -> float:
+    """The value with as many digits as its standard error leaves a meaning, and one more."""
+    if not math.isfinite(estimate.error) or estimate.error == 0.0:
+        return float(f"{estimate.value:.6g}")
+    return round(estimate.value, _digits(estimate.error) + 1)
+
+
+def weights(cluster: Ints, most: int = MOST) -> Floats:
+    """(1 + J, O) weights of O orders: first all, then all but those of one group of clusters.
+
+    Args:
+        cluster: (O,) of every order.
+        most: groups at most; a group is of consecutive clusters.
+
+    Returns:
+        Ones and zeros. J is 0 with one cluster: nothing is known of the spread then.
+    """
+    number = np.unique(cluster, return_inverse=True)[1]
+    clusters = int(number.max()) + 1 if number.size else 0
+    groups = min(clusters, most)
+    if groups < 2:
+        return np.ones((1, cluster.size))
+    group = number * groups // clusters
+    return np.vstack([np.ones(cluster.size), group != np.arange(groups)[:, None]])
+
+
+def errors(replicates: Floats) -> Floats:
+    """Standard errors by the jackknife.
+
+    Args:
+        replicates: (1 + J, ...) the estimate, then those with a group left out.
+
+    Returns:
+        (...) NaN with fewer than two groups, or where an estimate is NaN.
+    """
+    left_out = replicates[1:]
+    groups = left_out.shape[0]
+    if groups < 2:
+        return np.full(replicates.shape[1:], np.nan)
+    around = left_out - left_out.mean(axis=0)
+    return np.asarray(np.sqrt((groups - 1) / groups * (around**2).sum(axis=0)))
+
+
+def estimate(replicates: Floats, note: str = "") -> Estimate:
+    """The estimate of (1 + J,) ``replicates``."""
+    return Estimate(float(replicates[0]), float(errors(replicates)), note)
+
+
+def means(weight: Floats, numerator: Floats, denominator: Floats) -> Floats:
+    """Ratios of weighted sums; NaN where the denominator is 0.
+
+    Args:
+        weight: (1 + J, O).
+        numerator, denominator: (O, ...) sums of every order.
+
+    Returns:
+        (1 + J, ...).
+    """
+    above = np.tensordot(weight, numerator, 1)
+    below = np.tensordot(weight, denominator, 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(below != 0.0, above / below, np.nan))
+
+
+def correlations(weight: Floats, first: Floats, second: Floats) -> Floats:
+    """Correlations of two columns, over the cells that know both.
+
+    Args:
+        weight: (1 + J, O).
+        first, second: (O, n), NaN where unknown.
+
+    Returns:
+        (1 + J,) NaN where one of the two does not vary.
+    """
+    known = ~(np.isnan(first) | np.isnan(second))
+    centred = [np.where(known, x - (x[known].mean() if known.any() else 0.0), 0.0)
+               for x in (first, second)]  # fmt: skip
+    x, y = centred  # near 0, so that the differences of squares below lose no digits
+    count = weight @ known.sum(axis=1).astype(np.float64)
+    sums = [weight @ part.sum(axis=1) for part in (x, y, x * y, x * x, y * y)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean_x, mean_y, xy, xx, yy = (part / count for part in sums)
+        spread = (xx - mean_x**2) * (yy - mean_y**2)
+        # what is constant but for rounding does not vary
+        real = spread > 1e-24 * np.maximum(xx * yy, 1e-300)
+        found = (xy - mean_x * mean_y) / np.sqrt(np.where(real, spread, np.nan))
+    return np.asarray(found)

@@ -1,0 +1,238 @@
+"""From outcomes of child orders to the numbers of a scenario, each with a standard error.
+
+``fit_depth`` has the law of an algo's depth, ``fit_dependence`` what ties algos, buckets and the mid
+together, ``fit_market`` volume, moves and prices. All is pooled over buckets and sides. A window, with
+all its buckets and both sides, is one observation: standard errors are by the jackknife over windows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from execution_env.calibration.estimate import Estimate, Floats, errors, estimate, means, weights
+from execution_env.calibration.fit_dependence import SIGNIFICANT, Dependence, fills, fit_dependence
+from execution_env.calibration.fit_depth import DepthLaw, fit_depth
+from execution_env.calibration.fit_market import (
+    Prices,
+    fit_moves,
+    fit_prices,
+    fit_touch,
+    fit_volume,
+)
+from execution_env.calibration.outcomes import Outcomes
+from execution_env.calibration.sample import Sample, sample_of
+from execution_env.calibration.tape import DataError
+
+NEVER = "never filled"
+BOUND = "at its bound, where a standard error says little"
+MOST = 0.3
+"""Of a bucket's volume that one child order is, at most, where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class AlgoFit:
+    """An algo's keys in a scenario, and what else is worth knowing of it.
+
+    Attributes:
+        name: of the algo.
+        fill_probability, depth, depth_sd, day_sd, liquidity_loading, half_spread: as in ``algo.Algo``.
+        fill: expected fraction of the usual child order that fills.
+        whole: probability that all of it does.
+        next: autocorrelation of its fills from one bucket to the next.
+        with_move: correlation of its fills with the mid's move against the order.
+        drift: basis points by which the mid moved against the order in the buckets that filled it.
+        all_in: basis points per share posted, if the rest crosses the spread at the bucket's end.
+    """
+
+    name: str
+    fill_probability: Estimate
+    depth: Estimate
+    depth_sd: Estimate
+    day_sd: Estimate
+    liquidity_loading: Estimate
+    half_spread: Estimate
+    fill: Estimate
+    whole: Estimate
+    next: Estimate
+    with_move: Estimate
+    drift: Estimate
+    all_in: Estimate
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted market.
+
+    Attributes:
+        algos: the K algos.
+        persistence: of the common factor.
+        expected: (B,) market volume of every bucket, shares.
+        volume_sd, volume_persistence: of log volume.
+        price_sd: of the mid's move in a bucket, basis points of the mid at arrival.
+        move_correlation: of the move with what is new in the common factor.
+        touch: distance from the mid to the far touch at an order's end, basis points, without fees.
+        windows: that it is fitted on.
+        posted: shares of the usual child order, ``size`` as a share of a bucket's mean volume.
+        most: share of a bucket's volume above which depths do not matter.
+        counts: what was left out or is odd, a number for each reason.
+    """
+
+    algos: tuple[AlgoFit, ...]
+    persistence: Estimate
+    expected: tuple[Estimate, ...]
+    volume_sd: Estimate
+    volume_persistence: Estimate
+    price_sd: Estimate
+    move_correlation: Estimate
+    touch: Estimate
+    windows: int
+    posted: float
+    size: float
+    most: float
+    counts: dict[str, int]
+
+
+def fit(
+    outcomes: Outcomes, names: Sequence[str], posted: float | None = None, most: float = MOST
+) -> Fit:
+    """The market that ``outcomes`` come from.
+
+    Args:
+        outcomes: W windows of child orders of K algos.
+        names: (K,) of the algos.
+        posted: shares of the usual child order; None is 5 % of a bucket's mean volume.
+        most: share of a bucket's volume that one child order is at most, see ``fit_depth``.
+
+    Raises:
+        DataError: there are no windows, or the market never traded in them.
+    """
+    if not outcomes.start.size:
+        raise DataError("no windows to fit on. Give more dates, or shorter windows.")
+    mean = float(outcomes.volume.mean())
+    if not mean > 0:
+        raise DataError("the market traded nothing in any window. Check the files of trades.")
+    posted = 0.05 * mean if posted is None else posted
+    sample = sample_of(outcomes, posted)
+    volume = fit_volume(weights(np.arange(outcomes.start.size)), outcomes.volume)
+    weight = weights(sample.cluster)
+    expected = tuple(estimate(volume.expected[:, b]) for b in range(outcomes.volume.shape[1]))
+    return fit_sample(
+        sample,
+        weight,
+        names,
+        posted,
+        posted / mean,
+        most,
+        expected,
+        estimate(volume.sd),
+        persistence_of(volume.persistence, "log volume"),
+        {"buckets without a trade": volume.empty} if volume.empty else {},
+    )
+
+
+def fit_sample(
+    sample: Sample,
+    weight: Floats,
+    names: Sequence[str],
+    posted: float,
+    size: float,
+    most: float,
+    expected: tuple[Estimate, ...],
+    volume_sd: Estimate,
+    volume_persistence: Estimate,
+    counts: dict[str, int],
+) -> Fit:
+    """``fit`` for a sample, the law of volume given; see ``Fit`` for the arguments."""
+    law = fit_depth(weight, sample.share, sample.cut, most)
+    tied = fit_dependence(weight, sample, law, size)
+    touch = fit_touch(weight, sample.touch)
+    filled = fills(sample, size) / size
+    prices = fit_prices(weight, sample, filled, float(touch[0]) if touch[0] == touch[0] else 0.0)
+    known = ~np.isnan(filled)
+    fill = means(weight, np.where(known, filled, 0.0).sum(axis=1), known.sum(axis=1).astype(float))
+    full = known & (filled >= 1.0)
+    whole = means(weight, full.sum(axis=1).astype(float), known.sum(axis=1).astype(float))
+    return Fit(
+        algos=tuple(_algo(k, name, law, tied, prices, fill, whole) for k, name in enumerate(names)),
+        persistence=_factor_persistence(tied),
+        expected=expected,
+        volume_sd=volume_sd,
+        volume_persistence=volume_persistence,
+        price_sd=estimate(fit_moves(weight, sample.move)),
+        move_correlation=_at_bound(estimate(tied.move)),
+        touch=estimate(touch),
+        windows=int(np.unique(sample.cluster).size),
+        posted=posted,
+        size=size,
+        most=most,
+        counts=counts,
+    )
+
+
+def persistence_of(replicates: Floats, what: str) -> Estimate:
+    """An autocorrelation as a scenario can have it, which is from 0 to 1."""
+    found = estimate(replicates)
+    if not math.isfinite(found.value):
+        return Estimate(0.0, note="one bucket, or no variation: no autocorrelation")
+    if found.value < 0:
+        return Estimate(0.0, note=f"{what} had {found}, not above 0")
+    return found
+
+
+def _factor_persistence(tied: Dependence) -> Estimate:
+    if tied.persistent:
+        return estimate(tied.persistence)
+    seen = ", ".join(str(estimate(tied.seen.next[:, k])) for k in range(tied.loading.shape[1]))
+    return Estimate(
+        0.0,
+        note=f"not told from 0: autocorrelation of fills {seen}; {SIGNIFICANT:g} standard errors asked",
+    )
+
+
+def _at_bound(found: Estimate) -> Estimate:
+    bound = abs(found.value) > 0.999
+    return Estimate(found.value, found.error, BOUND) if bound else found
+
+
+def _algo(
+    k: int, name: str, law: DepthLaw, tied: Dependence, prices: Prices, fill: Floats, whole: Floats
+) -> AlgoFit:
+    never = not law.chance[0, k] > 0
+    order_sd, sd = tied.order_sd[:, k], law.sd[:, k]
+    own = np.sqrt(np.maximum(sd**2 - order_sd**2, 0.0))
+    if tied.by_order[k]:
+        day_sd = estimate(order_sd)
+    else:
+        residual = Estimate(tied.seen.far[0, k], float(errors(tied.seen.far[:, k])))
+        day_sd = Estimate(
+            0.0,
+            note="nothing to tell it from"
+            if never or not math.isfinite(residual.value)
+            else f"not told from 0: autocorrelation of log depth some buckets apart {residual}",
+        )
+    loading = _at_bound(estimate(tied.loading[:, k]))
+    if not tied.free[k]:
+        loading = Estimate(0.0, note="not known: its fills do not vary")
+    elif tied.free.sum() == 1:
+        loading = Estimate(1.0, note="an algo alone is the factor")
+    return AlgoFit(
+        name,
+        Estimate(0.0, note=NEVER) if never else estimate(law.chance[:, k]),
+        Estimate(1.0, note=f"{NEVER}: any number")
+        if never
+        else estimate(np.exp(law.location[:, k]), law.notes[k]),
+        Estimate(0.0, note=NEVER) if never else estimate(own, law.notes[k]),
+        day_sd,
+        loading,
+        estimate(prices.paid[:, k], f"{NEVER}: its limit" if never else ""),
+        estimate(fill[:, k]),
+        estimate(whole[:, k]),
+        estimate(tied.seen.next[:, k]),
+        estimate(tied.seen.moves[:, k]),
+        estimate(prices.drift[:, k]),
+        estimate(prices.all_in[:, k]),
+    )

@@ -1,0 +1,381 @@
+"""What ties depths together: a factor common to the algos, its persistence, the mid's move, the order.
+
+In the model an algo's share s = C / V is an increasing function of a latent y, standard normal, and of
+the order's own effect (``depth``); two latents have a correlation c:
+
+    l_i l_j          algos i and j in a bucket          l_i^2 rho^h     an algo, h buckets apart
+    l_i r k_b        an algo and the bucket's move: k = 1 in the first bucket, where all of the factor is
+                     new, and sqrt(1 - rho^2) afterwards.
+
+With g(y) = sum_n a_n H_n(y) in normalised Hermite polynomials, the covariance of g(y) and g'(y') is
+sum_(n > 0) a_n a'_n c^n (Mehler's formula; Lancaster 1957, Some properties of the bivariate normal
+distribution, Biometrika 44). The coefficients are integrals over the project's own ``depth_score``. So
+the model's correlations are exact, and l, r, rho and the sd tau_i of the order's effect are where they
+are nearest to those of the data, in units of the latter's standard errors:
+
+    fills min(a, s) between algos; with the move; with themselves a bucket later        l, r, rho
+    the likelihood's residuals of log s, some buckets apart                             tau
+
+a being a child order of the usual size. rho is 0 where fills' autocorrelation, and tau where the
+residuals', is within two standard errors of none.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares  # type: ignore[import-untyped]
+from scipy.special import log_ndtr, roots_hermitenorm  # type: ignore[import-untyped]
+
+from execution_env.calibration.estimate import Floats, correlations, errors
+from execution_env.calibration.fit_depth import DepthLaw
+from execution_env.calibration.sample import Sample
+from execution_env.depth import depth_score
+from execution_env.jit import jit
+
+TERMS = 40
+"""Of a Hermite series."""
+
+SIGNIFICANT = 2.0
+"""Standard errors from which on there is persistence, or an effect of the order."""
+
+_LATENT = np.linspace(-8.0, 8.0, 641)
+_CHANCE = np.exp(-0.5 * _LATENT**2)
+_CHANCE /= _CHANCE.sum()
+_NODES, _NODE_CHANCE = roots_hermitenorm(9)
+_NODE_CHANCE = _NODE_CHANCE / _NODE_CHANCE.sum()
+
+
+def _hermite() -> Floats:
+    rows = [np.ones_like(_LATENT), _LATENT]
+    for n in range(1, TERMS):
+        rows.append((_LATENT * rows[n] - np.sqrt(n) * rows[n - 1]) / np.sqrt(n + 1))
+    return np.array(rows) * _CHANCE
+
+
+_POLYNOMIALS = _hermite()
+"""(TERMS + 1, grid) each times the density: a sum with g is a coefficient."""
+
+
+class Dependence(NamedTuple):
+    """1 + J replicates.
+
+    Attributes:
+        loading: (1 + J, K) l.
+        move: (1 + J,) r.
+        persistence: (1 + J,) rho.
+        order_sd: (1 + J, K) tau.
+        persistent: whether fills are autocorrelated beyond two standard errors.
+        by_order: (K,) whether orders differ beyond two standard errors.
+        free: (K,) whether the loading could be told; else it is 0, or 1 for an algo alone.
+        seen: what was matched.
+    """
+
+    loading: Floats
+    move: Floats
+    persistence: Floats
+    order_sd: Floats
+    persistent: bool
+    by_order: NDArray[np.bool_]
+    free: NDArray[np.bool_]
+    seen: Seen
+
+
+class Seen(NamedTuple):
+    """Correlations in the data, 1 + J replicates; NaN where something does not vary or is not known.
+
+    Attributes:
+        between: (1 + J, P) of the fills of the P pairs of algos.
+        moves: (1 + J, K) of fills with the move of the mid against the order.
+        next: (1 + J, K) of fills with those a bucket later.
+        far: (1 + J, K) of residuals with those ``lags`` later.
+        lags: (L,) buckets.
+    """
+
+    between: Floats
+    moves: Floats
+    next: Floats
+    far: Floats
+    lags: NDArray[np.int64]
+
+
+@jit
+def _scores(latent: Floats, chance: float, out: Floats) -> None:
+    for j in range(latent.size):
+        out[j] = depth_score(latent[j], chance)
+
+
+def pairs(algos: int) -> list[tuple[int, int]]:
+    """Pairs of algos, in the order of ``Seen.between``."""
+    return [(i, j) for i in range(algos) for j in range(i + 1, algos)]
+
+
+def fills(sample: Sample, size: float) -> Floats:
+    """(O, B, K) min(size, s), shares of volume; NaN where a shorter cut leaves it unknown."""
+    unknown = np.isnan(sample.share) | (sample.cut & (sample.share < size))
+    return np.where(unknown, np.nan, np.minimum(sample.share, size))
+
+
+def _residuals(log_share: Floats, cut: NDArray[np.bool_], location: float, sd: float) -> Floats:
+    """Derivative of the log likelihood by mu; its mean is 0."""
+    z = (location - log_share) / sd
+    ratio = np.exp(-0.5 * z * z - log_ndtr(z)) / np.sqrt(2.0 * np.pi)
+    return np.asarray(np.where(cut, ratio, -z) / sd)
+
+
+def _sample_residuals(sample: Sample, law: DepthLaw) -> Floats:
+    """(O, B, K) residuals of log s; 0 where there was no depth, NaN where nothing is known."""
+    out = np.where(np.isnan(sample.share), np.nan, 0.0)
+    for k in range(sample.share.shape[2]):
+        share, cut = sample.share[..., k], sample.cut[..., k]
+        some = share > 0
+        if not (law.sd[0, k] > 0):
+            continue
+        x = np.log(np.minimum(share[some], law.most[k]))
+        above = cut[some] | (share[some] > law.most[k])
+        out[..., k][some] = _residuals(x, above, law.location[0, k], law.sd[0, k])
+    return out
+
+
+def see(weight: Floats, sample: Sample, law: DepthLaw, size: float) -> Seen:
+    """The correlations of a sample; ``size`` is the usual child order as a share of volume."""
+    filled, residual = fills(sample, size), _sample_residuals(sample, law)
+    buckets, algos = filled.shape[1:]
+    lags = np.arange(max(2, (buckets + 1) // 3), buckets)
+
+    def stacked(columns: list[Floats]) -> Floats:
+        return np.stack(columns, axis=1) if columns else np.empty((len(weight), 0))
+
+    def later(values: Floats, lag: int) -> tuple[Floats, Floats]:
+        return values[:, : buckets - lag], values[:, lag:]
+
+    nothing = np.full(len(weight), np.nan)
+    far, following = [], []
+    for k in range(algos):
+        apart = [later(residual[..., k], lag) for lag in lags]
+        far.append(
+            correlations(weight, *(np.concatenate(side, 1) for side in zip(*apart, strict=True)))
+            if apart
+            else nothing
+        )
+        following.append(
+            correlations(weight, *later(filled[..., k], 1)) if buckets > 1 else nothing
+        )
+    return Seen(
+        stacked([correlations(weight, filled[..., i], filled[..., j]) for i, j in pairs(algos)]),
+        stacked([correlations(weight, filled[..., k], sample.move) for k in range(algos)]),
+        stacked(following),
+        stacked(far),
+        lags,
+    )
+
+
+class _Algo:
+    """An algo's Hermite series, a replicate's law given, for any sd of the order's effect."""
+
+    def __init__(self, chance: float, location: float, sd: float, size: float, most: float) -> None:
+        self.score = np.empty_like(_LATENT)
+        _scores(_LATENT, chance, self.score)
+        self.location, self.sd, self.size, self.most = location, sd, size, most
+        self.there = np.isfinite(self.score)
+        # what the residual is made of does not depend on the order's effect
+        self._memory: dict[float, tuple[Floats, Floats]] = {}
+
+    def series(self, order_sd: float) -> tuple[Floats, Floats]:
+        """Coefficients of fills and of residuals by the order's effect, (Q, TERMS + 1) both."""
+        if order_sd not in self._memory:
+            nodes = _NODES if order_sd > 0.0 else _NODES[4:5]
+            own = np.sqrt(max(self.sd**2 - order_sd**2, 0.0))
+            score = np.where(self.there, self.score, 0.0)
+            x = self.location + order_sd * nodes[:, None] + own * score
+            fill = np.where(self.there, np.minimum(np.exp(np.minimum(x, 700.0)), self.size), 0.0)
+            residual = np.zeros_like(fill)
+            if self.sd > 0.0:
+                top = np.log(self.most)
+                residual = np.where(
+                    self.there,
+                    _residuals(np.minimum(x, top), x > top, self.location, self.sd),
+                    0.0,
+                )
+            if len(self._memory) > 64:
+                self._memory.clear()
+            self._memory[order_sd] = fill @ _POLYNOMIALS.T, residual @ _POLYNOMIALS.T
+        return self._memory[order_sd]
+
+
+def _node_chances(series: Floats) -> Floats:
+    return _NODE_CHANCE if len(series) > 1 else np.ones(1)
+
+
+def _own(series: Floats, latent: Floats | float) -> Floats:
+    """Covariances of an algo with itself in another bucket, latents' correlations given, any shape."""
+    chance = _node_chances(series)
+    level = series[:, 0]
+    between = chance @ level**2 - (chance @ level) ** 2
+    powers = np.asarray(latent)[..., None] ** np.arange(1, series.shape[1])
+    return np.asarray(between + powers @ (chance @ series[:, 1:] ** 2))
+
+
+class _Model:
+    """The model's correlations at any loadings, given one replicate of the law of depth."""
+
+    def __init__(self, law: DepthLaw, which: int, size: float, seen: Seen, buckets: int) -> None:
+        self.algos = [
+            _Algo(law.chance[which, k], law.location[which, k], law.sd[which, k], size, most)
+            for k, most in enumerate(law.most)
+        ]
+        self.lags, self.buckets = seen.lags, buckets
+        self.far_weight = (buckets - seen.lags) / max((buckets - seen.lags).sum(), 1)
+
+    def correlations(
+        self, loading: Floats, move: float, persistence: float, order_sd: Floats
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        """As ``Seen`` has them: between (P,), moves, next and far (K,)."""
+        series = [algo.series(tau) for algo, tau in zip(self.algos, order_sd, strict=True)]
+        fill = [_node_chances(f) @ f for f, _ in series]
+        sd = np.array([_deviation(f) for f, _ in series])
+        between = []
+        for i, j in pairs(len(fill)):
+            powers = (loading[i] * loading[j]) ** np.arange(1, TERMS + 1)
+            between.append((fill[i][1:] * fill[j][1:]) @ powers / (sd[i] * sd[j]))
+        new = (1.0 + (self.buckets - 1) * np.sqrt(1.0 - persistence**2)) / self.buckets
+        moves = np.array([f[1] for f in fill]) * loading * move * new / sd
+        following, far = [], []
+        for k, (f, residual) in enumerate(series):
+            following.append(_own(f, loading[k] ** 2 * persistence) / sd[k] ** 2)
+            spread = _deviation(residual)
+            apart = _own(residual, loading[k] ** 2 * persistence**self.lags)
+            far.append(self.far_weight @ apart / max(spread**2, 1e-300))
+        return np.array(between), moves, np.array(following), np.array(far)
+
+
+def _deviation(series: Floats) -> float:
+    """Standard deviation of a variable, from its series truncated: that of perfect correlation."""
+    return float(np.sqrt(max(float(_own(series, 1.0)), 1e-300)))
+
+
+def fit_dependence(weight: Floats, sample: Sample, law: DepthLaw, size: float) -> Dependence:
+    """Loadings, correlation with the move, persistence and effects of the order.
+
+    Args:
+        weight: (1 + J, O).
+        sample: of O orders.
+        law: of depth, its replicates by ``weight``.
+        size: of the usual child order, as a share of a bucket's volume.
+    """
+    seen = see(weight, sample, law, size)
+    error = {name: _floor(errors(getattr(seen, name)), sample) for name in Seen._fields[:4]}
+    filled = fills(sample, size)
+    known = ~np.isnan(filled)
+    spread = [np.ptp(filled[..., k][known[..., k]], axis=0) if known[..., k].any() else 0.0
+              for k in range(filled.shape[2])]  # fmt: skip
+    free = np.array(spread) > 1e-9 * size
+    alone = free.sum() == 1
+    use_far = np.array(free & (seen.far[0] > SIGNIFICANT * error["far"]))
+    precision = np.where(np.isfinite(seen.next[0]), 1.0 / error["next"] ** 2, 0.0)
+    pooled = np.nansum(precision * seen.next, axis=1) / max(precision.sum(), 1e-300)
+    pooled_error = float(errors(pooled))
+    use_next = bool(free.any() and pooled[0] > SIGNIFICANT * pooled_error)
+    while True:
+        fit = _fitted(law, size, seen, error, sample, free, bool(alone), use_next, use_far)
+        if use_next and not fit[2][0] > SIGNIFICANT * errors(fit[2]):
+            use_next = False  # what looked like persistence is the orders' own effects
+            continue
+        return Dependence(*fit, use_next, use_far, free, seen)
+
+
+def _floor(error: Floats, sample: Sample) -> Floats:
+    """Standard errors, but none below a tenth of that of unrelated buckets; where there are none, alike."""
+    least = 0.1 / np.sqrt(sample.share.shape[0] * sample.share.shape[1])
+    return np.asarray(np.where(np.isfinite(error), np.maximum(error, least), 10.0 * least))
+
+
+def _fitted(
+    law: DepthLaw,
+    size: float,
+    seen: Seen,
+    error: dict[str, Floats],
+    sample: Sample,
+    free: NDArray[np.bool_],
+    alone: bool,
+    use_next: bool,
+    use_far: NDArray[np.bool_],
+) -> tuple[Floats, Floats, Floats, Floats]:
+    replicates, algos = law.chance.shape
+    buckets = sample.share.shape[1]
+    matched = [
+        np.isfinite(seen.between[0]) & [bool(free[i] and free[j]) for i, j in pairs(algos)],
+        np.isfinite(seen.moves[0]) & free,
+        np.isfinite(seen.next[0]) & free & use_next,
+        np.isfinite(seen.far[0]) & use_far,
+    ]
+    by_move = bool(matched[1].any())
+    loose = np.flatnonzero(free) if not alone else np.array([], np.int64)
+    ends = np.flatnonzero(use_far)
+    low = [-1.0] * len(loose) + [-1.0] * by_move + [0.0] * use_next + [0.0] * len(ends)
+    high = [1.0] * len(loose) + [1.0] * by_move + [0.999] * use_next + [0.999] * len(ends)
+
+    def unpacked(at: Floats, which: int) -> tuple[Floats, float, float, Floats]:
+        loading, order_sd = np.where(free & alone, 1.0, 0.0), np.zeros(algos)
+        loading[loose] = at[: len(loose)]
+        rest = list(at[len(loose) :])
+        move = float(rest.pop(0)) if by_move else 0.0
+        persistence = float(rest.pop(0)) if use_next else 0.0
+        order_sd[ends] = np.array(rest) * law.sd[which, ends]
+        return loading, move, persistence, order_sd
+
+    def distance(at: Floats, which: int, model: _Model) -> Floats:
+        found = model.correlations(*unpacked(at, which))
+        parts = []
+        for mine, name, use in zip(found, Seen._fields[:4], matched, strict=True):
+            theirs = getattr(seen, name)[which]
+            parts.append(((mine - theirs) / error[name])[use & np.isfinite(theirs)])
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    loading, order_sd = np.empty((replicates, algos)), np.empty((replicates, algos))
+    move, persistence = np.empty(replicates), np.empty(replicates)
+    start = _start(seen, free, loose, by_move, use_next, len(ends), algos)
+    for which in range(replicates):
+        at = start
+        if len(start):
+            model = _Model(law, which, size, seen, buckets)
+            found = least_squares(
+                distance,
+                np.clip(start, np.array(low) + 1e-6, np.array(high) - 1e-6),
+                bounds=(low, high),
+                x_scale=0.1,
+                args=(which, model),
+                xtol=1e-9 if which == 0 else 1e-6,
+                ftol=1e-9,
+            )
+            at = found.x
+            if which == 0:
+                start = at
+        loading[which], move[which], persistence[which], order_sd[which] = unpacked(at, which)
+    if loading[0].sum() < 0:  # the factor has no sign of its own: more of it is more depth
+        loading, move = -loading, -move
+    return loading, move, persistence, order_sd
+
+
+def _start(
+    seen: Seen,
+    free: NDArray[np.bool_],
+    loose: NDArray[np.int64],
+    by_move: bool,
+    use_next: bool,
+    ends: int,
+    algos: int,
+) -> Floats:
+    """Where the search starts: signs as the first principal component of the fills has them."""
+    matrix = np.eye(algos)
+    for (i, j), value in zip(pairs(algos), seen.between[0], strict=True):
+        matrix[i, j] = matrix[j, i] = value if np.isfinite(value) else 0.0
+    first = np.linalg.eigh(matrix)[1][:, -1]
+    first = first if first.sum() >= 0 else -first
+    sign = np.where(first >= 0, 1.0, -1.0)
+    with_move = np.nansum(seen.moves[0] * sign)
+    start = list(0.6 * sign[loose])
+    start += [0.4 * (1.0 if with_move >= 0 else -1.0)] * by_move
+    return np.array(start + [0.3] * use_next + [0.4] * ends)

@@ -1,0 +1,86 @@
+"""What fits are made from: depths of orders as shares of volume, known or cut off, and moves.
+
+Simulated child orders (``outcomes.Outcomes``) and a trader's own (``fill_log.FillLog``) both become
+this, so that one set of estimators serves them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from execution_env.calibration.estimate import Floats, Ints
+from execution_env.calibration.outcomes import Outcomes
+
+SIGNS = np.array([1.0, -1.0])
+"""Of the sides, in the order of ``outcomes.BUY, SELL``."""
+
+
+class Sample(NamedTuple):
+    """O orders (a window and a side each) of B buckets, K algos.
+
+    Attributes:
+        cluster: (O,) number of the order's window.
+        share: (O, B, K) depth as a share of the bucket's market volume, 0 for none; where ``cut``, what
+            was posted as a share: the depth is no less. NaN where nothing is known.
+        cut: (O, B, K) whether the depth is only known to be that much at least.
+        price: (O, B, K) basis points of the mid at the bucket's start that a filled share cost above it;
+            NaN where unknown.
+        filled: (O, B, K) shares at that price.
+        move: (O, B) move of the mid against the order in the bucket, basis points of the mid at arrival;
+            NaN where unknown.
+        touch: (O,) distance to the far touch at the order's end, basis points of the mid at arrival; NaN
+            where unknown.
+    """
+
+    cluster: Ints
+    share: Floats
+    cut: NDArray[np.bool_]
+    price: Floats
+    filled: Floats
+    move: Floats
+    touch: Floats
+
+
+def sample_of(outcomes: Outcomes, posted: float) -> Sample:
+    """The sample of simulated child orders; a window's buys come before the next one's.
+
+    Where a bucket traded nothing, a depth is no share of it and unknown.
+
+    Args:
+        outcomes: W windows.
+        posted: shares of a child order at whose fills prices are weighted.
+
+    Returns:
+        O = 2 W orders.
+    """
+    windows = outcomes.start.size
+    sides = (windows, 2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = outcomes.depth / outcomes.volume[..., None]
+    share[:, outcomes.volume == 0] = np.nan
+    arrival = outcomes.mid[:, :1]
+    move = np.diff(outcomes.mid, axis=1) / arrival * 1e4
+    touch = outcomes.touch[:, :, -1] * outcomes.mid[:, -1] / arrival[:, 0]
+    by_order = [
+        np.moveaxis(part, 0, 1).reshape(2 * windows, *part.shape[2:])
+        for part in (
+            share,
+            outcomes.price,
+            np.minimum(outcomes.depth, posted),
+            SIGNS[:, None, None] * move,
+            touch,
+        )
+    ]
+    shares, price, filled, moves, touches = by_order
+    return Sample(
+        np.repeat(np.arange(windows), 2).reshape(sides).ravel(),
+        shares,
+        np.zeros(shares.shape, np.bool_),
+        price,
+        filled,
+        moves,
+        touches,
+    )

@@ -1,0 +1,263 @@
+"""A scenario file of a fitted market, with a comment beside every estimate; and files written whole.
+
+What the data do not say is a choice (``Choices``), and its comment says so.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from execution_env.calibration.estimate import Estimate, rounded
+from execution_env.calibration.fit import Fit
+from execution_env.scenario import Scenario
+from execution_env.scenario_file import scenario_from_dict
+
+NICE = (1, 2, 3, 5)
+"""First digits of a lot."""
+
+LOTS = 100
+"""Of an order, about."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a scenario needs and data do not say.
+
+    Attributes:
+        name, description: of the scenario.
+        size, lot_size: of the order, shares.
+        max_rate: share of a bucket's expected volume that may be posted.
+        band: half-width of the envelope, a fraction of the order.
+        envelope_penalty: basis points per share outside it, at every bucket's end.
+        fees, rebates: basis points per filled share, by algo.
+        impact: basis points that cleaning up the whole order at once costs more; None: square-root law.
+    """
+
+    name: str
+    description: str
+    size: int
+    lot_size: int
+    max_rate: float = 0.3
+    band: float = 0.2
+    envelope_penalty: float = 1.0
+    fees: Mapping[str, float] = field(default_factory=dict)
+    rebates: Mapping[str, float] = field(default_factory=dict)
+    impact: float | None = None
+
+
+def lot_of(size: float) -> int:
+    """A lot of 1, 2, 3 or 5 times a power of ten of which ``size`` shares are about a hundred."""
+    ideal = max(size / LOTS, 1.0)
+    power = 10 ** math.floor(math.log10(ideal))
+    candidates = [digit * power for digit in (*NICE, 10)]
+    return int(min(candidates, key=lambda lot: abs(math.log(lot / ideal))))
+
+
+def crossing_fee(fit: Fit, choices: Choices) -> float:
+    """Fee minus rebate of the algo that crosses furthest; basis points, as ``Scenario`` has it."""
+    name = max(fit.algos, key=lambda algo: rounded(algo.half_spread)).name
+    return choices.fees.get(name, 0.0) - choices.rebates.get(name, 0.0)
+
+
+def impact(fit: Fit, choices: Choices) -> float:
+    """Basis points that cleaning up the whole order at once costs beyond the touch.
+
+    Without impact in the data it cannot be measured. The square-root law (Toth et al. 2011, Anomalous
+    price impact and the critical nature of liquidity in financial markets, Physical Review X 1) with a
+    factor of one: sd of a bucket's move times sqrt(order / volume of a bucket).
+    """
+    if choices.impact is not None:
+        return choices.impact
+    volume = sum(b.value for b in fit.expected) / len(fit.expected)
+    return fit.price_sd.value * math.sqrt(choices.size / volume)
+
+
+def _said(estimate: Estimate, windows: int) -> str:
+    """A comment: the estimate with its standard error, or why there is none."""
+    if not math.isfinite(estimate.error):
+        if estimate.note:
+            return estimate.note
+        return "no standard error: " + ("one window" if windows < 2 else "it does not vary")
+    said = f"{estimate} (standard error, {windows} windows)"
+    return f"{said}; {estimate.note}" if estimate.note else said
+
+
+def scenario_toml(fit: Fit, choices: Choices, head: Sequence[str] = (), replay: str = "") -> str:
+    """A scenario file.
+
+    Args:
+        fit: the market.
+        choices: the rest.
+        head: lines of the comment at its top.
+        replay: path of a file of days, relative to where the scenario will be; empty for none.
+    """
+    import tomlkit  # noqa: PLC0415  only writing needs it, and it takes a while
+
+    document = tomlkit.document()
+    for text in head:
+        document.add(tomlkit.comment(text) if text else tomlkit.nl())
+    document.add(tomlkit.nl())
+    content, comments = _content(fit, choices)
+    if replay:
+        content["replay"] = {"file": replay}
+        comments["replay.file"] = "training draws from its split train, numbered days are its test"
+    document["name"] = content.pop("name")
+    document["description"] = content.pop("description")
+    algos = content.pop("algos")
+    for section, values in content.items():
+        document[section] = _table(values, section, comments)
+    rows = tomlkit.aot()
+    for algo in algos:
+        rows.append(_table(algo, f"algos.{algo['name']}", comments))
+    document["algos"] = rows
+    return tomlkit.dumps(document)
+
+
+def _table(values: dict[str, Any], section: str, comments: dict[str, str]) -> Any:
+    import tomlkit  # noqa: PLC0415
+
+    table = tomlkit.table()
+    for key, value in values.items():
+        comment = comments.get(f"{section}.{key}")
+        if isinstance(value, list) and comment:  # too long a line to have a comment behind it
+            table.add(tomlkit.comment(comment))
+        table[key] = value
+        if comment and not isinstance(value, list):
+            table[key].comment(comment)
+    return table
+
+
+def scenario_of(fit: Fit, choices: Choices) -> Scenario:
+    """The scenario whose file ``scenario_toml`` writes.
+
+    Raises:
+        ScenarioError: a choice is out of its range.
+    """
+    return scenario_from_dict(_content(fit, choices)[0])
+
+
+def _content(fit: Fit, choices: Choices) -> tuple[dict[str, Any], dict[str, str]]:
+    """Content of the scenario file, and comments by dotted key."""
+    comments: dict[str, str] = {}
+
+    def keep(key: str, estimate: Estimate, low: float = -math.inf, high: float = math.inf) -> float:
+        comments[key] = _said(estimate, fit.windows)
+        return min(max(rounded(estimate), low), high)
+
+    algos = []
+    for algo in fit.algos:
+        here = f"algos.{algo.name}"
+        algos.append(
+            {
+                "name": algo.name,
+                "half_spread": keep(f"{here}.half_spread", algo.half_spread),
+                "fee": choices.fees.get(algo.name, 0.0),
+                "rebate": choices.rebates.get(algo.name, 0.0),
+                "fill_probability": keep(f"{here}.fill_probability", algo.fill_probability, 0, 1),
+                "depth": keep(f"{here}.depth", algo.depth, 1e-9, 1e6),
+                "depth_sd": keep(f"{here}.depth_sd", algo.depth_sd, 0, 20),
+                "day_sd": keep(f"{here}.day_sd", algo.day_sd, 0, 20),
+                "liquidity_loading": keep(
+                    f"{here}.liquidity_loading", algo.liquidity_loading, -1, 1
+                ),
+            }
+        )
+        comments[f"{here}.fee"] = comments[f"{here}.rebate"] = "given, not estimated"
+    relative = [b.error / b.value for b in fit.expected if b.value > 0]
+    comments["volume.expected"] = (
+        "shares, means over windows; standard errors "
+        f"{min(relative):.0%} to {max(relative):.0%} ({fit.windows} windows)"
+        if relative and all(map(math.isfinite, relative))
+        else f"shares; {fit.expected[0].note or 'no standard errors: one window'}"
+    )
+    fee, cleanup = crossing_fee(fit, choices), impact(fit, choices)
+    touch = Estimate(fit.touch.value + fee, fit.touch.error, fit.touch.note)
+    content: dict[str, Any] = {
+        "name": choices.name,
+        "description": choices.description,
+        "order": {
+            "size": choices.size,
+            "lot_size": choices.lot_size,
+            "buckets": len(fit.expected),
+        },
+        "costs": {"basis": "shortfall"},
+        "liquidity": {
+            "sd": 1.0,
+            "persistence": keep("liquidity.persistence", fit.persistence, 0, 1),
+        },
+        "volume": {
+            "expected": [float(round(b.value)) for b in fit.expected],
+            "sd": keep("volume.sd", fit.volume_sd, 0, 5),
+            "persistence": keep("volume.persistence", fit.volume_persistence, 0, 1),
+        },
+        "price": {
+            "sd": keep("price.sd", fit.price_sd, 0, 10_000),
+            "liquidity_correlation": keep(
+                "price.liquidity_correlation", fit.move_correlation, -1, 1
+            ),
+        },
+        "participation": {"max_rate": choices.max_rate, "window": 1},
+        "envelope": {"kind": "twap", "band": choices.band},
+        "penalties": {
+            "envelope": choices.envelope_penalty,
+            "residual": keep("penalties.residual", touch, 0),
+            "residual_quadratic": float(f"{cleanup:.4g}"),
+        },
+        "algos": algos,
+    }
+    volume = sum(b.value for b in fit.expected)
+    comments |= {
+        "order.size": f"{choices.size / volume:.1%} of a window's mean volume; a choice",
+        "liquidity.sd": "of no consequence: depths know the factor's sign and rank",
+        "participation.max_rate": "a choice; depths above this share of volume were cut off in fitting",
+        "participation.window": "a cap on each bucket by itself; a choice",
+        "envelope.kind": "a choice, as is band",
+        "penalties.envelope": "bps per share outside at a bucket's end; a choice",
+        "penalties.residual_quadratic": "given, not estimated"
+        if choices.impact is not None
+        else "not measurable without impact: sd of a bucket's move x sqrt(order / bucket volume)",
+    }
+    comments["volume.sd"] += "; of log volume, differences between times of the day included"
+    comments["volume.persistence"] += "; those included too"
+    comments["penalties.residual"] += (
+        f"; mid to far touch at an order's end, and a fee of {fee:g}" if fee else
+        "; mid to far touch at an order's end"
+    )  # fmt: skip
+    return content, comments
+
+
+def write_files(files: Mapping[Path, bytes]) -> None:
+    """Write several files, each whole or not at all: to a temporary one beside it, then renamed.
+
+    Raises:
+        OSError: one cannot be written; then none has been, unless a renaming itself failed.
+    """
+    waiting: list[tuple[str, Path]] = []
+    try:
+        for path, content in files.items():
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            waiting.append((temporary, path))
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.chmod(temporary, 0o666 & ~_umask())
+        while waiting:
+            temporary, path = waiting[0]
+            os.replace(temporary, path)
+            waiting.pop(0)
+    finally:
+        for temporary, _ in waiting:
+            with suppress(OSError):
+                os.unlink(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
