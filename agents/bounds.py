@@ -132,7 +132,9 @@ def _clairvoyant(
             low = np.int64((order.lots - reach[b + 1]) * step)
             for j in range(low, levels + 1):
                 filled = np.int64(np.rint(order.lots - j / step))
-                after = penalty_after(order, b, lower[b, day], upper[b, day], filled)
+                after = penalty_after(
+                    order, b, lower[b, day], upper[b, day], 0.0, order.residual_penalty, filled
+                )
                 if b + 1 < buckets:
                     after += value[j]
                 memory.ahead[0, j] = after
