@@ -339,7 +339,8 @@ def _solve_tables(
     algos = combinations.shape[1]
     value, following = np.empty(levels + 1), np.empty(levels + 1)
     rate = np.empty((algos, rates.shape[3]), np.float32)
-    price, depth = np.empty(algos), np.full(algos, np.int32(order.lots), np.int32)
+    price, limit = np.empty(algos), np.full((algos, rates.shape[3]), np.float64(order.lots))
+    nothing = np.empty((algos, 0))
     for c in range(combinations.shape[0]):
         known = -1
         for j in range(levels + 1):
@@ -363,7 +364,8 @@ def _solve_tables(
                     price,
                     order.charge_filled,
                     rate,
-                    depth,
+                    limit,
+                    nothing,
                     memory,
                     value,
                     actions[c, b, case],

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agents.bounds import hindsight
+from agents.bounds import clairvoyant, hindsight
+from agents.dynamic_programming import dp
 from agents.evaluation.rollouts import CHUNK, play
 from agents.policy import Lots, Observations, Policy, read_observations
+from agents.rules import rules
 from execution_env import Days, DayStream, Scenario
 from execution_env.market import VALIDATION
 from tests.markets import shortfall, with_day_effects
@@ -25,6 +27,19 @@ TINY = {
     "envelope__band": 0.1,
     "participation": {"max_posted": 300},
 }
+
+FILLED = [
+    {"name": "Sweep", "cost": 2.0, "fill_probability": 1.0, "depth": 0.3},
+    {
+        "name": "Neutral",
+        "cost": 0.5,
+        "fill_probability": 0.6,
+        "depth": 0.05,
+        "depth_sd": 1.0,
+        "liquidity_loading": 0.5,
+    },
+    {"name": "Rate", "cost": 0.2, "fill_rate": 0.3, "bucket_sd": 0.5, "day_sd": 0.5},
+]
 
 
 class Fixed(Policy):
@@ -90,3 +105,46 @@ class TestHindsight:
         for day in range(3):
             least = least_by_trying_everything(scenario, days, day)
             assert found[day] == pytest.approx(least, abs=1e-9)
+
+
+class TestClairvoyant:
+    @pytest.mark.parametrize(
+        "scenario",
+        [
+            shortfall(),
+            with_day_effects(),
+            with_day_effects(liquidity__persistence=0.8, price__sd=20.0),
+            shortfall(price__liquidity_correlation=1.0, price__sd=20.0),
+            shortfall(costs__basis="filled", price=None, algos=FILLED),
+        ],
+        ids=["shortfall", "day effects", "persistence", "correlation 1", "filled"],
+    )
+    def test_lies_between_hindsight_and_what_policies_achieve(self, scenario: Scenario) -> None:
+        days = DayStream(scenario, 0, VALIDATION).draw(4000)
+        least, between = hindsight(scenario, days), clairvoyant(scenario, days)
+        gap = between - least
+        assert gap.mean() > 3 * gap.std() / np.sqrt(gap.size)
+        for make in (dp, rules(scenario)["random"], rules(scenario)["all-neutral"]):
+            gap = play(make(scenario), scenario, days).objective - between
+            assert gap.mean() > 3 * gap.std() / np.sqrt(gap.size)
+
+    def test_is_worth_what_dp_is_where_nothing_is_common_or_hidden(self) -> None:
+        scenario = shortfall(liquidity__sd=0.0, volume__sd=0.0)
+        days = DayStream(scenario, 0, VALIDATION).draw(200)
+        found = clairvoyant(scenario, days, 256)
+        assert found.std() < 0.1
+        assert found.mean() == pytest.approx(dp(scenario).value, abs=0.1)
+
+    def test_there_is_none_on_replayed_days(self) -> None:
+        scenario = shortfall()
+        days = DayStream(scenario, 0, VALIDATION).draw(2)
+        days.day_effect[...] = np.nan
+        with pytest.raises(ValueError, match="nobody does of replayed days; hindsight bounds"):
+            clairvoyant(scenario, days)
+        assert np.isfinite(hindsight(scenario, days)).all()
+
+    @settings(max_examples=30)
+    @given(markets_drawn(max_buckets=5, max_lots=30, max_algos=3), st.integers(0, 1000))
+    def test_exists_in_any_market(self, scenario: Scenario, seed: int) -> None:
+        days = DayStream(scenario, seed, VALIDATION).draw(5)
+        assert np.isfinite(clairvoyant(scenario, days, 4)).all()
