@@ -84,10 +84,10 @@ def fills_and_moves(scenario: Scenario, posted: Floats) -> tuple[Floats, Floats]
             given = mean(shifted, np.full(shifted.shape, sd)) @ (NODES * WEIGHTS)
             fills[:, i] = scenario.predictions[:, i, None] * posted
             with_factor[:, i] = given[where.reshape(-1)][:, None] * posted
-    return fills, _move_per_factor(scenario)[:, None, None] * with_factor
+    return fills, moves_with_factor(scenario)[:, None, None] * with_factor
 
 
-def _move_per_factor(scenario: Scenario) -> Floats:
+def moves_with_factor(scenario: Scenario) -> Floats:
     """(B,) E[M_b | z_b] per standard deviation of z_b."""
     model = market_model(scenario)
     new = np.full(scenario.buckets, np.sqrt(1.0 - model.liquidity[1] ** 2))

@@ -119,9 +119,12 @@ class TestClairvoyant:
         ],
         ids=["shortfall", "day effects", "persistence", "correlation 1", "filled"],
     )
-    def test_lies_between_hindsight_and_what_policies_achieve(self, scenario: Scenario) -> None:
-        days = DayStream(scenario, 0, VALIDATION).draw(4000)
-        least, between = hindsight(scenario, days), clairvoyant(scenario, days)
+    def test_lies_between_hindsight_and_what_policies_achieve(
+        self, scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("agents.dynamic_programming.WORK", 5e7)
+        days = DayStream(scenario, 0, VALIDATION).draw(2000)
+        least, between = hindsight(scenario, days), clairvoyant(scenario, days, 32)
         gap = between - least
         assert gap.mean() > 3 * gap.std() / np.sqrt(gap.size)
         for make in (dp, rules(scenario)["random"], rules(scenario)["all-neutral"]):
@@ -134,6 +137,17 @@ class TestClairvoyant:
         found = clairvoyant(scenario, days, 256)
         assert found.std() < 0.1
         assert found.mean() == pytest.approx(dp(scenario).value, abs=0.1)
+
+    @settings(max_examples=40)
+    @given(markets_drawn(max_buckets=5, max_lots=30, max_algos=3), st.integers(0, 1000))
+    def test_in_expectation_in_any_market(self, scenario: Scenario, seed: int) -> None:
+        days = DayStream(scenario, seed, VALIDATION).draw(300)
+        between = clairvoyant(scenario, days, 16)
+        below = hindsight(scenario, days) - between
+        above = between - play(rules(scenario)["random"](scenario), scenario, days).objective
+        for gap in (below, above):
+            noise = 5 * gap.std() / np.sqrt(gap.size)
+            assert gap.mean() <= noise + 0.01 * np.abs(between).mean() + 1e-3
 
     def test_there_is_none_on_replayed_days(self) -> None:
         scenario = shortfall()

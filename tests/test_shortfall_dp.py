@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from agents.adverse_selection import adverse_selection, moves_with_factor
 from agents.backward_induction import Draws, filled_prices, solve
+from agents.dp_laws import laws
 from agents.dp_problem import pose, same_cells
 from agents.dynamic_programming import dp, dp_adaptive, dp_fine
 from agents.evaluation.rollouts import play
@@ -154,3 +156,42 @@ def test_decides_in_any_market(scenario: Scenario, seed: int) -> None:
             policy = make(scenario, seed)
             assert np.isfinite(policy.value)
             assert np.isfinite(play(policy, scenario, days).objective).all()
+
+
+class TestAdaptive:
+    def test_laws_fill_what_is_estimated_and_know_what_it_says_of_the_mid(self) -> None:
+        scenario = with_day_effects(liquidity__persistence=0.6)
+        buckets, grids = np.array([0, 3]), [np.ones(1), np.array([0.5, 1.0]), np.array([0.7, 1.0])]
+        found = laws(scenario, buckets, grids)
+        x = float(scenario.reference_lots)
+        fills = np.minimum(x * found.rates, found.limits)
+        moves = moves_with_factor(scenario)[buckets, None] * found.tied[:, None]
+        for i, grid in enumerate(grids):
+            mine = fills[i, : grid.size]
+            wanted = grid[:, None] * scenario.predictions[buckets, i] * x
+            assert mine.mean(axis=2) == pytest.approx(wanted, rel=0.03)
+            one = mine[list(grid).index(1.0)]
+            adverse = -(one * moves[i]).mean(axis=1) / one.mean(axis=1)
+            right = adverse_selection(scenario)[buckets, i]
+            assert adverse == pytest.approx(right, rel=0.08, abs=0.02)  # basis points
+
+    def test_rates_are_tied_to_the_mid_too(self) -> None:
+        rate = {"name": "Rate", "half_spread": 1.0, "fill_rate": 0.4, "bucket_sd": 0.5}
+        scenario = shortfall(algos=[rate | {"liquidity_loading": 0.8, "day_sd": 0.3}])
+        found, buckets = laws(scenario, np.array([0]), [np.ones(1)]), np.array([0])
+        fills = found.rates[0, 0].astype(np.float64)
+        moves = moves_with_factor(scenario)[0] * found.tied[0]
+        adverse = -(fills * moves).mean() / fills.mean()
+        assert adverse == pytest.approx(adverse_selection(scenario)[buckets, 0][0], rel=0.03)
+
+    def test_learns_how_deep_the_day_is(self) -> None:
+        scenario = shortfall(algos__Neutral__day_sd=1.5, algos__Passive__day_sd=2.0)
+        days = DayStream(scenario, 0, VALIDATION).draw(10_000)
+        adaptive = dp_adaptive(scenario)
+        gain = play(dp(scenario), scenario, days).objective
+        gain -= play(adaptive, scenario, days).objective
+        assert gain.mean() > 2.5 * gain.std() / np.sqrt(gain.size)
+
+    def test_is_dp_where_estimates_say_nothing_about_depth(self) -> None:
+        scenario = shortfall()
+        assert type(dp_adaptive(scenario)) is type(dp(scenario))

@@ -260,3 +260,12 @@ def test_pieces_cost_nothing_where_there_is_no_depth():
     scenario = load_scenario("baseline")
     _, programme = lp(scenario)._built(0)
     assert programme.arrays.posted.shape == (1, 10, 3)
+
+
+@pytest.mark.parametrize(("lots", "buckets"), [(1, 1), (3, 2), (2**22, 3), (100, 60)])
+def test_any_size_of_order(lots, buckets):
+    scenario = with_day_effects(order__size=lots, order__lot_size=1, order__buckets=buckets)
+    days = DayStream(scenario, 0, VALIDATION).draw(3)
+    for policy in (lp(scenario), lp_scenario(scenario, 3)):
+        assert np.isfinite(play(policy, scenario, days).objective).all()
+        assert policy.plan(first_observation(scenario)).status == "Optimal"
