@@ -13,6 +13,19 @@ only: it is counted once per m and action, and serves all R and all buckets with
 
 Where levels of R are further apart than a lot, W is taken to be linear between them: a fill that
 ends between two levels is spread over both.
+
+With shortfall costs the mid's move M_b, in basis points against us, is charged to the lots that remain
+after the bucket. Given all that came before, its mean is zero, so
+
+    E M_b (R - sum_i g_i) / n = -E M_b sum_i g_i / n:
+
+what waits drifts nowhere on average, and only the covariance of the move with the bucket's own fills is
+left, adverse selection. It is estimated from the same joint draws, with M_b about its mean over them: R
+times that mean is noise which is the same for all actions. So a filled lot of algo i is charged
+
+    spread_i + fee_i - (M_b - mean M_b)
+
+per draw (see ``filled_prices``), and all fills of a bucket are joint with its move.
 """
 
 from __future__ import annotations
@@ -25,6 +38,8 @@ from numpy.typing import NDArray
 from agents.dp_problem import Floats, Ints, Problem
 from agents.jit import jit
 from agents.policy import Lots
+from execution_env import Days
+from execution_env.parameters import Parameters
 from execution_env.transition import distance_outside, filled_lots, residual_price
 
 MEMORY = 1 << 23
@@ -37,12 +52,15 @@ class Draws(NamedTuple):
     Attributes:
         fill_rate, rounding, depth: (B, K, D), as in ``market.Days``.
         source: (B,) for every bucket the one whose draws it uses.
+        price: (B, K, D) basis points that a filled lot costs with shortfall, per lot of the order, see
+            ``filled_prices``; else of no buckets.
     """
 
     fill_rate: NDArray[np.float32]
     rounding: NDArray[np.float32]
     depth: Ints
     source: NDArray[np.int64]
+    price: Floats = np.empty((0, 0, 0))
 
 
 class Solution(NamedTuple):
@@ -57,6 +75,16 @@ class Solution(NamedTuple):
     values: Floats
 
 
+def filled_prices(parameters: Parameters, days: Days) -> Floats:
+    """(B, K, n) what a filled lot costs on each of ``days`` with shortfall, per share of the order:
+    spread, fee, and minus the move of the mid about its mean over the days, which it is spared.
+    """
+    moves = days.move - days.move.mean(axis=1, keepdims=True)
+    fees = parameters.algos["fee"][:, None]
+    prices: Floats = (days.spread + fees - moves[:, None]) * parameters.order["per_lot"][0]
+    return prices
+
+
 def solve(problem: Problem, draws: Draws) -> Solution:
     """The best action everywhere, by backward induction."""
     order, buckets = problem.parameters.order[0], len(problem.lower)
@@ -68,7 +96,7 @@ def solve(problem: Problem, draws: Draws) -> Solution:
     part = min(max(MEMORY // (count * width), 1), problem.rooms.size)
     probability, cost = np.empty((part, count, width)), np.empty((part, count))
     last = np.empty((part, count), np.int64)
-    held = (-1, -1)
+    held, unpriced = (-1, -1), np.empty((0, 0))
     for bucket in range(buckets - 1, -1, -1):
         lower, upper = problem.lower[bucket], problem.upper[bucket]
         continuation(order, lower, upper, bucket, values[bucket + 1], after)
@@ -88,6 +116,7 @@ def solve(problem: Problem, draws: Draws) -> Solution:
                     draws.fill_rate[source],
                     draws.rounding[source],
                     draws.depth[source],
+                    draws.price[source] if order["shortfall"] else unpriced,
                     probability,
                     last,
                     cost,
@@ -125,6 +154,7 @@ def _count(
     fill_rate: NDArray[np.float32],
     rounding: NDArray[np.float32],
     depth: Ints,
+    filled_price: Floats,
     probability: Floats,
     last: Lots,
     cost: Floats,
@@ -136,6 +166,7 @@ def _count(
         lots, distinct: of the problem.
         which: (m,) indices of rooms.
         fill_rate, rounding, depth: (K, D) draws.
+        filled_price: (K, D) of them, with shortfall.
         probability: (m, A, J + 2), written: that an action takes so many levels off.
         last: (m, A), written: the last level with a probability.
         cost: (m, A), written: expected, per share of the order; inf where not distinct.
@@ -158,15 +189,20 @@ def _count(
                 if x == 0:
                     continue
                 posted += x
-                ours = 0
+                ours, paid = 0, 0.0
                 for d in range(draws):
                     filled = filled_lots(
                         x, np.float64(fill_rate[i, d]), np.float64(rounding[i, d]), depth[i, d]
                     )
                     total[d] += filled
                     ours += filled
+                    if order.shortfall:
+                        paid += filled_price[i, d] * filled
                 charged = ours / draws if order.charge_filled else np.float64(x)
-                price += cells[i].cost * order.per_lot * charged
+                if order.shortfall:
+                    price += paid / draws
+                else:
+                    price += cells[i].cost * order.per_lot * charged
             cost[j, action] = price
             law = probability[j, action]
             last[j, action] = min(np.int64(np.ceil(posted * step)), levels)

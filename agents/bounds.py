@@ -9,9 +9,17 @@ for every bucket, algo and day without bias; the minimum over actions of such me
 true one in expectation, so sampling errs on the side of the bound.
 
 In expectation, hindsight <= clairvoyant <= any policy on the grid.
+
+With depth it knows what the latents y of a bucket have in common and draws what each has of its own.
+With shortfall costs it knows the innovations xi of the liquidity factor with the factor's path, and so
+expects the mid to move by sd_M r xi, charged to what is left; where the factor's path does not show
+them, because it has no noise or is one number all day, it expects no move, like anybody else. There is
+no clairvoyant bound on replayed days: nobody knows what was hidden about them.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +36,9 @@ from agents.day_limits import penalty_after, postable_lots, reach_of
 from agents.dp_problem import LEVELS, envelopes, levels_of
 from agents.evaluation.rollouts import Progress
 from agents.hindsight import CHUNK, hindsight
-from agents.jit import jit
+from agents.jit import inline, jit
 from execution_env import Days, Scenario
+from execution_env.depth import depth_score
 from execution_env.drawing import logistic
 from execution_env.market import POLICY, MarketModel, market_model, stream_generator
 from execution_env.parameters import Parameters, parameters
@@ -66,10 +75,15 @@ def clairvoyant(
         progress: called now and then, with the number of days done since the last call.
 
     Raises:
-        ValueError: ``draws`` is not positive.
+        ValueError: ``draws`` is not positive, or the days are replayed.
     """
     if draws < 1:
         raise ValueError(f"draws = {draws}: must be at least 1.")
+    if np.isnan(days.day_effect).any():
+        raise ValueError(
+            "clairvoyant knows what is hidden about a day, which nobody does of replayed days; "
+            "hindsight bounds what can be achieved on them."
+        )
     levels = levels_of(scenario.lots, LEVELS)
     split = allocations(scenario, scenario.actions.resolution, levels)
     memory = scratch(split)
@@ -88,6 +102,8 @@ def clairvoyant(
             memory,
             np.ascontiguousarray(part.volume),
             np.ascontiguousarray(part.depth),
+            np.ascontiguousarray(part.spread),
+            np.ascontiguousarray(part.touch),
             np.ascontiguousarray(part.day_effect),
             np.ascontiguousarray(part.liquidity),
             lower,
@@ -109,6 +125,8 @@ def _clairvoyant(
     memory: Scratch,
     volume: Floats,
     depth: NDArray[np.int32],
+    spread: Floats,
+    touch: Floats,
     day_effect: Floats,
     liquidity: Floats,
     lower: Floats,
@@ -125,14 +143,19 @@ def _clairvoyant(
     row, value = np.zeros(levels + 1, np.int64), np.zeros(levels + 1)
     actions = np.zeros(levels + 1, np.int16)
     rates = np.empty((algos, noise.shape[1]), np.float32)
-    price, depths = np.empty(algos), np.empty(algos, np.int32)
+    price, limits = np.empty(algos), np.empty(rates.shape)
+    nothing = np.empty((algos, 0))
     for day in range(out.size):
         reach_of(parameters, volume, upper, day, cap, reach)
+        left_over = touch[0, day] if order.shortfall else order.residual_penalty
         for b in range(buckets - 1, -1, -1):
+            move = _expected_move(model, liquidity, b, day) if order.shortfall else 0.0
             low = np.int64((order.lots - reach[b + 1]) * step)
             for j in range(low, levels + 1):
                 filled = np.int64(np.rint(order.lots - j / step))
-                after = penalty_after(order, b, lower[b, day], upper[b, day], filled)
+                after = penalty_after(
+                    order, b, lower[b, day], upper[b, day], move, left_over, filled
+                )
                 if b + 1 < buckets:
                     after += value[j]
                 memory.ahead[0, j] = after
@@ -143,16 +166,23 @@ def _clairvoyant(
                 room = postable_lots(order, cap[b], upper[b, day], filled, outside)
                 row[j] = min(np.int64(np.rint(room * step)), np.int64(j))
             for i in range(algos):
+                terms = noise[(offset[day] + b * algos + i) % len(noise)]
+                price[i] = parameters.cells[b, i].cost * order.per_lot
+                if order.shortfall:
+                    price[i] = (spread[b, i, day] + parameters.algos[i].fee) * order.per_lot
+                if model.by_depth[i]:
+                    rates[i, :] = 1.0
+                    median = model.per_volume[b, i] * volume[b, day] * np.exp(day_effect[i, day])
+                    _depths(model, b, i, liquidity[b, day], median, terms, limits[i])
+                    continue
+                limits[i, :] = depth[b, i, day]
                 location = (
                     model.intercept[b, i]
                     + day_effect[i, day]
                     + model.loading[i] * liquidity[b, day]
                 )
-                terms = noise[(offset[day] + b * algos + i) % len(noise)]
                 for s in range(np.uint64(terms.size)):
                     rates[i, s] = logistic(np.float32(location + model.bucket_sd[i] * terms[s]))
-                price[i] = parameters.cells[b, i].cost * order.per_lot
-                depths[i] = depth[b, i, day]
             memory.first[:] = -1
             best_in_bucket(
                 split,
@@ -162,9 +192,40 @@ def _clairvoyant(
                 price,
                 order.charge_filled,
                 rates,
-                depths,
+                limits,
+                nothing,
                 memory,
                 value,
                 actions,
             )
         out[day] = value[levels]
+
+
+@inline
+def _expected_move(model: MarketModel, liquidity: Floats, bucket: int, day: int) -> Any:
+    """Basis points that the mid is expected to move against us, given the path of the factor."""
+    new, noise = liquidity[bucket, day], model.liquidity[0]
+    if bucket > 0:
+        new, noise = new - model.liquidity[1] * liquidity[bucket - 1, day], model.liquidity[2]
+    return model.move_sd[bucket] * model.move_correlation * new / noise if noise > 0.0 else 0.0
+
+
+@inline
+def _depths(
+    model: MarketModel,
+    bucket: int,
+    algo: int,
+    liquidity: float,
+    median: float,
+    noise: Floats,
+    limits: Floats,
+) -> None:
+    """Write the depths (S,) that go with the algo's own ``noise`` (S,)."""
+    loading = model.loading[algo] if model.liquidity[0] > 0.0 else 0.0
+    common = loading * liquidity / model.liquidity[0] if loading != 0.0 else 0.0
+    for s in range(noise.size):
+        latent = common + np.sqrt(1.0 - loading * loading) * noise[s]
+        score = depth_score(latent, model.chance[bucket, algo])
+        limits[s] = 0.0
+        if score > -np.inf:
+            limits[s] = median * np.exp(model.depth_sd[algo] * score)

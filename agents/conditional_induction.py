@@ -8,7 +8,10 @@ known: the law of a bucket's fills is then the product of one law per algo, and
 is taken one algo at a time, for all R with the same room at once. Actions whose allocation begins
 alike share the first steps. No draws of whole buckets are needed, so this is some hundred times
 faster, and what noise there is comes from how each law is sampled: from fill rates in strata of
-their distribution, rounding being averaged exactly.
+their distribution, rounding being averaged exactly. Where depth decides, the strata are of depth.
+
+With shortfall costs a filled lot is spared the mid's move of its bucket. What a draw says of the move
+is a number per draw; the covariance with fills that is adverse selection comes out of their product.
 
 Orders of more lots than levels are solved on equally spaced levels of remaining lots; a fill that
 ends between two levels is then spread over both.
@@ -16,7 +19,7 @@ ends between two levels is then spread over both.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +29,7 @@ from agents.jit import inline, jit
 from agents.policy import Lots, grid_lots
 from execution_env import Scenario
 from execution_env.actions import action_grid
-from execution_env.transition import LOT_TOLERANCE, Index, filled_lots
+from execution_env.transition import LOT_TOLERANCE, Index
 
 Floats = NDArray[np.float64]
 
@@ -58,6 +61,7 @@ class Scratch(NamedTuple):
         law: (K, X, J + 2) probability that so many levels of lots fill.
         first, last: (K, X) where the law is positive; ``first`` is -1 where it is yet to be computed.
         mean: (K, X) expected fill in lots.
+        spared: (K, X) expected product of fill and what the move spares it.
         ahead: (K + 1, J + 1) expected value once the first algos have filled.
     """
 
@@ -65,6 +69,7 @@ class Scratch(NamedTuple):
     first: Lots
     last: Lots
     mean: Floats
+    spared: Floats
     ahead: Floats
 
 
@@ -100,6 +105,7 @@ def scratch(split: Allocations) -> Scratch:
         np.full(size, -1),
         np.zeros(size, np.int64),
         np.zeros(size),
+        np.zeros(size),
         np.zeros((algos + 1, levels)),
     )
 
@@ -113,34 +119,43 @@ def stratified_normals(uniforms: Floats) -> Floats:
 
 @inline
 def _fill_law(
-    lots: int, step: float, rates: NDArray[np.float32], depth: Any, law: Floats
-) -> tuple[Index, Index, float]:
+    lots: int,
+    step: float,
+    rates: NDArray[np.float32],
+    limits: Floats,
+    spared: Floats,
+    law: Floats,
+) -> tuple[Index, Index, float, float]:
     """Write the law of the levels that ``lots`` posted lots take off.
 
-    Given the fill rate F, x F + u rounded down is one of two numbers next to each other.
+    Given the fill rate F and the depth C, min(x F, C) + u rounded down is one of two numbers next to
+    each other.
 
     Args:
         lots: x.
         step: levels per lot.
         rates: (S,) equally likely fill rates.
-        depth: most lots that can fill.
+        limits: (S,) depth that goes with each.
+        spared: (S or 0,) what a filled lot is spared with each.
         law: (J + 2,), written.
 
     Returns:
-        First and last level with a positive probability, and expected fill in lots.
+        First and last level with a positive probability, expected fill in lots, and the expectation of
+        fill times ``spared``.
     """
-    posted = np.int32(lots)
     last = np.int64(min(np.ceil(lots * step), law.size - 2.0))
     for g in range(last + 2):
         law[g] = 0.0
-    mean = 0.0
+    mean, together = 0.0, 0.0
     weight = 1.0 / rates.size
     for s in range(rates.size):
-        rate = np.float64(rates[s])
-        low = filled_lots(posted, rate, 0.0, depth)
-        high = filled_lots(posted, rate, 1.0 - LOT_TOLERANCE, depth)
-        chance = (lots * rate - low) * (high - low)
+        fill = min(lots * np.float64(rates[s]), limits[s])
+        low = np.int32(fill)
+        high = np.int32(fill + (1.0 - LOT_TOLERANCE))
+        chance = (fill - low) * (high - low)
         mean += weight * (low + chance)
+        if spared.size > 0:
+            together += weight * spared[s] * (low + chance)
         if step == 1.0:
             law[low] += weight * (1.0 - chance)
             law[low + 1] += weight * chance
@@ -154,7 +169,7 @@ def _fill_law(
         first += 1
     while law[last] == 0.0:
         last -= 1
-    return first, last, mean
+    return first, last, mean, together
 
 
 @jit
@@ -166,7 +181,8 @@ def best_in_bucket(
     price: Floats,
     charge_filled: bool,
     rates: NDArray[np.float32],
-    depth: NDArray[np.int32],
+    limits: Floats,
+    spared: Floats,
     memory: Scratch,
     value: Floats,
     actions: NDArray[np.int16],
@@ -181,7 +197,8 @@ def best_in_bucket(
         price: (K,) per lot and share of the order.
         charge_filled: whether filled instead of posted lots cost.
         rates: (K, S) equally likely fill rates.
-        depth: (K,) most lots that can fill.
+        limits: (K, S) depth that goes with each: most lots that can fill, perhaps no whole number.
+        spared: (K, S) what a filled lot is spared with each, per share of the order; or (K, 0).
         memory: ``ahead[0]`` is W, the value after the bucket by levels then remaining; laws that are
             there already are used.
         value: (J + 1,), written.
@@ -207,10 +224,11 @@ def best_in_bucket(
                 x = split.amount[here, j, i]
                 lots = split.amounts[x]
                 if memory.first[i, x] < 0:
-                    found = _fill_law(lots, step, rates[i], depth[i], memory.law[i, x])
-                    memory.first[i, x], memory.last[i, x], memory.mean[i, x] = found
+                    found = _fill_law(lots, step, rates[i], limits[i], spared[i], memory.law[i, x])
+                    memory.first[i, x], memory.last[i, x] = found[0], found[1]
+                    memory.mean[i, x], memory.spared[i, x] = found[2], found[3]
                 charged = memory.mean[i, x] if charge_filled else np.float64(lots)
-                cost[i + 1] = cost[i] + price[i] * charged
+                cost[i + 1] = cost[i] + price[i] * charged - memory.spared[i, x]
                 # What the other algos may still take off.
                 left[i + 1] = left[i] - np.int64(lots * step)
                 others = algos - 1 - i

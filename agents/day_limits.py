@@ -37,13 +37,31 @@ def postable_lots(order: Any, cap: float, upper: float, filled: Index, outside: 
 
 
 @inline
-def penalty_after(order: Any, bucket: int, lower: float, upper: float, filled: Index) -> Any:
-    """Per share of the order, when ``filled`` lots have filled at the end of ``bucket``."""
+def penalty_after(
+    order: Any,
+    bucket: int,
+    lower: float,
+    upper: float,
+    move: float,
+    touch: float,
+    filled: Index,
+) -> Any:
+    """Per share of the order, when ``filled`` lots have filled at the end of ``bucket``.
+
+    Args:
+        order: of the parameters.
+        bucket: which.
+        lower, upper: lots, its envelope.
+        move: basis points that the mid moves against us in it, charged to what is left; 0 without
+            shortfall.
+        touch: price of a share left over at the end, the quadratic part aside.
+        filled: lots.
+    """
+    left = (order.lots - filled) * order.per_lot
     if bucket + 1 == order.buckets:
-        left = (order.lots - filled) * order.per_lot
-        return residual_price(order.residual_penalty, order.residual_quadratic, left)
+        return residual_price(touch, order.residual_quadratic, left) + move * left
     distance = distance_outside(lower, upper, np.float64(filled))
-    return order.envelope_penalty * order.per_lot * distance
+    return order.envelope_penalty * order.per_lot * distance + move * left
 
 
 @jit

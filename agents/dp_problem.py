@@ -190,7 +190,19 @@ def _expected_room(scenario: Scenario, upper: Floats, remaining: Floats) -> Floa
 
 
 def same_cells(scenario: Scenario) -> NDArray[np.int64]:
-    """(B,) for every bucket the first one with the same predictions and costs."""
+    """(B,) for every bucket the first one with the same predictions and costs, the same law of depth and
+    of the mid's move.
+
+    Depth laws differ with the chance of any or the median in lots. Moves differ with their standard
+    deviation; and where the liquidity factor persists all of it is new in the first bucket and only
+    part of it in later ones, so that the first one's move goes with its fills in a way of its own.
+    """
     cells = np.hstack([scenario.predictions, scenario.posting_costs])
+    if any(algo.depth is not None for algo in scenario.algos):
+        cells = np.hstack([cells, scenario.fill_probability, scenario.depth_location])
+    if scenario.price is not None:
+        moves = np.broadcast_to(np.asarray(scenario.price.sd), scenario.buckets)
+        opens = (np.arange(scenario.buckets) == 0) & (scenario.liquidity.persistence > 0)
+        cells = np.column_stack([cells, moves, opens])
     _, first, inverse = np.unique(cells, axis=0, return_index=True, return_inverse=True)
     return np.asarray(first[inverse.reshape(-1)], np.int64)

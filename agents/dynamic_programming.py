@@ -11,7 +11,8 @@ it achieves, never its computed value.
 
 ``dp-adaptive`` learns from the fills as the trader does, by the estimates: in every bucket it acts as
 dp would if the predictions of this and later buckets k were what is estimated now, clip(m_i f[k, i],
-0, 1) with the multipliers m_i of ``estimation``. That is certainty equivalence (Bertsekas 2017, Dynamic
+0, 1) with the multipliers m_i of ``estimation``, which with depth are estimate over prediction (see
+``dp_laws`` for what a bucket then brings). That is certainty equivalence (Bertsekas 2017, Dynamic
 Programming and Optimal Control, volume I, section 6.2): it does not post in order to learn. Tables
 are solved for a grid of multipliers, and the nearest one decides.
 """
@@ -21,22 +22,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.backward_induction import Draws, Solution, continuation, solve
+from agents.adverse_selection import moves_with_factor
+from agents.backward_induction import Draws, Solution, continuation, filled_prices, solve
 from agents.conditional_induction import (
     Allocations,
     Scratch,
     allocations,
     best_in_bucket,
     scratch,
-    stratified_normals,
 )
+from agents.dp_laws import Laws, hidden_sd, laws
 from agents.dp_problem import Problem, levels_of, pose, same_cells
 from agents.evaluation.rollouts import Progress, play
 from agents.jit import jit
 from agents.policy import Lots, Observations, Observed, Policy, grid_lots, read_observations
 from execution_env import DayStream, Scenario
 from execution_env.actions import grid_size
-from execution_env.logistic_normal import intercept, logistic
 from execution_env.market import POLICY, market_model
 from execution_env.parameters import Parameters
 
@@ -48,7 +49,7 @@ WORK = 6e8
 MOST_DRAWS = 65536
 LEAST_DRAWS = 64
 MOST_RATES = 1 << 22
-"""Fill rates drawn: 16 bytes each with what belongs to them."""
+"""Fill rates drawn: 16 bytes each with what belongs to them, with shortfall 32."""
 
 FINE, FINE_ACTIONS = 12, 1500
 """Resolution and size of the grid of ``dp-fine``."""
@@ -67,9 +68,6 @@ ADAPTIVE_WORK = 2e9
 
 ADAPTIVE_LEVELS = 128
 """Levels of remaining lots in them, at most."""
-
-STRATA = 64
-"""Fill rates that stand for the distribution of one."""
 
 RECORDED = 1000
 """Days on which multipliers are recorded, to see what the tables should cover."""
@@ -197,13 +195,16 @@ def market_draws(problem: Problem, scenario: Scenario, seed: int) -> Draws:
     most = min(MOST_DRAWS, MOST_RATES // scenario.predictions.size)
     count = min(int(WORK / (rooms * problem.lots.shape[1])), most)
     days = DayStream(scenario, seed, POLICY).draw(max(count, LEAST_DRAWS))
-    return Draws(days.fill_rate, days.rounding, days.depth, source)
+    drawn = days.fill_rate, days.rounding, days.depth, source
+    if not scenario.shortfall:
+        return Draws(*drawn)
+    return Draws(*drawn, filled_prices(problem.parameters, days))
 
 
 def dp_adaptive(
     scenario: Scenario, seed: int = 0, progress: Progress | None = None
 ) -> DynamicProgramming:
-    """``dp`` at the current estimates; ``dp`` itself where nothing is hidden.
+    """``dp`` at the current estimates; ``dp`` itself where nothing is hidden that they could show.
 
     Noise around an estimate is all the noise that the scenario has, as for dp. With the bucket's own
     alone the objective on 10,000 validation days was higher: 0.726 instead of 0.725 on baseline,
@@ -216,7 +217,7 @@ def dp_adaptive(
     """
     plain = _solved(scenario, "dp-adaptive", scenario.actions.resolution, seed)
     model = market_model(scenario)
-    hidden = np.hypot(model.day_sd, model.loading * model.liquidity[0])
+    hidden = hidden_sd(model)
     if not hidden.any():
         return plain
     levels = levels_of(scenario.lots, ADAPTIVE_LEVELS)
@@ -224,8 +225,7 @@ def dp_adaptive(
     multipliers = _multiplier_grids(plain, hidden > 0, _most_tables(problem), seed)
     split = allocations(scenario, problem.resolution, levels)
     sources, cell = np.unique(same_cells(scenario), return_inverse=True)
-    sd = np.hypot(hidden, model.bucket_sd)
-    rates = _rates(scenario.predictions[sources], multipliers, sd)
+    law, moves = laws(scenario, sources, multipliers), moves_with_factor(scenario)
     sizes = [grid.size for grid in multipliers]
     combinations = np.stack(np.unravel_index(np.arange(np.prod(sizes)), sizes), axis=1)
     rows = np.rint(problem.postable * (levels / scenario.lots)).astype(np.int64)
@@ -240,7 +240,8 @@ def dp_adaptive(
             problem.lower,
             problem.upper,
             rows,
-            rates,
+            law,
+            moves,
             cell.reshape(-1),
             combinations[some],
             memory,
@@ -299,24 +300,6 @@ class _Recorder(Policy):
         return self.policy.decide(observations)
 
 
-def _rates(f: Floats, multipliers: list[Floats], sd: Floats) -> NDArray[np.float32]:
-    """(K, V, U, S) fill rates at every multiplier, for U buckets with predictions f (U, K)."""
-    most = max(grid.size for grid in multipliers)
-    rates = np.zeros((len(multipliers), most, len(f), STRATA), np.float32)
-    middles = stratified_normals(np.full((1, STRATA), 0.5))[0]
-    logits = np.linspace(-12.0, 12.0, 129)
-    for i, grid in enumerate(multipliers):
-        # Solving for every location takes long; between these they are all but linear.
-        locations = intercept(logistic(logits), np.full(logits.size, sd[i]))
-        predicted = np.clip(grid[:, None] * f[:, i], 0.0, 1.0)
-        with np.errstate(divide="ignore"):
-            wanted = np.log(predicted) - np.log1p(-predicted)
-        found = np.interp(wanted, logits, locations)
-        location = np.where(np.isinf(wanted), wanted, found)
-        rates[i, : grid.size] = logistic(location[..., None] + sd[i] * middles)
-    return rates
-
-
 @jit
 def _solve_tables(
     parameters: Parameters,
@@ -324,7 +307,8 @@ def _solve_tables(
     lower: Floats,
     upper: Floats,
     rows: Lots,
-    rates: NDArray[np.float32],
+    law: Laws,
+    moves: Floats,
     cell: Lots,
     combinations: Lots,
     memory: Scratch,
@@ -335,8 +319,8 @@ def _solve_tables(
     step = levels * order.per_lot if levels < order.lots else 1.0
     algos = combinations.shape[1]
     value, following = np.empty(levels + 1), np.empty(levels + 1)
-    rate = np.empty((algos, rates.shape[3]), np.float32)
-    price, depth = np.empty(algos), np.full(algos, np.int32(order.lots), np.int32)
+    rate = np.empty((algos, law.rates.shape[3]), np.float32)
+    price, limit, spared = np.empty(algos), np.empty(rate.shape), np.empty(law.tied.shape)
     for c in range(combinations.shape[0]):
         known = -1
         for j in range(levels + 1):
@@ -349,8 +333,11 @@ def _solve_tables(
                 known = cell[b]
                 memory.first[:] = -1
                 for i in range(algos):
-                    for s in range(rate.shape[1]):
-                        rate[i, s] = rates[i, combinations[c, i], known, s]
+                    for s in range(law.rates.shape[3]):
+                        rate[i, s] = law.rates[i, combinations[c, i], known, s]
+                        limit[i, s] = law.limits[i, combinations[c, i], known, s]
+                    for s in range(law.tied.shape[1]):
+                        spared[i, s] = moves[b] * law.tied[i, s] * order.per_lot
             for case in range(rows.shape[1]):
                 best_in_bucket(
                     split,
@@ -360,7 +347,8 @@ def _solve_tables(
                     price,
                     order.charge_filled,
                     rate,
-                    depth,
+                    limit,
+                    spared,
                     memory,
                     value,
                     actions[c, b, case],

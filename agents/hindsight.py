@@ -6,8 +6,10 @@ exactly g fill in bucket b of this day,
 
     V_b(C) = min_{g <= m_b(C)}  c_b(g, m_b(C)) + penalty_b(C + g) + V_{b+1}(C + g),
 
-which is solved exactly. c_b comes from the algos' staircases, the fewest lots to post for every number
-of lots that fills, joined one algo after the other.
+which is solved exactly. With shortfall costs c_b charges spread and fee of this day, and the penalty
+has the mid's move of bucket b on what is left after it, n - C - g lots, and at the end the clean-up at
+this day's touch. c_b comes from the algos' staircases, the fewest lots to post for every number of lots
+that fills, joined one algo after the other.
 """
 
 from __future__ import annotations
@@ -91,19 +93,28 @@ def _hindsight(
     least = np.empty((2, most + 1, most + 1))
     posted, filled = np.empty((2, algos, most + 1), np.int64)
     jumps, turn = np.empty(algos, np.int64), np.empty(algos, np.int64)
+    price = np.empty(algos)
     for day in range(out.size):
         reach_of(parameters, market.volume, upper, day, cap, reach)
+        touch = market.touch[0, day] if order.shortfall else order.residual_penalty
         for b in range(buckets - 1, -1, -1):
+            move = market.move[b, day] if order.shortfall else 0.0
             for done in range(reach[b + 1] + 1):
-                after[done] = penalty_after(order, b, lower[b, day], upper[b, day], done)
+                after[done] = penalty_after(
+                    order, b, lower[b, day], upper[b, day], move, touch, done
+                )
                 if b + 1 < buckets:
                     after[done] += value[done]
             outside = reach[max(b + 1 - order.window, 0)]
             room = postable_lots(order, cap[b], upper[b, day], 0, outside)
             for i in range(algos):
                 jumps[i] = _staircase(market, b, i, day, room, posted[i], filled[i])
+                price[i] = parameters.cells[b, i].cost * order.per_lot
+                if order.shortfall:
+                    fee = parameters.algos[i].fee
+                    price[i] = (market.spread[b, i, day] + fee) * order.per_lot
             _most_first(jumps, turn)
-            now = _least_cost(parameters, b, room, turn, jumps, posted, filled, least)
+            now = _least_cost(order.charge_filled, price, room, turn, jumps, posted, filled, least)
             for done in range(reach[b] + 1):
                 room = postable_lots(order, cap[b], upper[b, day], done, outside)
                 cost, ahead = least[now, room], after[done:]
@@ -145,8 +156,8 @@ def _most_first(jumps: Any, turn: Any) -> None:
 
 @inline
 def _least_cost(
-    parameters: Parameters,
-    bucket: int,
+    charge_filled: bool,
+    price: Floats,
     room: int,
     turn: Any,
     jumps: Any,
@@ -155,12 +166,12 @@ def _least_cost(
     least: Floats,
 ) -> int:
     """Write the least cost of posting at most p lots so that exactly g fill, ``least[now, p, g]``
-    for g <= p <= ``room``; returns ``now``.
+    for g <= p <= ``room``; returns ``now``. ``price`` (K,) is of a filled lot if ``charge_filled``,
+    else of a posted one.
 
     Algos join one after the other, in ``turn``. One with j jumps costs j p^2 / 2 operations, except
     the first, so the one with the most jumps is first.
     """
-    order = parameters.order[0]
     now, used = 0, 0
     for p in range(room + 1):
         for g in range(np.uint64(p + 1)):
@@ -168,14 +179,13 @@ def _least_cost(
     least[0, 0, 0] = 0.0
     for j in range(turn.size):
         i = turn[j]
-        price = parameters.cells[bucket, i].cost * order.per_lot
         old, new = least[now], least[1 - now]
         for p in range(room + 1):
             for g in range(np.uint64(p + 1)):
                 new[p, g] = old[p, g]
         for jump in range(1, jumps[i]):
             x, fill = posted[i, jump], filled[i, jump]
-            cost = price * (fill if order.charge_filled else x)
+            cost = price[i] * (fill if charge_filled else x)
             for p in range(min(used, room - x) + 1):
                 before, then = old[p], new[p + x, fill:]
                 for g in range(np.uint64(p + 1)):

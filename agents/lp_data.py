@@ -3,6 +3,7 @@
 What is taken for granted about later buckets:
 
 - estimates: an algo that fills m times its prediction now does so until the end, at most everything;
+  with depth in all its pieces (see ``lp_pieces``);
 - envelope: as expected at the start, also where it tracks the day's volume;
 - volume: as expected. Past volume is not observed; where participation is counted since the start,
   it is what makes the postable lots of now right. Past fills in a participation window of several
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from agents.jit import inline, jit
 from agents.lp_model import WHOLE, Arrays, most_posted
+from agents.lp_pieces import pieces
 from execution_env import Scenario
 from execution_env.parameters import parameters
 from execution_env.transition import LOT_TOLERANCE
@@ -65,7 +67,7 @@ class Horizon(NamedTuple):
     Attributes:
         first: (1,) of ``FIRST``.
         later: (r - 1,) of ``LATER``.
-        cells: (r, K) of ``CELL``.
+        cells: (r, W) of ``lp_pieces.PIECE``.
     """
 
     first: NDArray[Any]
@@ -107,7 +109,7 @@ def horizon_of(
             cap = whole(rate * buckets["expected_volume"])
             most, later_most = np.minimum(most, cap), np.minimum(later_most, cap)
     first["at_most"], later["bucket"] = most[bucket], later_most[numbers]
-    return Horizon(first, later, of.cells[bucket:].copy())
+    return Horizon(first, later, pieces(scenario).cells[bucket:].copy())
 
 
 def whole(lots: Floats) -> Floats:
@@ -118,18 +120,18 @@ def whole(lots: Floats) -> Floats:
 
 @inline
 def _estimate(observation: Any, cells: Any, j: int, i: int) -> Any:
-    """The fill rate expected of algo i in the j-th bucket from now."""
-    estimate = np.float64(observation[2 + i])
+    """The fill rate expected of piece i in the j-th bucket from now."""
+    estimate = np.float64(observation[2 + cells[j, i].algo])
     # Both rounded to float32, so that the multiplier is 1 where nothing has been learned.
     now = np.float64(np.float32(cells[0, i].prediction))
     if now > 0.0:
-        return min(estimate / now * cells[j, i].prediction, 1.0)
-    return estimate if j == 0 else cells[j, i].prediction
+        return min(estimate / now * cells[j, i].rate, 1.0)
+    return estimate if j == 0 else cells[j, i].rate
 
 
 @jit
 def put_estimates(horizon: Horizon, observation: NDArray[np.float32], fills: Floats) -> None:
-    """Write ``fills`` (S, r, K): the estimates, in every scenario."""
+    """Write ``fills`` (S, r, W): the estimates, in every scenario."""
     for s in range(fills.shape[0]):
         for j in range(fills.shape[1]):
             for i in range(fills.shape[2]):

@@ -11,8 +11,10 @@ With r buckets to go, C filled so far and e[j, i] the share of lots that fills, 
                sum_i x[j, i] + C_j - C_{j + 1 - window} <= W_j           participation in a window
                sum_i x[j, i] <= A_j                                    limits of one bucket
 
-and x, below, above, residual >= 0. z is C moved into the envelope; it takes the place of C, so that the
-envelope costs bounds and no rows. The residual cost is kappa R + kappa2 R^2 / n, the square as chords.
+and x, below, above, residual >= 0. An algo with depth has several x, pieces of its lots of which less
+and less fills, with upper bounds (see ``lp_pieces``); there are W in all, K where there is no depth.
+z is C moved into the envelope; it takes the place of C, so that the envelope costs bounds and no rows.
+The residual cost is kappa R + kappa2 R^2 / n, the square as chords.
 
 With S scenarios of fills the first bucket's x is common to all and everything else is theirs, at weight
 1 / S: a two-stage stochastic programme (Birge & Louveaux 2011, Introduction to Stochastic
@@ -31,6 +33,7 @@ import highspy
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.lp_pieces import pieces
 from execution_env import Scenario
 from execution_env.parameters import parameters
 
@@ -118,13 +121,13 @@ class Arrays(NamedTuple):
     """A model's arrays, to be written before it is run; quantities in percent of the order.
 
     Attributes:
-        fills: (S, r, K) e, in [0, 1].
-        costs: (S, r, K) c per posted share.
+        fills: (S, r, W) e, in [0, 1].
+        costs: (S, r, W) c per posted share.
         values: coefficients of the matrix.
         columns: (3, columns) costs, least and most values.
         rows: (2, rows) least and most values.
-        places: (S, r, K) of the fills among ``values``.
-        posted: (S, r, K) columns of x; the first bucket's are common to all scenarios.
+        places: (S, r, W) of the fills among ``values``.
+        posted: (S, r, W) columns of x; the first bucket's are common to all scenarios.
         inside: (S, r - 1) columns of z.
         layout: (1,) of ``ROWS``.
     """
@@ -149,7 +152,7 @@ class Solution(NamedTuple):
     Attributes:
         status: of HiGHS in words, "Optimal" when all is well.
         objective: per share of the order.
-        posted: (S, r, K) x.
+        posted: (S, r, W) x.
         below, above: (S, r - 1).
         residual: (S, chords).
         edge_prices: (S, r - 1) of z: positive where L binds, negative where U does.
@@ -195,11 +198,12 @@ class Programme:
         chords = CHORDS if quadratic > 0 else 1
         squares = quadratic * (2.0 * np.arange(chords) + 1.0) / chords
         self.slopes = float(order["residual_penalty"]) + squares
-        self._shape = (scenarios, scenario.buckets - bucket, len(scenario.algos))
+        widths = pieces(scenario).widths * (WHOLE / scenario.lots)
+        self._shape = (scenarios, scenario.buckets - bucket, widths.size)
         self._name_columns(chords)
         self._name_rows(limits(scenario, at_most_remaining))
         self._build_matrix()
-        self._build_arrays(float(order["envelope_penalty"]))
+        self._build_arrays(float(order["envelope_penalty"]), widths)
         self._solver = highspy.Highs()  # type: ignore[no-untyped-call]
         for key, value in OPTIONS.items():
             self._solver.setOptionValue(key, value)
@@ -277,7 +281,7 @@ class Programme:
         starts = np.searchsorted(column[order], np.arange(self._columns + 1))
         self._starts = starts.astype(np.int32)
 
-    def _build_arrays(self, envelope_price: float) -> None:
+    def _build_arrays(self, envelope_price: float, widths: Floats) -> None:
         """Bounds and costs; what ``put`` does not replace stays as it is here."""
         scenarios = self._shape[0]
         columns, rows = np.zeros((3, self._columns)), np.zeros((2, self._rows))
@@ -285,6 +289,7 @@ class Programme:
         self._cost[self._below] = self._cost[self._above] = envelope_price / scenarios
         self._cost[self._residual] = self.slopes / scenarios
         self._most[:] = highspy.kHighsInf
+        self._most[self._posted] = widths
         if self.slopes.size > 1:
             self._most[self._residual] = WHOLE / self.slopes.size
         self._continuous = np.zeros(self._columns, np.int32)
@@ -341,7 +346,7 @@ class Programme:
 
     @property
     def first(self) -> list[float]:
-        """(K,) x of the first bucket found by the last run."""
+        """(W,) x of the first bucket found by the last run."""
         values: list[float] = self._solver.getSolution().col_value[: self._shape[2]]
         return values
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from agents.jit import jit
 from agents.lp_data import ROUNDING, Horizon, horizon_of, put, put_estimates, whole
 from agents.lp_model import WHOLE, Programme
+from agents.lp_pieces import join, pieces
 from agents.policy import Lots, Observations, Policy, read_observations, read_state
 from execution_env import Scenario
 from execution_env.actions import split_lots
@@ -30,10 +31,11 @@ Floats = NDArray[np.float64]
 
 
 class Plan(NamedTuple):
-    """A plan for the r remaining buckets. Costs are per share of the order, in half-spreads.
+    """A plan for the r remaining buckets. Costs are per share of the order, in half-spreads, or in basis
+    points with shortfall, when the posting cost is what filled shares cost, adverse selection included.
 
-    Prices are in half-spreads per share: by how much the cost of the whole order, in half-spreads,
-    falls when a limit gives way by one share. They are 0 where a limit does not bind.
+    Prices are in the same unit per share: by how much the cost of the whole order falls when a limit
+    gives way by one share. They are 0 where a limit does not bind.
 
     Attributes:
         status: "Optimal"; else what the solver says is wrong, and the numbers mean nothing.
@@ -139,6 +141,8 @@ class LinearProgramme(Policy):
         self.at_most_remaining, self.explore = at_most_remaining, explore
         self._generator = stream_generator(seed, POLICY)
         self._unit = WHOLE / scenario.lots
+        self._pieces = pieces(scenario)
+        self._cut = self._pieces.algo.size > len(scenario.algos)
         bits = 62 - 2 * int(scenario.lots).bit_length()
         self._fine = 2.0 ** min(20, bits)  # lots times weights stay below 2^63
         self._horizons: dict[int, tuple[Horizon, Programme]] = {}
@@ -179,11 +183,21 @@ class LinearProgramme(Policy):
         for e, observation in enumerate(observations):
             programme = self._ready(observation)
             if programme.run(self._basis(observation)) or programme.run():
-                wanted[e] = programme.first
+                if self._cut:
+                    fills = programme.arrays.fills[:, 0].mean(axis=0)
+                    wanted[e] = self._joined(np.array([programme.first]), fills[None])[0]
+                else:
+                    wanted[e] = programme.first
                 wanted[e] /= self._unit
             else:
                 wanted[e] = self._safe(observation)
         return wanted
+
+    def _joined(self, posted: Floats, fills: Floats) -> Floats:
+        """(n, K) of what is posted in pieces (n, W), of which ``fills`` (n, W) is filled."""
+        lots = np.empty((len(posted), len(self.scenario.algos)))
+        join(posted, fills, self._pieces.algo, self._pieces.widths * self._unit, lots)
+        return lots
 
     def _safe(self, observation: Observations) -> Floats:
         """What to post when there is no plan, which numerical trouble alone can bring about: towards
@@ -205,7 +219,7 @@ class LinearProgramme(Policy):
         return programme
 
     def _put_fills(self, horizon: Horizon, observation: Observations, fills: Floats) -> None:
-        """Write the fill rates that are planned with, (S, r, K)."""
+        """Write the fill rates that are planned with, (S, r, W)."""
         put_estimates(horizon, observation, fills)
 
     def _bucket(self, observation: Observations) -> int:
@@ -241,7 +255,7 @@ class LinearProgramme(Policy):
         n, first = self.scenario.lots, horizon.first[0]
         remaining = (bin_ + 0.5) / BINS if bucket else 1.0
         lower, upper = (edge[bucket] for edge in self.scenario.envelope_bounds)
-        rates = horizon.cells["prediction"][0]
+        rates = self.scenario.predictions[bucket]
         return np.array(
             [
                 remaining,
@@ -266,8 +280,9 @@ class LinearProgramme(Policy):
 
         Args:
             observation: (5 + 2 K,) of kind "full".
-            costs: (K,) or (r, K) half-spreads per share, posted or filled as in the scenario;
-                default the scenario's.
+            costs: (K,) or (r, K) half-spreads per share, posted or filled as in the scenario; with
+                shortfall basis points per filled share, adverse selection included, perhaps negative.
+                Default the scenario's.
             lower, upper: (r,) envelope as fractions of the order, at the ends of the remaining
                 buckets; default the observed and then the scenario's. The last one's edges say
                 nothing, except that a hard upper edge also limits posting there. A hard upper edge
@@ -312,9 +327,12 @@ class LinearProgramme(Policy):
         """
         cells, later, n = horizon.cells.copy(), horizon.later.copy(), self.scenario.lots
         if costs is not None:
-            cells["cost"] = _numbers(
-                "costs", costs, cells.shape, 0.0, np.inf, "half-spreads per share"
-            )
+            unit, least = "half-spreads per share", 0.0
+            if self.scenario.shortfall:
+                unit, least = "basis points per filled share", -np.inf
+            shape = (len(cells), len(self.scenario.algos))
+            prices = _numbers("costs", costs, shape, least, np.inf, unit)
+            cells["cost"] = prices[:, self._pieces.algo]
         for name, edge, column in (("lower", lower, -3), ("upper", upper, -2)):
             if edge is None:
                 later[name][:1] = n * np.float64(seen[column])
@@ -340,9 +358,16 @@ class LinearProgramme(Policy):
         found, arrays, per = programme.solution, programme.arrays, self.scenarios * WHOLE
         edges = np.append(found.edge_prices.sum(axis=0), 0.0)
         penalty = self.scenario.penalties.envelope
+        posted = found.posted
+        if self._cut:
+            fills = arrays.fills.copy()
+            fills[:, 0] = fills[:, 0].mean(axis=0)
+            width = posted.shape[2]
+            joined = self._joined(posted.reshape(-1, width), fills.reshape(-1, width))
+            posted = joined.reshape(*posted.shape[:2], -1)
         return Plan(
             found.status,
-            found.posted.mean(axis=0) / self._unit,
+            posted.mean(axis=0) / self._unit,
             (found.posted * arrays.fills).sum(axis=2).mean(axis=0) / self._unit,
             found.objective,
             float((found.posted * arrays.costs).sum()) / per,

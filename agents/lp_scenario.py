@@ -14,6 +14,14 @@ sum, and no more: a scenario that knew the noise of later buckets would plan aro
 scaled so that their mean over scenarios is e. The liquidity factor is taken to hold for the rest of
 the order.
 
+Where depth C decides, the first bucket has its quantiles,
+
+    first bucket     the share of a piece (a, b] that fills at the depth at the level Phi(u[s, i])
+    later buckets    that expected to fill if log C is h_i / sqrt(h_i + v_i) u[s, i] more than expected
+
+with v_i the variance of log C on a day, volume included, and h_i what is still hidden of its day effect
+alone: estimates learn nothing of liquidity there. Many outcomes of the first bucket are no fill at all.
+
 The shocks u are drawn once: normal quantiles, (s + 1/2) / S, shuffled for each algo (Latin hypercube;
 McKay, Beckman & Conover 1979, Technometrics 21), the least correlated of many shuffles. So every
 marginal is right with few scenarios, and decisions are functions of the observation alone.
@@ -32,11 +40,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import jit
+from agents.jit import inline, jit
 from agents.lp_data import Horizon, put_estimates
 from agents.lp_policy import LinearProgramme
 from agents.policy import Observations
 from execution_env import Scenario
+from execution_env.depth import depth_score, expected_fill
 
 SHUFFLES = 500
 
@@ -64,9 +73,10 @@ def put_scenarios(
     shocks: Floats,
     hidden: Floats,
     noise: Floats,
+    random: NDArray[np.bool_],
     fills: Floats,
 ) -> None:
-    """Turn ``fills`` (S, r, K), the estimates, into scenarios around them.
+    """Turn ``fills`` (S, r, W), the estimates, into scenarios around them.
 
     Args:
         horizon: from the observation's bucket on.
@@ -74,25 +84,66 @@ def put_scenarios(
         shocks: (S, K) u.
         hidden: (K,) variance of what is hidden at the start.
         noise: (K,) v.
+        random: (K,) whether depth decides, and is not taken to be certain.
         fills: written.
     """
-    scenarios, buckets, algos = fills.shape
-    for i in range(algos):
-        unknown = hidden[i] * (1.0 - np.float64(observation[2 + algos + i]))
-        sd = np.sqrt(unknown + noise[i])
+    scenarios, buckets, size = fills.shape
+    algos = hidden.size
+    for i in range(size):
+        algo = horizon.cells[0, i].algo
+        unknown = hidden[algo] * (1.0 - np.float64(observation[2 + algos + algo]))
+        sd = np.sqrt(unknown + noise[algo])
         for j in range(buckets):
-            prediction, estimate = horizon.cells[j, i].prediction, fills[0, j, i]
+            cell = horizon.cells[j, i]
+            prediction, estimate = cell.prediction, fills[0, j, i]
+            if cell.by_depth:
+                if random[algo] and estimate > 0.0 and (j == 0 or unknown > 0.0):
+                    for s in range(scenarios):
+                        if j == 0:
+                            fills[s, j, i] = _quantile(cell, shocks[s, algo], sd)
+                        else:
+                            learned = unknown / sd * shocks[s, algo]
+                            fills[s, j, i] = _expected(cell, learned, np.sqrt(noise[algo]))
+                    _scale(estimate, fills[:, j, i])
+                continue
             # A prediction of 0 or 1 is certain.
             if sd > 0.0 and 0.0 < prediction < 1.0 and 0.0 < estimate < 1.0:
                 scale = sd if j == 0 else unknown / sd
-                odds, total = estimate / (1.0 - estimate), 0.0
+                odds = estimate / (1.0 - estimate)
                 for s in range(scenarios):
-                    shifted = odds * np.exp(scale * shocks[s, i])
+                    shifted = odds * np.exp(scale * shocks[s, algo])
                     fills[s, j, i] = shifted / (1.0 + shifted)
-                    total += fills[s, j, i]
-                for s in range(scenarios):
-                    rate = fills[s, j, i] * estimate * scenarios / total
-                    fills[s, j, i] = min(rate, 1.0)
+                _scale(estimate, fills[:, j, i])
+
+
+@inline
+def _quantile(cell: Any, shock: float, sd: float) -> Any:
+    """Share of a piece that fills at the depth that ``shock``, a normal quantile, stands for."""
+    score = depth_score(shock, cell.chance)
+    if score == -np.inf:
+        return 0.0
+    depth = np.exp(cell.location + sd * score)
+    width = cell.stop - cell.start
+    return min(max(depth - cell.start, 0.0), width) / width
+
+
+@inline
+def _expected(cell: Any, more: float, sd: float) -> Any:
+    """Share of a piece that is expected to fill if the logarithm of depth is ``more`` than predicted."""
+    location = cell.location + more
+    until = expected_fill(cell.stop, cell.chance, location, sd)
+    before = expected_fill(cell.start, cell.chance, location, sd)
+    return max(until - before, 0.0) / (cell.stop - cell.start)
+
+
+@inline
+def _scale(mean: float, rates: Floats) -> None:
+    """Bring the mean of ``rates`` to ``mean``, as far as none exceeds 1; if all are 0 they become it."""
+    total = 0.0
+    for s in range(rates.size):
+        total += rates[s]
+    for s in range(rates.size):
+        rates[s] = min(rates[s] * mean * rates.size / total, 1.0) if total > 0.0 else mean
 
 
 class ScenarioProgramme(LinearProgramme):
@@ -126,11 +177,19 @@ class ScenarioProgramme(LinearProgramme):
             raise ValueError(f"noise = {noise!r}: must be a finite number, at least 0.")
         self.scenarios = scenarios
         algos, liquidity = scenario.algos, scenario.liquidity.sd
+        by_depth = np.array([algo.depth is not None for algo in algos])
         hidden = [algo.day_sd**2 + (algo.liquidity_loading * liquidity) ** 2 for algo in algos]
-        self._hidden = noise**2 * np.array(hidden)
-        self._noise = noise**2 * np.array([algo.bucket_sd**2 for algo in algos])
+        own = [algo.bucket_sd**2 for algo in algos]
+        if by_depth.any():
+            day = np.array([algo.day_sd**2 for algo in algos])
+            hidden = list(np.where(by_depth, day, hidden))
+            own = list(np.where(by_depth, scenario.depth_sd**2 - day, own))
+        self._hidden, self._noise = noise**2 * np.array(hidden), noise**2 * np.array(own)
+        self._by_depth = by_depth & (noise > 0)
         self._shocks = shocks(self._generator, scenarios, len(algos))
 
     def _put_fills(self, horizon: Horizon, observation: Observations, fills: Floats) -> None:
         put_estimates(horizon, observation, fills)
-        put_scenarios(horizon, observation, self._shocks, self._hidden, self._noise, fills)
+        put_scenarios(
+            horizon, observation, self._shocks, self._hidden, self._noise, self._by_depth, fills
+        )

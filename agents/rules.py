@@ -7,7 +7,11 @@
 
 Cheap means a low price of an expected filled share, with estimate e and cost c in the bucket: c / e
 where posting is charged, c where filling is; an algo that is not expected to fill is cheap at no
-price. Ties go to the higher estimate, then to the lower index.
+price. With shortfall costs c is half-spread plus fee minus rebate, which is below 0 for an algo that
+earns the spread; adverse selection, which these rules do not know, is not in it. Ties go to the higher
+estimate, then to the lower index.
+
+With depth twice the lots do not fill twice as much: see ``expected_fills``.
 
 All but ``random`` are pure functions of "full" observations, of orders in any mix of buckets.
 """
@@ -20,6 +24,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.expected_fills import Curves, curves, expected_fill, expected_fills, lots_for
 from agents.jit import jit
 from agents.policy import (
     Floats,
@@ -105,7 +110,7 @@ class PassiveThenSweep(Policy):
     def __init__(self, scenario: Scenario, name: str = "passive-then-sweep") -> None:
         super().__init__(scenario, name)
         self._predictions, self._costs = scenario.predictions, scenario.posting_costs
-        self._capacity = _expected_capacity(scenario)
+        self._capacity, self._curves = _expected_capacity(scenario), curves(scenario)
         hard = scenario.envelope.upper_mode == "hard"
         upper = scenario.envelope_bounds[1] if hard else np.full(scenario.buckets, np.inf)
         self._upper = upper * scenario.lots
@@ -123,12 +128,14 @@ class PassiveThenSweep(Policy):
 
     def _rest_after_a_late_sweep(self, seen: Observed, cheapest: Lots) -> Floats:
         """(n,) lots expected to be left over if the sweep starts in the next bucket."""
-        filling = np.take_along_axis(seen.estimates, cheapest[:, None], axis=1)[:, 0]
-        rest = seen.remaining - filling * seen.postable
+        estimates, fills = np.ascontiguousarray(seen.estimates), np.empty(seen.estimates.shape)
+        expected_fills(self._curves, seen.bucket, estimates, seen.postable, fills)
+        rest = seen.remaining - np.take_along_axis(fills, cheapest[:, None], axis=1)[:, 0]
         _sweep(
             seen.bucket,
-            np.ascontiguousarray(seen.estimates),
+            estimates,
             self._predictions,
+            self._curves,
             self._capacity,
             self._upper - self.scenario.lots,
             rest,
@@ -141,6 +148,7 @@ def _sweep(
     bucket: Lots,
     estimates: Floats,
     predictions: Floats,
+    curves: Curves,
     capacity: Floats,
     room: Floats,
     rest: Floats,
@@ -151,6 +159,7 @@ def _sweep(
         bucket: (n,) now.
         estimates: (n, K) of that bucket.
         predictions: (B, K).
+        curves: what fills of more lots than the predictions are of.
         capacity: (B,) lots that may be posted.
         room: (B,) lots that may be filled once all is filled, 0 or less; inf where there is no hard
             edge. Each lot left makes room for one more.
@@ -161,13 +170,13 @@ def _sweep(
         for k in range(bucket[e] + 1, buckets):
             if rest[e] < HALF_A_LOT:
                 break
-            best = 0.0
+            best, posted = 0.0, min(rest[e], capacity[k], max(room[k] + rest[e], 0.0))
             for i in range(algos):
                 before = predictions[bucket[e], i]
                 multiple = estimates[e, i] / before if before > 0.0 else 1.0
-                best = max(best, min(multiple * predictions[k, i], 1.0))
-            posted = min(rest[e], capacity[k], max(room[k] + rest[e], 0.0))
-            rest[e] -= best * posted
+                rate = min(multiple * predictions[k, i], 1.0)
+                best = max(best, expected_fill(curves, k, i, rate, posted))
+            rest[e] -= best
 
 
 class Twap(Policy):
@@ -176,13 +185,14 @@ class Twap(Policy):
     The schedule says how much should be filled by the bucket's end: the line that a TWAP or VWAP
     envelope is a band around, the middle between explicit edges, TWAP without an envelope; everything
     in the last bucket. With g lots missing, algos with ``estimate * postable >= g`` can keep up; the
-    cheapest of them posts ``g / estimate`` lots, rounded up. Where none can, the one with the highest
-    estimate posts everything postable.
+    cheapest of them posts ``g / estimate`` lots, rounded up; with depth what is expected to fill of
+    more lots decides instead. Where none can, the one with the highest estimate posts everything
+    postable.
     """
 
     def __init__(self, scenario: Scenario, name: str = "twap") -> None:
         super().__init__(scenario, name)
-        self._costs = scenario.posting_costs
+        self._costs, self._curves = scenario.posting_costs, curves(scenario)
         follows = scenario.envelope.kind == "vwap"
         weights = scenario.expected_volume if follows else np.ones(scenario.buckets)
         self._line = scenario.lots * np.cumsum(weights) / weights.sum()
@@ -194,13 +204,17 @@ class Twap(Policy):
         # Rounding of the schedule may not cost a lot.
         rounding = min(ROUNDING * self.scenario.lots, 0.01)
         needed = np.maximum(self.schedule(seen) - rounding - filled, 0.0)
-        able = (seen.estimates * seen.postable[:, None] >= needed[:, None]) & (seen.estimates > 0)
+        estimates, fills = np.ascontiguousarray(seen.estimates), np.empty(seen.estimates.shape)
+        expected_fills(self._curves, seen.bucket, estimates, seen.postable, fills)
+        able = (fills >= needed[:, None]) & (seen.estimates > 0)
         keeps_up = able.any(axis=1)
         price = np.where(able, _price(self.scenario, self._costs, seen), np.inf)
         cheapest, best = _cheapest(price, seen.estimates), _best_filling(self._costs, seen)
         algo = np.where(keeps_up, cheapest, best)
-        filling = np.take_along_axis(seen.estimates, algo[:, None], axis=1)[:, 0]
-        wanted = np.divide(needed, filling, out=np.zeros(needed.shape), where=keeps_up)
+        wanted = np.empty(needed.shape)
+        lots_for(
+            self._curves, seen.bucket, estimates, algo, np.where(keeps_up, needed, 0.0), wanted
+        )
         lots = np.where(keeps_up, np.ceil(wanted).astype(np.int64), seen.postable)
         lots[needed == 0] = 0
         return _through(algo, np.minimum(lots, seen.postable), seen.estimates)
@@ -274,7 +288,7 @@ def _price(scenario: Scenario, costs: Floats, seen: Observed) -> Floats:
     """(n, K) price of an expected filled share; inf where none is expected."""
     now = costs[seen.bucket]
     price = np.full(now.shape, np.inf)
-    if scenario.costs.basis == "filled":
+    if scenario.costs.basis != "posted":
         return np.where(seen.estimates > 0, now, price)
     return np.asarray(np.divide(now, seen.estimates, out=price, where=seen.estimates > 0))
 

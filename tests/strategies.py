@@ -110,3 +110,45 @@ def _envelopes(draw: st.DrawFn, buckets: int, has_volume: bool) -> dict[str, Any
 def scenarios_drawn(**limits: int) -> st.SearchStrategy[Any]:
     """Valid scenarios."""
     return scenario_dicts(**limits).map(scenario_from_dict)
+
+
+@st.composite
+def market_dicts(draw: st.DrawFn, **limits: int) -> dict[str, Any]:
+    """The content of a valid scenario file with depth, or shortfall costs, or both."""
+    content: dict[str, Any] = draw(scenario_dicts(**limits))
+    buckets = content["order"]["buckets"]
+
+    def number_or_list(values: st.SearchStrategy[float]) -> Any:
+        return draw(st.one_of(values, st.lists(values, min_size=buckets, max_size=buckets)))
+
+    content.setdefault("volume", {"expected": "flat", "total": draw(st.floats(1e3, 1e6))})
+    content["volume"]["persistence"] = draw(st.floats(0.0, 1.0))
+    content["estimator"].pop("prior_weight", None)
+    content["estimator"].pop("icc", None)
+    content["estimator"]["kind"] = "pseudo-count"
+    basis = content["costs"]["basis"] = draw(
+        st.sampled_from(["posted", "filled", *["shortfall"] * 4])
+    )
+    if basis == "shortfall" and draw(st.integers(0, 3)):
+        content["price"] = {
+            "sd": number_or_list(st.floats(0.0, 20.0)),
+            "liquidity_correlation": draw(st.floats(-1.0, 1.0)),
+        }
+    for algo in content["algos"]:
+        if basis == "shortfall":
+            del algo["cost"]
+            algo["half_spread"] = number_or_list(st.floats(-5.0, 5.0))
+            algo |= {"fee": draw(prices), "rebate": draw(prices)}
+        if draw(st.integers(0, 3)):
+            for key in ("fill_rate", "last_fill_rate", "bucket_sd"):
+                algo.pop(key, None)
+            algo["fill_probability"] = number_or_list(rates)
+            algo["depth"] = number_or_list(st.floats(1e-4, 2.0))
+            algo["depth_sd"] = draw(sds)
+            algo["liquidity_loading"] = draw(st.floats(-1.0, 1.0))
+    return content
+
+
+def markets_drawn(**limits: int) -> st.SearchStrategy[Any]:
+    """Valid scenarios with depth, or shortfall costs, or both."""
+    return market_dicts(**limits).map(scenario_from_dict)

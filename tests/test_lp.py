@@ -153,8 +153,8 @@ class Reference:
     def arguments(self):
         """Of ``linprog``."""
         scenario, penalties = self.scenario, self.scenario.penalties
-        costs = scenario.posting_costs[self.bucket :]
-        if scenario.costs.basis == "filled":
+        costs = self.prices()
+        if scenario.costs.basis != "posted":
             costs = costs * self.fills
         edges = np.arange(CHORDS + 1) / CHORDS * self.n
         price = penalties.residual * edges + penalties.residual_quadratic * edges**2 / self.n
@@ -179,6 +179,9 @@ class Reference:
             "method": "highs",
             "options": tolerance,
         }
+
+    def prices(self):
+        return self.scenario.posting_costs[self.bucket :]
 
     def objective(self):
         found = linprog(**self.arguments())
