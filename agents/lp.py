@@ -89,7 +89,7 @@ def lp_buffered(
     def tried(margins: tuple[float, float]) -> float:
         if margins not in objectives:
             policy = LinearProgramme(scenario, "lp-buffered", margins)
-            objectives[margins] = float(play(policy, scenario, tuning_days).objective.mean())
+            objectives[margins] = float(play(policy, scenario, tuning_days).adjusted.mean())
             if progress is not None:
                 progress(len(objectives), TRIALS)
         return objectives[margins]

@@ -152,7 +152,9 @@ def _columns(
     columns |= _interval("diff_vs_lp", statistics.paired_difference(units(values), units(against)))
     columns["win_rate_vs_lp"] = statistics.win_rate(values, against)
     for name, bound in bounds.items():
-        columns[f"gap_to_{name}"] = statistics.gap(values, bound, resamples=FEWEST).value
+        gaps = statistics.gap(values, bound, resamples=FEWEST).value
+        # A shortfall's bound may lie below 0, of which nothing is a percentage.
+        columns[f"gap_to_{name}"] = gaps if bound.mean() > 0 else np.full_like(gaps, np.nan)
     return columns
 
 
