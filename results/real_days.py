@@ -100,7 +100,7 @@ class Fold:
     def runs(self, settings: Sequence[str] = ()) -> dict[str, Path]:
         """Run directories that ``trainings`` leaves, by label."""
         out = self.folder / (slug(settings) or "right")
-        found = {}
+        found: dict[str, Path] = {}
         for label, kind in ((Q, "q-learning"), (PPO, "ppo")):
             there = sorted(path.parent for path in (out / kind).glob(f"*/{POLICY}"))
             found |= {f"{label} {path.name[-1]}": path for path in there}
@@ -187,8 +187,8 @@ class RealDays:
         for name, picture in real_figures.drawn(found).items():
             write_bytes(FOLDER / name, picture)
         for symbol in SYMBOLS:
-            picture = Fold(symbol, DATES[-1]).model.with_suffix(".png")
-            write_bytes(FOLDER / f"model-{symbol}.png", picture.read_bytes())
+            diagnosis = Fold(symbol, DATES[-1]).model.with_suffix(".png")
+            write_bytes(FOLDER / f"model-{symbol}.png", diagnosis.read_bytes())
         write_text(FOLDER / "README.md", real_page.page(found))
         say(f"wrote {FOLDER}")
         return 0

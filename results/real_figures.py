@@ -118,7 +118,7 @@ def sensitivity(rows: Sequence[Row]) -> Figure:
             marks = list(BELIEF_MARKS)
             colour, mark = BELIEF_MARKS[str(row["beliefs"])]
             shift = 0.18 * (marks.index(str(row["beliefs"])) - 1.5)
-            ends = {
+            ends: Row = {
                 "x": number(row, "change"),
                 "x_ci_low": number(row, "ci_low"),
                 "x_ci_high": number(row, "ci_high"),
