@@ -13,7 +13,8 @@ In expectation, hindsight <= clairvoyant <= any policy on the grid.
 With depth it knows what the latents y of a bucket have in common and draws what each has of its own.
 With shortfall costs it knows the innovations xi of the liquidity factor with the factor's path, and so
 expects the mid to move by sd_M r xi, charged to what is left; where the factor's path does not show
-them, because it has no noise or is one number all day, it expects no move, like anybody else. There is
+them, because it has no noise or is one number all day, it expects no move, like anybody else. Where r
+is large most of what sets it apart from policies is that it sees prices coming. There is
 no clairvoyant bound on replayed days: nobody knows what was hidden about them.
 """
 
