@@ -4,8 +4,8 @@
 the fill rates as they are predicted before the order starts: hidden day effects and liquidity are
 part of a bucket's noise, drawn anew in every bucket. So it is optimal on the scenario's action grid
 where buckets are independent given the action: no day effect, no persistent liquidity, no volume
-noise under a cap or a tracking envelope. Elsewhere it is a rule like any other; what counts is what
-it achieves, never its computed value.
+noise under a cap or a tracking envelope, no volume that persists with depth. Elsewhere it is a rule
+like any other; what counts is what it achieves, never its computed value.
 
 ``dp-fine`` does the same on a finer grid.
 
