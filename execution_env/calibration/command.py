@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from execution_env.calibration.console import Progress, show
 from execution_env.calibration.days import days_bytes, days_of, split_windows
+from execution_env.calibration.evidence import Evidence, of_outcomes
 from execution_env.calibration.fit import Fit, fit
 from execution_env.calibration.gather import assumptions_of, gather, windows_of
 from execution_env.calibration.options import said_command, shown_duration
@@ -47,7 +48,7 @@ class Found(NamedTuple):
         data, used: words on the data, and on the part of them that was fitted on.
         assumed: lines on what the simulator assumed.
         counts: what was mended and left out.
-        outcomes: that were fitted on; None of a fill log.
+        evidence: what was fitted on.
         days: content of the file of days; None where none is asked for.
     """
 
@@ -57,7 +58,7 @@ class Found(NamedTuple):
     used: str
     assumed: list[str]
     counts: Mapping[str, int]
-    outcomes: Outcomes | None = None
+    evidence: Evidence
     days: bytes | None = None
 
 
@@ -97,7 +98,8 @@ def _calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> None:
             progress.phase("drawing model and data")
             from execution_env.calibration.figure import diagnostic  # noqa: PLC0415  slow to import
 
-            files[figure] = diagnostic(scenario, found.fit, found.outcomes, found.data)
+            unit, title = shown_duration(options.bucket), f"{found.data}; {found.used}"
+            files[figure] = diagnostic(scenario, found.evidence, found.fit.posted, title, unit)
         write_files(files)
     show(found.fit, choices, found.data, found.used, found.counts)
     for path in files:
@@ -136,9 +138,9 @@ def _check(options: argparse.Namespace, figure: Path | None) -> None:
 
 
 def _figure_path(options: argparse.Namespace) -> Path | None:
-    if options.no_figure or not options.figure:
+    if options.no_figure:
         return None
-    path: Path = options.figure
+    path: Path = options.figure or options.out.with_suffix(".png")
     return path
 
 
@@ -162,7 +164,8 @@ def _from_tapes(options: argparse.Namespace, progress: Progress) -> Found:
     assumed = [
         _placed(placement, assumptions_of(options)) for placement in placements
     ] + _assumed(assumptions_of(options), options)  # fmt: skip
-    return Found(fitted, size, data, used, assumed, counts, part, days)
+    seen = of_outcomes(part, options.bucket)
+    return Found(fitted, size, data, used, assumed, counts, seen, days)
 
 
 def _fit_on(
@@ -188,12 +191,11 @@ def _from_log(options: argparse.Namespace) -> Found:
     from execution_env.calibration.fit_log import fit_log  # noqa: PLC0415
 
     log = read_fill_log(options.fill_log)
-    fitted = fit_log(
+    fitted, seen = fit_log(
         log,
         bucket=options.bucket,
         window=options.orders_of,
         most=options.max_rate,
-        size=options.size,
         volume=options.volume,
         half_spreads=dict(options.half_spread or []),
         price_sd=options.price_sd,
@@ -203,7 +205,7 @@ def _from_log(options: argparse.Namespace) -> Found:
     data = f"{Path(options.fill_log).name}, {log.time.size:,} child orders, {days[0]} to {days[-1]}"
     size = options.size or SHARE * sum(b.value for b in fitted.expected)
     assumed = ["depth is cut off at what was posted, and estimated as such"]
-    return Found(fitted, size, data, "all of it", assumed, log.repairs)
+    return Found(fitted, size, data, "all of it", assumed, log.repairs, seen)
 
 
 def _choices(options: argparse.Namespace, found: Found) -> Choices:

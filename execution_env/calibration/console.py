@@ -96,7 +96,7 @@ def show(fit: Fit, choices: Choices, data: str, used: str, counts: Mapping[str, 
     print_table(["market", ""], market)
     notes = [f"{algo.name}: {row[1]}: {note}" for algo in fit.algos for row in ROWS
              if (note := getattr(algo, row[0]).note)]  # fmt: skip
-    notes += [fit.persistence.note] * bool(fit.persistence.note)
+    notes += [f"persistence of factor: {fit.persistence.note}"] * bool(fit.persistence.note)
     odd = {**counts, **fit.counts}
     for title, lines in (
         ("notes", notes),

@@ -45,13 +45,15 @@ class Estimate:
     def __str__(self) -> str:
         if not math.isfinite(self.error):
             return f"{self.value:.3g}"
+        if self.error == 0.0:
+            return f"{self.value:.4g} +- 0"
         digits = _digits(self.error)
         return f"{self.value:.{digits}f} +- {self.error:.{digits}f}"
 
 
 def _digits(error: float) -> int:
     """Decimals that show two digits of ``error`` where it begins with 1, else one more than enough."""
-    return 3 if error == 0.0 else max(0, 1 - math.floor(math.log10(error)))
+    return max(0, 1 - math.floor(math.log10(error)))
 
 
 def rounded(estimate: Estimate) -> float:
@@ -94,7 +96,9 @@ def errors(replicates: Floats) -> Floats:
     if groups < 2:
         return np.full(replicates.shape[1:], np.nan)
     around = left_out - left_out.mean(axis=0)
-    return np.asarray(np.sqrt((groups - 1) / groups * (around**2).sum(axis=0)))
+    found = np.sqrt((groups - 1) / groups * (around**2).sum(axis=0))
+    # what is constant but for rounding
+    return np.asarray(np.where(found > 1e-9 * np.abs(replicates[0]) + 1e-12, found, 0.0 * found))
 
 
 def estimate(replicates: Floats, note: str = "") -> Estimate:

@@ -186,11 +186,20 @@ def persistence_of(replicates: Floats, what: str) -> Estimate:
 def _factor_persistence(tied: Dependence) -> Estimate:
     if tied.persistent:
         return estimate(tied.persistence)
+    found = (
+        ""
+        if tied.tried is None
+        else f" by {SIGNIFICANT:g} standard errors ({estimate(tied.tried)})"
+    )
     seen = ", ".join(str(estimate(tied.seen.next[:, k])) for k in range(tied.loading.shape[1]))
     return Estimate(
         0.0,
-        note=f"not told from 0: autocorrelation of fills {seen}; {SIGNIFICANT:g} standard errors asked",
+        note=f"not told from 0{found}; autocorrelation of fills {seen}",
     )
+
+
+def _depth(replicates: Floats, note: str) -> Estimate:
+    return Estimate(float(replicates[0]), note=note) if note else estimate(replicates)
 
 
 def _at_bound(found: Estimate) -> Estimate:
@@ -224,8 +233,8 @@ def _algo(
         Estimate(0.0, note=NEVER) if never else estimate(law.chance[:, k]),
         Estimate(1.0, note=f"{NEVER}: any number")
         if never
-        else estimate(np.exp(law.location[:, k]), law.notes[k]),
-        Estimate(0.0, note=NEVER) if never else estimate(own, law.notes[k]),
+        else _depth(np.exp(law.location[:, k]), law.notes[k]),
+        Estimate(0.0, note=NEVER) if never else _depth(own, law.notes[k]),
         day_sd,
         loading,
         estimate(prices.paid[:, k], f"{NEVER}: its limit" if never else ""),

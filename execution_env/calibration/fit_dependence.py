@@ -16,8 +16,8 @@ are nearest to those of the data, in units of the latter's standard errors:
     fills min(a, s) between algos; with the move; with themselves a bucket later        l, r, rho
     the likelihood's residuals of log s, some buckets apart                             tau
 
-a being a child order of the usual size. rho is 0 where fills' autocorrelation, and tau where the
-residuals', is within two standard errors of none.
+a being a child order of the usual size. rho is 0 where it is within two standard errors of that, and
+tau where the residuals' correlation is.
 """
 
 from __future__ import annotations
@@ -67,10 +67,11 @@ class Dependence(NamedTuple):
         move: (1 + J,) r.
         persistence: (1 + J,) rho.
         order_sd: (1 + J, K) tau.
-        persistent: whether fills are autocorrelated beyond two standard errors.
+        persistent: whether the persistence is above 0 by two standard errors.
         by_order: (K,) whether orders differ beyond two standard errors.
         free: (K,) whether the loading could be told; else it is 0, or 1 for an algo alone.
         seen: what was matched.
+        tried: (1 + J,) the persistence that was not told from 0; None where it was, or not above 0.
     """
 
     loading: Floats
@@ -81,6 +82,7 @@ class Dependence(NamedTuple):
     by_order: NDArray[np.bool_]
     free: NDArray[np.bool_]
     seen: Seen
+    tried: Floats | None
 
 
 class Seen(NamedTuple):
@@ -113,9 +115,9 @@ def pairs(algos: int) -> list[tuple[int, int]]:
 
 
 def fills(sample: Sample, size: float) -> Floats:
-    """(O, B, K) min(size, s), shares of volume; NaN where a shorter cut leaves it unknown."""
-    unknown = np.isnan(sample.share) | (sample.cut & (sample.share < size))
-    return np.where(unknown, np.nan, np.minimum(sample.share, size))
+    """(O, B, K) min(size, s), shares of volume; NaN where less than that was posted."""
+    known = ~np.isnan(sample.share) & (sample.posted >= size)
+    return np.where(known, np.minimum(sample.share, size), np.nan)
 
 
 def _residuals(log_share: Floats, cut: NDArray[np.bool_], location: float, sd: float) -> Floats:
@@ -274,20 +276,18 @@ def fit_dependence(weight: Floats, sample: Sample, law: DepthLaw, size: float) -
     free = np.array(spread) > 1e-9 * size
     alone = free.sum() == 1
     use_far = np.array(free & (seen.far[0] > SIGNIFICANT * error["far"]))
-    precision = np.where(np.isfinite(seen.next[0]), 1.0 / error["next"] ** 2, 0.0)
-    pooled = np.nansum(precision * seen.next, axis=1) / max(precision.sum(), 1e-300)
-    pooled_error = float(errors(pooled))
-    use_next = bool(free.any() and pooled[0] > SIGNIFICANT * pooled_error)
+    use_next = bool((free & (seen.next[0] > 0)).any())
+    tried = None
     while True:
         fit = _fitted(law, size, seen, error, sample, free, bool(alone), use_next, use_far)
         if use_next and not fit[2][0] > SIGNIFICANT * errors(fit[2]):
-            use_next = False  # what looked like persistence is the orders' own effects
+            use_next, tried = False, fit[2]
             continue
-        return Dependence(*fit, use_next, use_far, free, seen)
+        return Dependence(*fit, use_next, use_far, free, seen, tried)
 
 
 def _floor(error: Floats, sample: Sample) -> Floats:
-    """Standard errors, but none below a tenth of that of unrelated buckets; where there are none, alike."""
+    """Standard errors, none below a tenth of that of unrelated buckets; where there are none, alike."""
     least = 0.1 / np.sqrt(sample.share.shape[0] * sample.share.shape[1])
     return np.asarray(np.where(np.isfinite(error), np.maximum(error, least), 10.0 * least))
 
@@ -306,7 +306,8 @@ def _fitted(
     replicates, algos = law.chance.shape
     buckets = sample.share.shape[1]
     matched = [
-        np.isfinite(seen.between[0]) & [bool(free[i] and free[j]) for i, j in pairs(algos)],
+        np.isfinite(seen.between[0])
+        & np.array([free[i] and free[j] for i, j in pairs(algos)], np.bool_),
         np.isfinite(seen.moves[0]) & free,
         np.isfinite(seen.next[0]) & free & use_next,
         np.isfinite(seen.far[0]) & use_far,

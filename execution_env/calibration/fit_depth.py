@@ -28,7 +28,7 @@ from execution_env.calibration.estimate import Floats, means
 KNOWN = 0.2
 """Share of depths that are kept as known, at least, where ``most`` would leave fewer."""
 
-FEWEST = 5
+FEWEST = 10
 """Depths that must be known to tell how they vary."""
 
 STEPS = 60

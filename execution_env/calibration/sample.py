@@ -23,9 +23,9 @@ class Sample(NamedTuple):
 
     Attributes:
         cluster: (O,) number of the order's window.
-        share: (O, B, K) depth as a share of the bucket's market volume, 0 for none; where ``cut``, what
-            was posted as a share: the depth is no less. NaN where nothing is known.
-        cut: (O, B, K) whether the depth is only known to be that much at least.
+        share: (O, B, K) depth as a share of the bucket's market volume, 0 for none; but no more than was
+            ``posted``: where they are equal the depth is no less. NaN where nothing is known.
+        posted: (O, B, K) as a share of that volume; infinite where the depth itself is known.
         price: (O, B, K) basis points of the mid at the bucket's start that a filled share cost above it;
             NaN where unknown.
         filled: (O, B, K) shares at that price.
@@ -37,11 +37,16 @@ class Sample(NamedTuple):
 
     cluster: Ints
     share: Floats
-    cut: NDArray[np.bool_]
+    posted: Floats
     price: Floats
     filled: Floats
     move: Floats
     touch: Floats
+
+    @property
+    def cut(self) -> NDArray[np.bool_]:
+        """(O, B, K) whether the depth is only known to be at least ``share``."""
+        return np.asarray(self.share >= self.posted)
 
 
 def sample_of(outcomes: Outcomes, posted: float) -> Sample:
@@ -78,7 +83,7 @@ def sample_of(outcomes: Outcomes, posted: float) -> Sample:
     return Sample(
         np.repeat(np.arange(windows), 2).reshape(sides).ravel(),
         shares,
-        np.zeros(shares.shape, np.bool_),
+        np.full(shares.shape, np.inf),
         price,
         filled,
         moves,

@@ -1,0 +1,282 @@
+"""From a log of a trader's own child orders to the numbers of a scenario.
+
+What an order was not posted for, it does not show: a full fill tells that the depth was no less, one cut
+short what it was, none (or less than a share) that there was no depth. ``fit_depth`` is made for that.
+Rows are put into buckets and windows by the clock, from the open on: rows of a window and side are taken
+for one parent order, and windows for independent of each other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from execution_env.calibration.estimate import Estimate, Floats, Ints, estimate, weights
+from execution_env.calibration.evidence import Evidence
+from execution_env.calibration.fill_log import FillLog
+from execution_env.calibration.fit import MOST, NEVER, Fit, fit_sample, persistence_of
+from execution_env.calibration.fit_market import fit_volume
+from execution_env.calibration.sample import SIGNS, Sample
+from execution_env.calibration.tape import NANOSECONDS, OPEN, DataError
+from execution_env.calibration.windows import BUCKET, WINDOW, buckets_of
+
+USUAL = 0.2
+"""Quantile of what was posted, as a share of volume, that is the usual child order: few are smaller."""
+
+GIVEN = "given, not estimated"
+
+
+class _Cells(NamedTuple):
+    """Where the rows of a log belong: (m,) window, order, bucket and algo, and which rows are used."""
+
+    window: Ints
+    order: Ints
+    bucket: Ints
+    algo: Ints
+    used: np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+def fit_log(
+    log: FillLog,
+    *,
+    bucket: int = BUCKET,
+    window: int = WINDOW,
+    most: float = MOST,
+    volume: float | None = None,
+    half_spreads: Mapping[str, float] | None = None,
+    price_sd: float | None = None,
+    touch: float | None = None,
+) -> tuple[Fit, Evidence]:
+    """The market that a log of fills comes from, and what was seen of it.
+
+    Args:
+        log: of child orders.
+        bucket, window: nanoseconds.
+        most: share of a bucket's volume that one child order is at most.
+        volume: the market's shares per bucket, for a log that does not say.
+        half_spreads: basis points by algo, for those whose mids the log does not say.
+        price_sd: basis points of the mid's move in a bucket, for a log without mid_end.
+        touch: basis points from the mid to the far touch; None is the largest half-spread.
+
+    Raises:
+        DataError: the log lacks a column that no argument stands in for.
+    """
+    given = dict(half_spreads or {})
+    _check_columns(log, volume, given, price_sd)
+    buckets = buckets_of(window, bucket)
+    mid = np.full(log.time.size, np.nan) if log.mid is None else log.mid
+    with np.errstate(invalid="ignore"):
+        price = SIGNS[log.side] * (log.price - mid) / mid * 1e4
+    names = _names(log, price, given)
+    cells = _cells(log, names, bucket, window)
+    traded = np.full(log.time.size, np.nan if volume is None else volume, np.float64)
+    if log.volume is not None and volume is None:
+        traded = log.volume
+    sample = _sample(log, cells, price, traded, buckets, len(names))
+    weight = weights(sample.cluster)
+    expected, volume_sd, volume_persistence = _volume(cells, traded, buckets, volume)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        posted = (log.posted / traded)[cells.used & (traded > 0)]
+    if not posted.size:
+        raise DataError(
+            "no row of the log has a volume above 0. Fill the column, or give --volume."
+        )
+    size = float(np.quantile(posted, USUAL))
+    mean = float(np.mean([b.value for b in expected]))
+    counts = {"child orders after an algo's first in a bucket, left out": int((~cells.used).sum())}
+    counts["rows in buckets without a trade"] = int((cells.used & (traded == 0)).sum())
+    spread = _largest(sample, given, names) if touch is None else touch
+    sample = sample._replace(touch=np.full(sample.cluster.size, spread))
+    found = fit_sample(
+        sample,
+        weight,
+        names,
+        size * mean,
+        size,
+        most,
+        expected,
+        volume_sd,
+        volume_persistence,
+        {why: count for why, count in counts.items() if count},
+    )
+    seen = _evidence(log, cells, traded, sample, bucket)
+    return _with_given(found, log, given, price_sd, touch, spread), seen
+
+
+def _check_columns(
+    log: FillLog, volume: float | None, given: Mapping[str, float], price_sd: float | None
+) -> None:
+    if log.volume is None and volume is None:
+        raise DataError(
+            "the log has no column volume, which depth is a share of: add it, or give the market's "
+            "shares per bucket, --volume SHARES."
+        )
+    missing = [str(name) for name in np.unique(log.algo) if name not in given]
+    if log.mid is None and missing:
+        raise DataError(
+            "the log has no column mid, which prices are measured from: add it, or give "
+            f"{' '.join(f'--half-spread {name}=BPS' for name in missing)}."
+        )
+    if (log.mid_end is None or log.mid is None) and price_sd is None:
+        raise DataError(
+            f"the log has no column {'mid' if log.mid is None else 'mid_end'}, which the mid's moves "
+            "are measured by: add it, or give --price-sd BPS."
+        )
+
+
+def _names(log: FillLog, price: Floats, given: Mapping[str, float]) -> list[str]:
+    """Algos, those that pay most first."""
+    paid: dict[str, float] = {}
+    for name in map(str, np.unique(log.algo)):
+        mine = (log.algo == name) & (log.filled > 0) & ~np.isnan(price)
+        if name in given:
+            paid[name] = given[name]
+        elif mine.any():
+            paid[name] = float(np.average(price[mine], weights=log.filled[mine]))
+        else:
+            raise DataError(
+                f"algo {name} never filled where the log has a mid, so what it pays is unknown: give "
+                f"--half-spread {name}=BPS, or take its rows out."
+            )
+    return sorted(paid, key=lambda name: (-paid[name], name))
+
+
+def _cells(log: FillLog, names: list[str], bucket: int, window: int) -> _Cells:
+    day = log.time.astype("datetime64[D]")
+    since = (log.time - day).astype("timedelta64[ns]").astype(np.int64) - OPEN
+    windows = np.stack([day.astype(np.int64), since // window], axis=1)
+    number = np.unique(windows, axis=0, return_inverse=True)[1].reshape(-1)
+    order = np.unique(2 * number + log.side, return_inverse=True)[1]
+    algo = np.array([names.index(name) for name in log.algo])
+    place = since % window // bucket
+    key = np.stack([order, place, algo], axis=1)
+    first = np.unique(key, axis=0, return_index=True)[1]
+    used = np.zeros(log.time.size, np.bool_)
+    used[first] = True  # np.unique gives the first of equal rows, and the log is in order of time
+    return _Cells(number, order, place, algo, used)
+
+
+def _sample(
+    log: FillLog, cells: _Cells, price: Floats, volume: Floats, buckets: int, algos: int
+) -> Sample:
+    orders = int(cells.order.max()) + 1
+    at = cells.order[cells.used], cells.bucket[cells.used], cells.algo[cells.used]
+    filled = np.where(log.filled < 1.0, 0.0, log.filled)
+
+    def spread_out(values: Floats) -> Floats:
+        out = np.full((orders, buckets, algos), np.nan)
+        out[at] = values[cells.used]
+        return out
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(volume > 0, filled / volume, np.nan)
+        posted = np.where(volume > 0, log.posted / volume, np.nan)
+    cluster = np.empty(orders, np.int64)
+    cluster[cells.order] = cells.window
+    move = np.full((orders, buckets), np.nan)
+    if log.mid is not None and log.mid_end is not None:
+        arrival = np.full(orders, np.nan)
+        known = np.flatnonzero(~np.isnan(log.mid))[::-1]  # of an order's rows the first is last
+        arrival[cells.order[known]] = log.mid[known]
+        moved = SIGNS[log.side] * (log.mid_end - log.mid) / arrival[cells.order] * 1e4
+        there = ~np.isnan(moved)
+        move[cells.order[there], cells.bucket[there]] = moved[there]
+    return Sample(
+        cluster,
+        spread_out(share),
+        spread_out(posted),
+        spread_out(price),
+        np.nan_to_num(spread_out(filled)),
+        move,
+        np.full(orders, np.nan),
+    )
+
+
+def _evidence(log: FillLog, cells: _Cells, volume: Floats, sample: Sample, bucket: int) -> Evidence:
+    """The same sample in shares."""
+    orders, buckets = sample.move.shape
+    traded, time = np.full((2, orders, buckets), np.nan)
+    known = ~np.isnan(volume)
+    traded[cells.order[known], cells.bucket[known]] = volume[known]
+    since = (log.time - log.time.astype("datetime64[D]")).astype("timedelta64[ns]")
+    start = since.astype(np.int64) - (since.astype(np.int64) - OPEN) % bucket
+    time[cells.order, cells.bucket] = start / NANOSECONDS
+    return Evidence(
+        sample.cluster,
+        sample.share * traded[..., None],
+        # a hair less, so that rounding does not take what was posted for more
+        sample.posted * traded[..., None] * (1 - 1e-12),
+        traded,
+        sample.move,
+        time,
+    )
+
+
+def _volume(
+    cells: _Cells, volume: Floats, buckets: int, given: float | None
+) -> tuple[tuple[Estimate, ...], Estimate, Estimate]:
+    """Expected volume of every bucket, sd and autocorrelation of its logarithm."""
+    if given is not None:
+        nothing = Estimate(0.0, note="no column volume")
+        return (Estimate(given, note=GIVEN),) * buckets, nothing, nothing
+    windows = int(cells.window.max()) + 1
+    total, count = np.zeros((windows, buckets)), np.zeros((windows, buckets))
+    known = ~np.isnan(volume)
+    np.add.at(total, (cells.window[known], cells.bucket[known]), volume[known])
+    np.add.at(count, (cells.window[known], cells.bucket[known]), 1.0)
+    with np.errstate(invalid="ignore"):
+        seen = total / count
+    law = fit_volume(weights(np.arange(windows)), seen)
+    if not np.isfinite(law.expected[0]).all():
+        empty = ", ".join(str(b + 1) for b in np.flatnonzero(~np.isfinite(law.expected[0])))
+        raise DataError(
+            f"no row of the log has a volume in bucket {empty} of a window: choose --bucket and "
+            "--orders-of as the orders were, or give --volume SHARES."
+        )
+    return (
+        tuple(estimate(law.expected[:, b]) for b in range(buckets)),
+        estimate(law.sd),
+        persistence_of(law.persistence, "log volume"),
+    )
+
+
+def _largest(sample: Sample, given: Mapping[str, float], names: list[str]) -> float:
+    """The largest half-spread, that of the first algo."""
+    if names[0] in given:
+        return given[names[0]]
+    price, filled = sample.price[..., 0], sample.filled[..., 0]
+    known = (filled > 0) & ~np.isnan(price)
+    return max(float(np.average(price[known], weights=filled[known])), 0.0)
+
+
+def _with_given(
+    found: Fit,
+    log: FillLog,
+    given: Mapping[str, float],
+    price_sd: float | None,
+    touch: float | None,
+    spread: float,
+) -> Fit:
+    """``found`` with what was given in place of what the log does not say."""
+    algos = tuple(
+        dataclasses.replace(algo, half_spread=Estimate(given[algo.name], note=GIVEN))
+        if algo.name in given
+        else algo
+        for algo in found.algos
+    )
+    changes: dict[str, Any] = {}
+    if price_sd is not None:
+        changes["price_sd"] = Estimate(price_sd, note=GIVEN)
+    if log.mid is None or log.mid_end is None:
+        changes["move_correlation"] = Estimate(0.0, note="no column mid_end to tell it from")
+    changes["touch"] = (
+        Estimate(spread, algos[0].half_spread.error, f"the half-spread of {algos[0].name}")
+        if touch is None
+        else Estimate(touch, note=GIVEN)
+    )
+    if any(algo.fill_probability.note == NEVER for algo in algos) and len(algos) == 1:
+        raise DataError("nothing in the log ever filled: there is nothing to fit.")
+    return dataclasses.replace(found, algos=algos, **changes)
