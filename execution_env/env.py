@@ -47,7 +47,8 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
 
     ## Observation Space
     ``Box(0, 1, float32)``: ``[remaining / n, buckets_left / B, estimate_1..K]``, the estimates being
-    the expected fill rates of the bucket about to be decided. ``observation="minimal"`` has the
+    the expected fill rates of the bucket about to be decided; of an algo that depth limits, the
+    expected fraction of an even slice of the order. ``observation="minimal"`` has the
     first two only; ``"full"`` appends how much each algo has been learned about (evidence
     T / (w + T), K numbers), the bucket's lower and upper envelope as fractions of the order, and
     the postable lots / n. Where a scenario has hidden day effects or a common liquidity factor, the
@@ -58,13 +59,16 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
     bucket.
 
     ## Starting State
-    Nothing filled, estimates equal to predictions. ``reset(seed=s)`` plays day number s.
+    Nothing filled, estimates equal to predictions, which may be the order's own (``prediction_sd``).
+    ``reset(seed=s)`` plays day number s; of a scenario that replays days, day s modulo their number.
     ``reset()`` draws from a stream of training days, which no numbered day is part of:
     ``reset(options={"training_seed": t})`` starts it at t, ``reset(seed=s)`` at s.
 
     ## Rewards
     Minus (posting cost + envelope penalty + residual penalty), per share of the parent order, in
-    half-spreads. An episode's return is minus its objective.
+    half-spreads. An episode's return is minus its objective. Where a scenario's costs are a shortfall,
+    in basis points of the mid at arrival: the posting cost is the spread and fee of what filled and the
+    drift of the mid on what remains after the bucket, the residual penalty the clean-up.
 
     ## Episode End
     Terminated after exactly B buckets; never truncated.
@@ -74,7 +78,8 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
     ``remaining_lots``, ``posting_cost``, ``envelope_penalty``, ``residual_penalty`` (per share;
     the reward is minus their sum), ``cost`` (constraint violation: lots outside the envelope or
     left over, as a fraction of n) with parts ``cost_envelope``, ``cost_residual`` and the running
-    ``cost_sum``, ``estimates`` (K,) and ``action_mask`` (int8).
+    ``cost_sum``, ``estimates`` (K,) and ``action_mask`` (int8). With shortfall costs also
+    ``spread_cost``, ``fee_cost`` and ``drift_cost``, whose sum is the posting cost.
 
     ## Arguments
     All are JSON primitives, so an ``EnvSpec`` can be stored.
