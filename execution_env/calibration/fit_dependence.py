@@ -35,13 +35,14 @@ from execution_env.calibration.sample import Sample
 from execution_env.depth import depth_score
 from execution_env.jit import jit
 
-TERMS = 40
-"""Of a Hermite series."""
+TERMS = 100
+"""Of a Hermite series. Fills are nearly a step, whose series ends slowly: what is beyond is known in sum
+from the covariance at c = 1, and matters there only."""
 
 SIGNIFICANT = 2.0
 """Standard errors from which on there is persistence, or an effect of the order."""
 
-_LATENT = np.linspace(-8.0, 8.0, 641)
+_LATENT = np.linspace(-8.0, 8.0, 1601)
 _CHANCE = np.exp(-0.5 * _LATENT**2)
 _CHANCE /= _CHANCE.sum()
 _NODES, _NODE_CHANCE = roots_hermitenorm(9)
@@ -174,6 +175,39 @@ def see(weight: Floats, sample: Sample, law: DepthLaw, size: float) -> Seen:
     )
 
 
+class _Series(NamedTuple):
+    """A function of the latent and of the order's effect, mean zero aside.
+
+    Attributes:
+        mean: of it; variance: in all, and ``between`` orders: of its mean given the order's effect.
+        coefficients: (TERMS,) from the first on, averaged over the order's effect.
+        squares: (TERMS,) of the coefficients given that effect, averaged.
+        values: (grid,) averaged over the order's effect.
+    """
+
+    mean: float
+    variance: float
+    between: float
+    coefficients: Floats
+    squares: Floats
+    values: Floats
+
+    @staticmethod
+    def of(values: Floats) -> _Series:
+        """Of values (Q, grid), for Q effects of the order."""
+        chance = _NODE_CHANCE if len(values) > 1 else np.ones(1)
+        coefficients = values @ _POLYNOMIALS.T
+        mean = float(chance @ coefficients[:, 0])
+        return _Series(
+            mean,
+            float(chance @ (values**2 @ _CHANCE)) - mean**2,
+            float(chance @ coefficients[:, 0] ** 2) - mean**2,
+            chance @ coefficients[:, 1:],
+            chance @ coefficients[:, 1:] ** 2,
+            chance @ values,
+        )
+
+
 class _Algo:
     """An algo's Hermite series, a replicate's law given, for any sd of the order's effect."""
 
@@ -183,10 +217,10 @@ class _Algo:
         self.location, self.sd, self.size, self.most = location, sd, size, most
         self.there = np.isfinite(self.score)
         # what the residual is made of does not depend on the order's effect
-        self._memory: dict[float, tuple[Floats, Floats]] = {}
+        self._memory: dict[float, tuple[_Series, _Series]] = {}
 
-    def series(self, order_sd: float) -> tuple[Floats, Floats]:
-        """Coefficients of fills and of residuals by the order's effect, (Q, TERMS + 1) both."""
+    def series(self, order_sd: float) -> tuple[_Series, _Series]:
+        """Fills and residuals, for each of the order's effects."""
         if order_sd not in self._memory:
             nodes = _NODES if order_sd > 0.0 else _NODES[4:5]
             own = np.sqrt(max(self.sd**2 - order_sd**2, 0.0))
@@ -203,21 +237,16 @@ class _Algo:
                 )
             if len(self._memory) > 64:
                 self._memory.clear()
-            self._memory[order_sd] = fill @ _POLYNOMIALS.T, residual @ _POLYNOMIALS.T
+            self._memory[order_sd] = _Series.of(fill), _Series.of(residual)
         return self._memory[order_sd]
 
 
-def _node_chances(series: Floats) -> Floats:
-    return _NODE_CHANCE if len(series) > 1 else np.ones(1)
-
-
-def _own(series: Floats, latent: Floats | float) -> Floats:
+def _own(series: _Series, latent: Floats | float) -> Floats:
     """Covariances of an algo with itself in another bucket, latents' correlations given, any shape."""
-    chance = _node_chances(series)
-    level = series[:, 0]
-    between = chance @ level**2 - (chance @ level) ** 2
-    powers = np.asarray(latent)[..., None] ** np.arange(1, series.shape[1])
-    return np.asarray(between + powers @ (chance @ series[:, 1:] ** 2))
+    latent = np.asarray(latent, np.float64)
+    powers = latent[..., None] ** np.arange(1, TERMS + 1)
+    rest = series.variance - series.between - series.squares.sum()
+    return np.asarray(series.between + powers @ series.squares + rest * latent ** (2 * TERMS))
 
 
 class _Model:
@@ -236,26 +265,24 @@ class _Model:
     ) -> tuple[Floats, Floats, Floats, Floats]:
         """As ``Seen`` has them: between (P,), moves, next and far (K,)."""
         series = [algo.series(tau) for algo, tau in zip(self.algos, order_sd, strict=True)]
-        fill = [_node_chances(f) @ f for f, _ in series]
-        sd = np.array([_deviation(f) for f, _ in series])
+        fill = [f for f, _ in series]
+        sd = np.sqrt([max(f.variance, 1e-300) for f in fill])
         between = []
         for i, j in pairs(len(fill)):
-            powers = (loading[i] * loading[j]) ** np.arange(1, TERMS + 1)
-            between.append((fill[i][1:] * fill[j][1:]) @ powers / (sd[i] * sd[j]))
+            products, c = fill[i].coefficients * fill[j].coefficients, loading[i] * loading[j]
+            covariance = products @ c ** np.arange(1, TERMS + 1)
+            if c > 0.9:
+                whole = (fill[i].values * fill[j].values) @ _CHANCE - fill[i].mean * fill[j].mean
+                covariance += (whole - products.sum()) * c ** (2 * TERMS)
+            between.append(covariance / (sd[i] * sd[j]))
         new = (1.0 + (self.buckets - 1) * np.sqrt(1.0 - persistence**2)) / self.buckets
-        moves = np.array([f[1] for f in fill]) * loading * move * new / sd
+        moves = np.array([f.coefficients[0] for f in fill]) * loading * move * new / sd
         following, far = [], []
         for k, (f, residual) in enumerate(series):
             following.append(_own(f, loading[k] ** 2 * persistence) / sd[k] ** 2)
-            spread = _deviation(residual)
             apart = _own(residual, loading[k] ** 2 * persistence**self.lags)
-            far.append(self.far_weight @ apart / max(spread**2, 1e-300))
+            far.append(self.far_weight @ apart / max(residual.variance, 1e-300))
         return np.array(between), moves, np.array(following), np.array(far)
-
-
-def _deviation(series: Floats) -> float:
-    """Standard deviation of a variable, from its series truncated: that of perfect correlation."""
-    return float(np.sqrt(max(float(_own(series, 1.0)), 1e-300)))
 
 
 def fit_dependence(weight: Floats, sample: Sample, law: DepthLaw, size: float) -> Dependence:
@@ -268,7 +295,7 @@ def fit_dependence(weight: Floats, sample: Sample, law: DepthLaw, size: float) -
         size: of the usual child order, as a share of a bucket's volume.
     """
     seen = see(weight, sample, law, size)
-    error = {name: _floor(errors(getattr(seen, name)), sample) for name in Seen._fields[:4]}
+    error = {name: _tolerance(getattr(seen, name), sample) for name in Seen._fields[:4]}
     filled = fills(sample, size)
     known = ~np.isnan(filled)
     spread = [np.ptp(filled[..., k][known[..., k]], axis=0) if known[..., k].any() else 0.0
@@ -280,16 +307,22 @@ def fit_dependence(weight: Floats, sample: Sample, law: DepthLaw, size: float) -
     tried = None
     while True:
         fit = _fitted(law, size, seen, error, sample, free, bool(alone), use_next, use_far)
-        if use_next and not fit[2][0] > SIGNIFICANT * errors(fit[2]):
+        if use_next and not fit[2][0] > max(SIGNIFICANT * float(errors(fit[2])), 1e-6):
             use_next, tried = False, fit[2]
             continue
         return Dependence(*fit, use_next, use_far, free, seen, tried)
 
 
-def _floor(error: Floats, sample: Sample) -> Floats:
-    """Standard errors, none below a tenth of that of unrelated buckets; where there are none, alike."""
-    least = 0.1 / np.sqrt(sample.share.shape[0] * sample.share.shape[1])
-    return np.asarray(np.where(np.isfinite(error), np.maximum(error, least), 10.0 * least))
+def _tolerance(seen: Floats, sample: Sample) -> Floats:
+    """Standard errors by which distances are measured: the jackknife's, but none below that of
+    correlations of unrelated buckets, (1 - c^2) / sqrt(n). Fills that are rarely missed look more
+    regular by chance than they are.
+    """
+    least = (1.0 - np.nan_to_num(seen[0]) ** 2) / np.sqrt(
+        max(np.isfinite(sample.share[..., 0]).sum(), 1)
+    )
+    found = errors(seen)
+    return np.maximum(np.where(np.isfinite(found), found, 0.0), np.maximum(least, 1e-3))
 
 
 def _fitted(
