@@ -115,6 +115,9 @@ PLANS = {
     "vwap-u-shape": Plan(full=True),
     "two-algos": Plan(),
     "five-algos": Plan(),
+    "varying-predictions": Plan(),
+    "bac-2013": Plan(),
+    "ibm-2013": Plan(),
 }
 """By scenario."""
 

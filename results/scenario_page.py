@@ -63,7 +63,10 @@ def scenario_page(found: Found) -> str:
         "",
         table(found),
         "",
-        paragraph(legend(int(days), plan.seeds) + ("" if has_scores(found) else f" {NO_SCORE}")),
+        paragraph(
+            legend(int(days), plan.seeds, load_scenario(name).unit)
+            + ("" if has_scores(found) else f" {NO_SCORE}")
+        ),
         "",
         *(f"{line}\n" for line in pictures),
         "## Paired differences",
@@ -104,10 +107,10 @@ def comparisons(found: Found) -> list[str]:
     ]
 
 
-def legend(days: int, seeds: int) -> str:
+def legend(days: int, seeds: int, unit: str) -> str:
     """What the columns are."""
     return (
-        f"{days:,} held-out days, {seeds} training seeds from 0 on; objectives and penalties in half-spreads "
+        f"{days:,} held-out days, {seeds} training seeds from 0 on; objectives and penalties in {unit} "
         f"per share, lower is better. Score is (lp - policy) / (lp - {BOUND}): 0 is `lp`, 1 the bound. "
         "Worst 5 % is the mean of the worst days, behind the share of bucket ends behind the envelope, "
         "complete the share of days with nothing left, training the seconds of one run, beside other work. Rows of several "
