@@ -111,7 +111,7 @@ def _table() -> str:
                 str(len(scenario.algos)),
                 str(scenario.grid_size),
                 _numbers(scenario.predictions[0]),
-                f"{_numbers(scenario.posting_costs[0])} per {scenario.costs.basis} share",
+                f"{_numbers(scenario.posting_costs[0])} {_charged(scenario)}",
             )
         )
     widths = [max(len(row[j]) for row in rows) for j in range(len(header))]
@@ -125,7 +125,11 @@ def _table() -> str:
 
 
 def _numbers(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
-    return "/".join(f"{value:g}" for value in values)
+    return "/".join(f"{value:.3g}" for value in values)
+
+
+def _charged(scenario: Scenario) -> str:
+    return "bps per filled share" if scenario.shortfall else f"per {scenario.costs.basis} share"
 
 
 def _shown(scenario: Scenario) -> str:

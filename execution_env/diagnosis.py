@@ -31,7 +31,7 @@ def _dominated_algos(scenario: Scenario) -> list[str]:
     """
     fills = scenario.predictions
     costs = scenario.posting_costs
-    if scenario.costs.basis == "filled":
+    if scenario.costs.basis != "posted":
         costs = costs * fills
     warnings = []
     for i, name in enumerate(scenario.algo_names):
@@ -136,6 +136,8 @@ def _unreachable_envelope(scenario: Scenario, bound: NDArray[np.float64]) -> lis
 
 
 def _cheap_residual(scenario: Scenario) -> list[str]:
+    if scenario.shortfall:  # the clean-up buys what is left: it completes the order
+        return []
     with np.errstate(divide="ignore", invalid="ignore"):
         prices = scenario.posting_costs.copy()
         if scenario.costs.basis == "posted":
