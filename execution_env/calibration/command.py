@@ -268,8 +268,6 @@ def _head(arguments: Sequence[str], found: Found) -> list[str]:
     """The comment at the top of a scenario file."""
     fitted = found.fit
     lines = [
-        f"Made by: {said_command(arguments)}",
-        "",
         f"Data: {found.data}.",
         f"Fitted on: {found.used}; {fitted.windows} windows of {len(fitted.expected)} buckets, buys "
         "and sells. A window is one observation for the standard errors, which are jackknifed.",
@@ -282,5 +280,9 @@ def _head(arguments: Sequence[str], found: Found) -> list[str]:
     if counts:
         lines += ["Mended and left out:", *(f"  {why}: {n:,}" for why, n in counts.items())]
     return [
+        "Made by",  # a line of its own, however long, so that it can be copied
+        said_command(arguments),
+        "",
+    ] + [
         part for line in lines for part in textwrap.wrap(line, 98, subsequent_indent="    ") or [""]
     ]

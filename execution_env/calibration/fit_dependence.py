@@ -42,6 +42,9 @@ from the covariance at c = 1, and matters there only."""
 SIGNIFICANT = 2.0
 """Standard errors from which on there is persistence, or an effect of the order."""
 
+PULL = 1e-3
+"""Of a parameter to where the search starts, in standard errors: what data do not tell stays there."""
+
 _LATENT = np.linspace(-8.0, 8.0, 1601)
 _CHANCE = np.exp(-0.5 * _LATENT**2)
 _CHANCE /= _CHANCE.sum()
@@ -241,10 +244,20 @@ class _Algo:
         return self._memory[order_sd]
 
 
+_ORDERS = np.arange(1, TERMS + 1)
+_ODD = np.where(_ORDERS % 2 == 1, -1.0, 1.0)
+
+
+def _powers(c: Floats) -> Floats:
+    """(..., TERMS) c, c^2, ...; those too small to matter are not, as arithmetic with them is slow."""
+    size = np.exp(np.maximum(_ORDERS * np.log(np.maximum(np.abs(c), 1e-12))[..., None], -60.0))
+    return np.asarray(np.where(c[..., None] < 0, _ODD, 1.0) * size)
+
+
 def _own(series: _Series, latent: Floats | float) -> Floats:
     """Covariances of an algo with itself in another bucket, latents' correlations given, any shape."""
     latent = np.asarray(latent, np.float64)
-    powers = latent[..., None] ** np.arange(1, TERMS + 1)
+    powers = _powers(latent)
     rest = series.variance - series.between - series.squares.sum()
     return np.asarray(series.between + powers @ series.squares + rest * latent ** (2 * TERMS))
 
@@ -270,7 +283,7 @@ class _Model:
         between = []
         for i, j in pairs(len(fill)):
             products, c = fill[i].coefficients * fill[j].coefficients, loading[i] * loading[j]
-            covariance = products @ c ** np.arange(1, TERMS + 1)
+            covariance = products @ _powers(np.asarray(c))
             if c > 0.9:
                 whole = (fill[i].values * fill[j].values) @ _CHANCE - fill[i].mean * fill[j].mean
                 covariance += (whole - products.sum()) * c ** (2 * TERMS)
@@ -303,12 +316,12 @@ def fit_dependence(weight: Floats, sample: Sample, law: DepthLaw, size: float) -
     free = np.array(spread) > 1e-9 * size
     alone = free.sum() == 1
     use_far = np.array(free & (seen.far[0] > SIGNIFICANT * error["far"]))
-    use_next = bool((free & (seen.next[0] > 0)).any())
+    use_next = bool((free & (seen.next[0] > error["next"])).any())
     tried = None
     while True:
         fit = _fitted(law, size, seen, error, sample, free, bool(alone), use_next, use_far)
         if use_next and not fit[2][0] > max(SIGNIFICANT * float(errors(fit[2])), 1e-6):
-            use_next, tried = False, fit[2]
+            use_next, tried = False, fit[2] if fit[2][0] > 1e-6 else None
             continue
         return Dependence(*fit, use_next, use_far, free, seen, tried)
 
@@ -322,7 +335,7 @@ def _tolerance(seen: Floats, sample: Sample) -> Floats:
         max(np.isfinite(sample.share[..., 0]).sum(), 1)
     )
     found = errors(seen)
-    return np.maximum(np.where(np.isfinite(found), found, 0.0), np.maximum(least, 1e-3))
+    return np.asarray(np.maximum(np.nan_to_num(found), np.maximum(least, 1e-3)))
 
 
 def _fitted(
@@ -348,45 +361,37 @@ def _fitted(
     by_move = bool(matched[1].any())
     loose = np.flatnonzero(free) if not alone else np.array([], np.int64)
     ends = np.flatnonzero(use_far)
-    low = [-1.0] * len(loose) + [-1.0] * by_move + [0.0] * use_next + [0.0] * len(ends)
-    high = [1.0] * len(loose) + [1.0] * by_move + [0.999] * use_next + [0.999] * len(ends)
+    first = len(loose) + by_move
 
     def unpacked(at: Floats, which: int) -> tuple[Floats, float, float, Floats]:
+        """Sines, so that nothing can leave its range: the search needs no bounds."""
         loading, order_sd = np.where(free & alone, 1.0, 0.0), np.zeros(algos)
-        loading[loose] = at[: len(loose)]
-        rest = list(at[len(loose) :])
-        move = float(rest.pop(0)) if by_move else 0.0
-        persistence = float(rest.pop(0)) if use_next else 0.0
-        order_sd[ends] = np.array(rest) * law.sd[which, ends]
+        sines = np.sin(at)
+        loading[loose] = sines[: len(loose)]
+        move = float(sines[len(loose)]) if by_move else 0.0
+        shares = list(0.999 * sines[first:] ** 2)
+        persistence = float(shares.pop(0)) if use_next else 0.0
+        order_sd[ends] = np.array(shares) * law.sd[which, ends]
         return loading, move, persistence, order_sd
 
     def distance(at: Floats, which: int, model: _Model) -> Floats:
         found = model.correlations(*unpacked(at, which))
-        parts = []
+        parts = [PULL * (at - start)]
         for mine, name, use in zip(found, Seen._fields[:4], matched, strict=True):
             theirs = getattr(seen, name)[which]
             parts.append(((mine - theirs) / error[name])[use & np.isfinite(theirs)])
-        return np.concatenate(parts) if parts else np.empty(0)
+        return np.concatenate(parts)
 
     loading, order_sd = np.empty((replicates, algos)), np.empty((replicates, algos))
     move, persistence = np.empty(replicates), np.empty(replicates)
-    start = _start(seen, free, loose, by_move, use_next, len(ends), algos)
+    begin = start = _start(seen, free, loose, by_move, use_next, len(ends), algos)
     for which in range(replicates):
-        at = start
+        at = begin
         if len(start):
             model = _Model(law, which, size, seen, buckets)
-            found = least_squares(
-                distance,
-                np.clip(start, np.array(low) + 1e-6, np.array(high) - 1e-6),
-                bounds=(low, high),
-                x_scale=0.1,
-                args=(which, model),
-                xtol=1e-9 if which == 0 else 1e-6,
-                ftol=1e-9,
-            )
-            at = found.x
-            if which == 0:
-                start = at
+            at = least_squares(distance, begin, args=(which, model), xtol=1e-4, ftol=1e-6).x
+            if which == 0:  # not quite from there: at a bound the slope is none
+                begin = 0.95 * at + 0.05 * start
         loading[which], move[which], persistence[which], order_sd[which] = unpacked(at, which)
     if loading[0].sum() < 0:  # the factor has no sign of its own: more of it is more depth
         loading, move = -loading, -move
@@ -402,7 +407,7 @@ def _start(
     ends: int,
     algos: int,
 ) -> Floats:
-    """Where the search starts: signs as the first principal component of the fills has them."""
+    """Angles where the search starts, with the signs of the fills' first principal component."""
     matrix = np.eye(algos)
     for (i, j), value in zip(pairs(algos), seen.between[0], strict=True):
         matrix[i, j] = matrix[j, i] = value if np.isfinite(value) else 0.0
@@ -412,4 +417,4 @@ def _start(
     with_move = np.nansum(seen.moves[0] * sign)
     start = list(0.6 * sign[loose])
     start += [0.4 * (1.0 if with_move >= 0 else -1.0)] * by_move
-    return np.array(start + [0.3] * use_next + [0.4] * ends)
+    return np.asarray(np.arcsin(start + [0.5] * use_next + [0.6] * ends))

@@ -1,6 +1,6 @@
 """Market data made so that child orders meet exactly the depths of days drawn from a scenario.
 
-With a wide spread of 2 H, in every bucket the quotes come, one after another, to the limit of each algo
+With a wide spread of 2 h, in every bucket the quotes come, one after another, to the limit of each algo
 and side, with as many shares as the depth is to be. Nothing displayed trades: what a child order can
 have is the largest offer at or below its limit. So an algo with a better price has at least the depth of
 one with a worse, and days must be nested, as those with one factor and equal depth_sd are. Volume is in
@@ -18,8 +18,8 @@ from execution_env.day_types import Days
 from execution_env.market import DayStream
 
 BUCKETS, WINDOWS, BUCKET = 10, 13, 180
-MID, TICK, H = 2_000_000, 100, 6_000
-"""Of prices in 1/10,000 dollar: 200 dollars, a cent, 30 basis points."""
+MID, TICK, HALF_SPREAD = 2_000_000, 100, 30e-4
+"""Of prices in 1/10,000 dollar: 200 dollars, a cent; and as a share of the mid."""
 
 NESTED = load_scenario(
     {
@@ -54,24 +54,25 @@ def made_tape(days: Days, date: str) -> Tape:
         for b in range(BUCKETS):
             at = OPEN + (w * BUCKETS + b) * BUCKET * NANOSECONDS
             second = iter(range(1, 100))
+            h = round(mid * HALF_SPREAD / TICK) * TICK
 
             def quote(bid: int, bid_size: int, ask: int, ask_size: int, seconds: int) -> None:
                 quotes.append((at + seconds * NANOSECONDS, bid, bid_size, ask, ask_size))  # noqa: B023
 
             v = int(volume[b, w])
             c, d = (np.rint(part[b, :, w] * v).astype(int) for part in (buy, sell))
-            quote(mid - H, 1, mid + H, 1, 0)
-            quote(mid - H, max(d[0], 1), mid + H, max(c[0], 1), next(second))
-            for k, away in ((1, 0), (2, H)):
+            quote(mid - h, 1, mid + h, 1, 0)
+            quote(mid - h, max(d[0], 1), mid + h, max(c[0], 1), next(second))
+            for k, away in ((1, 0), (2, h)):
                 if c[k]:
-                    quote(mid - H - away, 1, mid - away, c[k], next(second))
+                    quote(mid - h - away, 1, mid - away, c[k], next(second))
                 if d[k]:
-                    quote(mid + away, d[k], mid + H + away, 1, next(second))
-            quote(mid - H, 1, mid + H, 1, next(second))
+                    quote(mid + away, d[k], mid + h + away, 1, next(second))
+            quote(mid - h, 1, mid + h, 1, next(second))
             trades.append((at + 20 * NANOSECONDS, mid, v, False))
             level += days.move[b, w] / 1e4 * arrival
             mid = round(level / TICK) * TICK
-    quotes.append((at + BUCKET * NANOSECONDS - 1, mid - H, 1, mid + H, 1))
+    quotes.append((at + BUCKET * NANOSECONDS - 1, mid - h, 1, mid + h, 1))
     columns = [np.array(column, np.int64) for column in zip(*quotes, strict=True)]
     time, price, size, lit = zip(*trades, strict=True)
     return Tape(

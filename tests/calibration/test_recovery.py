@@ -51,14 +51,12 @@ def estimates(found: Fit, scenario: Scenario) -> dict[str, tuple[Estimate, float
     return out
 
 
-def check(found: Fit, scenario: Scenario, *leave_out: str) -> None:
+def check(found: Fit, scenario: Scenario) -> None:
     """Every estimate within four standard errors, and those not larger than they should be.
 
     What is exact, or at a bound, has no distance in standard errors: it must be the truth.
     """
     for key, (mine, truth, bound) in estimates(found, scenario).items():
-        if any(word in key for word in leave_out):
-            continue
         near = abs(mine.value - truth) < 2e-3 * max(1.0, abs(truth))
         assert near or abs(mine.value - truth) <= ERRORS * mine.error, (key, str(mine), truth)
         assert not mine.error > bound, (key, str(mine), bound)
@@ -101,9 +99,7 @@ def test_files_give_their_scenario_back(source, tmp_path) -> None:
     met = outcomes.depth[0] / outcomes.volume[..., None]
     assert np.abs(met - buys.reshape(met.shape)).max() < 1e-3  # exactly, but for whole shares
     found = fit(outcomes, NESTED.algo_names)
-    # loadings are at their bound, where the standard error says nothing
-    check(found, NESTED, "liquidity_loading")
-    assert all(algo.liquidity_loading.value > 0.95 for algo in found.algos)
+    check(found, NESTED)
     assert found.touch.value == pytest.approx(30.0, rel=0.01)
 
 
@@ -201,7 +197,7 @@ def test_standard_errors_are_what_estimates_vary_by() -> None:
                 z.setdefault(key, []).append((mine.value - truth) / mine.error)
     spread = {key: float(np.std(values)) for key, values in z.items() if len(values) > 15}
     assert len(spread) > 20
-    print({key: round(value, 2) for key, value in spread.items()})
-    assert {key: value for key, value in spread.items() if not 0.5 < value < 1.7} == {}
+    # of more than thirty numbers some are off by chance: the sd of a sd of 20 is 0.16
+    assert {key: value for key, value in spread.items() if not 0.4 < value < 1.6} == {}
     pooled = math.sqrt(float(np.mean([value**2 for value in spread.values()])))
     assert 0.8 < pooled < 1.25
