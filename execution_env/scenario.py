@@ -184,7 +184,7 @@ class Scenario:
                 raise fail(
                     "estimator.kind",
                     "ewma",
-                    f"cannot follow depth, which {algo.name} has; leave it out.",
+                    f"cannot follow the depth of {algo.name}; leave it out.",
                 )
 
     @property

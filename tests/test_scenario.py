@@ -13,18 +13,22 @@ from hypothesis import given, settings
 
 from execution_env import Scenario, ScenarioError, load_scenario, scenario_to_toml, scenarios
 from execution_env.algo import Algo
+from execution_env.scenario_file import SHIPPED as SHIPPED_FOLDER
 from execution_env.scenario_file import scenario_from_dict, scenario_to_dict, with_overrides
 from execution_env.sections import Envelope, Order, Penalties
 from tests.strategies import scenario_dicts
 
 SHIPPED = [
+    "bac-2013",
     "baseline",
     "baseline-filled",
     "drifting",
     "five-algos",
+    "ibm-2013",
     "known-rates",
     "textbook",
     "two-algos",
+    "varying-predictions",
     "vwap-u-shape",
 ]
 
@@ -173,6 +177,31 @@ def test_known_rates_hides_nothing() -> None:
     assert_baseline_market(scenario)
     assert [algo.day_sd for algo in scenario.algos] == [0, 0, 0]
     assert scenario.liquidity.sd == 0
+
+
+def test_varying_predictions_is_baseline_whose_orders_know_more() -> None:
+    scenario = load_scenario("varying-predictions")
+    assert_baseline_market(scenario)
+    assert [algo.prediction_sd for algo in scenario.algos] == [0.3, 0.5, 0.8]
+    hidden = [algo.day_sd for algo in load_scenario("baseline").algos]
+    assert all(mine.day_sd < day_sd for mine, day_sd in zip(scenario.algos, hidden, strict=True))
+
+
+@pytest.mark.parametrize("name", ["bac-2013", "ibm-2013"])
+def test_real_markets_say_how_sure_their_numbers_are(name: str) -> None:
+    scenario = load_scenario(name)
+    assert scenario.shortfall
+    assert scenario.price is not None
+    assert scenario.price.liquidity_correlation < 0  # adverse selection
+    assert all(algo.depth is not None for algo in scenario.algos)
+    half_spreads = scenario.half_spreads[0]
+    assert half_spreads[0] > 0 > half_spreads[2]
+    text = (SHIPPED_FOLDER / f"{name}.toml").read_text()
+    estimates = ("half_spread", "fill_probability", "depth", "depth_sd", "liquidity_loading")
+    for line in text.splitlines():
+        if line.partition(" = ")[0] in estimates:
+            assert "+-" in line
+            assert "(standard error, 26 windows)" in line
 
 
 def test_textbook_has_the_numbers_as_specified() -> None:
