@@ -148,7 +148,7 @@ def fit_sample(
 ) -> Fit:
     """``fit`` for a sample, the law of volume given; see ``Fit`` for the arguments."""
     law = fit_depth(weight, sample.share, sample.cut, most)
-    tied = fit_dependence(weight, sample, law, size)
+    tied = fit_dependence(weight, sample, law, size, volume_sd.value)
     touch = fit_touch(weight, sample.touch)
     filled = fills(sample, size) / size
     prices = fit_prices(weight, sample, filled, float(touch[0]) if touch[0] == touch[0] else 0.0)
@@ -225,7 +225,7 @@ def _algo(
         )
     loading = _at_bound(estimate(tied.loading[:, k]))
     if not tied.free[k]:
-        loading = Estimate(0.0, note="not known: its fills do not vary")
+        loading = Estimate(0.0, note="not known: its fills hardly vary")
     elif tied.free.sum() == 1:
         loading = Estimate(1.0, note="an algo alone is the factor")
     return AlgoFit(

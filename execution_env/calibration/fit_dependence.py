@@ -13,11 +13,14 @@ distribution, Biometrika 44). The coefficients are integrals over the project's 
 the model's correlations are exact, and l, r, rho and the sd tau_i of the order's effect are where they
 are nearest to those of the data, in units of the latter's standard errors:
 
-    fills min(a, s) between algos; with the move; with themselves a bucket later        l, r, rho
-    the likelihood's residuals of log s, some buckets apart                             tau
+    fills min(a, s) between algos, and with themselves a bucket later       l, rho
+    move per share of fills min(a, s v) in units of its sd                  l, r
+    the likelihood's residuals of log s, some buckets apart                 tau
 
-a being a child order of the usual size. rho is 0 where it is within two standard errors of that, and
-tau where the residuals' correlation is.
+a being a child order of the usual size, and v a bucket's volume as a multiple of the mean. The first
+leave volume out, which says nothing of the factor. The second is what adverse selection costs a child
+order of so many shares, as in the environment: it is matched as it is paid, v being lognormal. rho is 0
+where it is within two standard errors of that, and tau where the residuals' correlation is.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares  # type: ignore[import-untyped]
 from scipy.special import log_ndtr, roots_hermitenorm  # type: ignore[import-untyped]
 
-from execution_env.calibration.estimate import Floats, correlations, errors
+from execution_env.calibration.estimate import Floats, correlations, errors, means
 from execution_env.calibration.fit_depth import DepthLaw
 from execution_env.calibration.sample import Sample
 from execution_env.depth import depth_score
@@ -41,6 +44,10 @@ from the covariance at c = 1, and matters there only."""
 
 SIGNIFICANT = 2.0
 """Standard errors from which on there is persistence, or an effect of the order."""
+
+FEWEST = 10
+"""Fills that are whole and that are not, or some and none, which it takes to tell a loading: with fewer,
+a handful of buckets would decide it, and a jackknife would not notice."""
 
 PULL = 1e-3
 """Of a parameter to where the search starts, in standard errors: what data do not tell stays there."""
@@ -73,7 +80,7 @@ class Dependence(NamedTuple):
         order_sd: (1 + J, K) tau.
         persistent: whether the persistence is above 0 by two standard errors.
         by_order: (K,) whether orders differ beyond two standard errors.
-        free: (K,) whether the loading could be told; else it is 0, or 1 for an algo alone.
+        free: (K,) whether the loading could be told (``FEWEST``); else it is 0, or 1 for an algo alone.
         seen: what was matched.
         tried: (1 + J,) the persistence that was not told from 0; None where it was, or not above 0.
     """
@@ -95,6 +102,8 @@ class Seen(NamedTuple):
     Attributes:
         between: (1 + J, P) of the fills of the P pairs of algos.
         moves: (1 + J, K) of fills with the move of the mid against the order.
+        adverse: (1 + J, K) mean move of the shares of an order of fixed size that fill, in standard
+            deviations of the move.
         next: (1 + J, K) of fills with those a bucket later.
         far: (1 + J, K) of residuals with those ``lags`` later.
         lags: (L,) buckets.
@@ -102,6 +111,7 @@ class Seen(NamedTuple):
 
     between: Floats
     moves: Floats
+    adverse: Floats
     next: Floats
     far: Floats
     lags: NDArray[np.int64]
@@ -122,6 +132,20 @@ def fills(sample: Sample, size: float) -> Floats:
     """(O, B, K) min(size, s), shares of volume; NaN where less than that was posted."""
     known = ~np.isnan(sample.share) & (sample.posted >= size)
     return np.where(known, np.minimum(sample.share, size), np.nan)
+
+
+def adverse_moves(weight: Floats, sample: Sample, size: float) -> Floats:
+    """``Seen.adverse``: the mean of the mid's move against the order, of shares that filled."""
+    shares = sample.share * sample.volume[..., None]
+    known = ~np.isnan(shares) & (sample.posted * sample.volume[..., None] >= size)
+    known &= ~np.isnan(sample.move)[..., None]
+    fill = np.where(known, np.minimum(shares, size), 0.0)
+    move = np.nan_to_num(sample.move)
+    of_fills = means(weight, (fill * move[..., None]).sum(axis=1), fill.sum(axis=1))
+    squares = np.where(np.isnan(sample.move), 0.0, move**2).sum(axis=1)
+    sd = np.sqrt(means(weight, squares, (~np.isnan(sample.move)).sum(axis=1).astype(float)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(sd[:, None] > 0, of_fills / sd[:, None], np.nan))
 
 
 def _residuals(log_share: Floats, cut: NDArray[np.bool_], location: float, sd: float) -> Floats:
@@ -172,6 +196,7 @@ def see(weight: Floats, sample: Sample, law: DepthLaw, size: float) -> Seen:
     return Seen(
         stacked([correlations(weight, filled[..., i], filled[..., j]) for i, j in pairs(algos)]),
         stacked([correlations(weight, filled[..., k], sample.move) for k in range(algos)]),
+        adverse_moves(weight, sample, size),
         stacked(following),
         stacked(far),
         lags,
@@ -214,9 +239,18 @@ class _Series(NamedTuple):
 class _Algo:
     """An algo's Hermite series, a replicate's law given, for any sd of the order's effect."""
 
-    def __init__(self, chance: float, location: float, sd: float, size: float, most: float) -> None:
+    def __init__(
+        self,
+        chance: float,
+        location: float,
+        sd: float,
+        size: float,
+        most: float,
+        volume_sd: float,
+    ) -> None:
         self.score = np.empty_like(_LATENT)
         _scores(_LATENT, chance, self.score)
+        self.volume_sd = volume_sd
         self.location, self.sd, self.size, self.most = location, sd, size, most
         self.there = np.isfinite(self.score)
         # what the residual is made of does not depend on the order's effect
@@ -243,6 +277,15 @@ class _Algo:
             self._memory[order_sd] = _Series.of(fill), _Series.of(residual)
         return self._memory[order_sd]
 
+    def adverse(self) -> float:
+        """E[y min(a, s v)] / E min(a, s v): the mean latent of the shares of an order that fill."""
+        score = np.where(self.there, self.score, 0.0)
+        volume = self.volume_sd * _NODES[:, None] - 0.5 * self.volume_sd**2
+        x = np.minimum(self.location + self.sd * score + volume, 700.0)
+        fill = _NODE_CHANCE @ np.where(self.there, np.minimum(np.exp(x), self.size), 0.0)
+        mean, slope = fill @ _CHANCE, fill @ (_LATENT * _CHANCE)
+        return float(slope / mean) if mean > 0.0 else 0.0
+
 
 _ORDERS = np.arange(1, TERMS + 1)
 _ODD = np.where(_ORDERS % 2 == 1, -1.0, 1.0)
@@ -265,18 +308,22 @@ def _own(series: _Series, latent: Floats | float) -> Floats:
 class _Model:
     """The model's correlations at any loadings, given one replicate of the law of depth."""
 
-    def __init__(self, law: DepthLaw, which: int, size: float, seen: Seen, buckets: int) -> None:
+    def __init__(
+        self, law: DepthLaw, which: int, size: float, volume_sd: float, seen: Seen, buckets: int
+    ) -> None:
+        of = law.chance[which], law.location[which], law.sd[which]
         self.algos = [
-            _Algo(law.chance[which, k], law.location[which, k], law.sd[which, k], size, most)
+            _Algo(of[0][k], of[1][k], of[2][k], size, most, volume_sd)
             for k, most in enumerate(law.most)
         ]
+        self.slopes = np.array([algo.adverse() for algo in self.algos])
         self.lags, self.buckets = seen.lags, buckets
         self.far_weight = (buckets - seen.lags) / max((buckets - seen.lags).sum(), 1)
 
     def correlations(
         self, loading: Floats, move: float, persistence: float, order_sd: Floats
     ) -> tuple[Floats, Floats, Floats, Floats]:
-        """As ``Seen`` has them: between (P,), moves, next and far (K,)."""
+        """As ``Seen`` has them: between (P,), adverse, next and far (K,)."""
         series = [algo.series(tau) for algo, tau in zip(self.algos, order_sd, strict=True)]
         fill = [f for f, _ in series]
         sd = np.sqrt([max(f.variance, 1e-300) for f in fill])
@@ -289,37 +336,46 @@ class _Model:
                 covariance += (whole - products.sum()) * c ** (2 * TERMS)
             between.append(covariance / (sd[i] * sd[j]))
         new = (1.0 + (self.buckets - 1) * np.sqrt(1.0 - persistence**2)) / self.buckets
-        moves = np.array([f.coefficients[0] for f in fill]) * loading * move * new / sd
+        adverse = self.slopes * loading * move * new
         following, far = [], []
         for k, (f, residual) in enumerate(series):
             following.append(_own(f, loading[k] ** 2 * persistence) / sd[k] ** 2)
             apart = _own(residual, loading[k] ** 2 * persistence**self.lags)
             far.append(self.far_weight @ apart / max(residual.variance, 1e-300))
-        return np.array(between), moves, np.array(following), np.array(far)
+        return np.array(between), adverse, np.array(following), np.array(far)
 
 
-def fit_dependence(weight: Floats, sample: Sample, law: DepthLaw, size: float) -> Dependence:
+MATCHED = ("between", "adverse", "next", "far")
+"""Of ``Seen``, in the order of the model's."""
+
+
+def fit_dependence(
+    weight: Floats, sample: Sample, law: DepthLaw, size: float, volume_sd: float
+) -> Dependence:
     """Loadings, correlation with the move, persistence and effects of the order.
 
     Args:
         weight: (1 + J, O).
         sample: of O orders.
         law: of depth, its replicates by ``weight``.
-        size: of the usual child order, as a share of a bucket's volume.
+        size: of the usual child order, as a share of a bucket's mean volume.
+        volume_sd: standard deviation of log volume.
     """
     seen = see(weight, sample, law, size)
-    error = {name: _tolerance(getattr(seen, name), sample) for name in Seen._fields[:4]}
+    error = {name: _tolerance(getattr(seen, name), sample) for name in MATCHED}
     filled = fills(sample, size)
     known = ~np.isnan(filled)
-    spread = [np.ptp(filled[..., k][known[..., k]], axis=0) if known[..., k].any() else 0.0
-              for k in range(filled.shape[2])]  # fmt: skip
-    free = np.array(spread) > 1e-9 * size
+    missed = (known & (filled < size)).sum(axis=(0, 1))
+    met = (known & (filled > 0)).sum(axis=(0, 1))
+    free = np.minimum(missed, met) >= FEWEST
     alone = free.sum() == 1
     use_far = np.array(free & (seen.far[0] > SIGNIFICANT * error["far"]))
     use_next = bool((free & (seen.next[0] > error["next"])).any())
     tried = None
     while True:
-        fit = _fitted(law, size, seen, error, sample, free, bool(alone), use_next, use_far)
+        fit = _fitted(
+            law, size, volume_sd, seen, error, sample, free, bool(alone), use_next, use_far
+        )
         if use_next and not fit[2][0] > max(SIGNIFICANT * float(errors(fit[2])), 1e-6):
             use_next, tried = False, fit[2] if fit[2][0] > 1e-6 else None
             continue
@@ -341,6 +397,7 @@ def _tolerance(seen: Floats, sample: Sample) -> Floats:
 def _fitted(
     law: DepthLaw,
     size: float,
+    volume_sd: float,
     seen: Seen,
     error: dict[str, Floats],
     sample: Sample,
@@ -354,7 +411,7 @@ def _fitted(
     matched = [
         np.isfinite(seen.between[0])
         & np.array([free[i] and free[j] for i, j in pairs(algos)], np.bool_),
-        np.isfinite(seen.moves[0]) & free,
+        np.isfinite(seen.adverse[0]) & free,
         np.isfinite(seen.next[0]) & free & use_next,
         np.isfinite(seen.far[0]) & use_far,
     ]
@@ -377,7 +434,7 @@ def _fitted(
     def distance(at: Floats, which: int, model: _Model) -> Floats:
         found = model.correlations(*unpacked(at, which))
         parts = [PULL * (at - start)]
-        for mine, name, use in zip(found, Seen._fields[:4], matched, strict=True):
+        for mine, name, use in zip(found, MATCHED, matched, strict=True):
             theirs = getattr(seen, name)[which]
             parts.append(((mine - theirs) / error[name])[use & np.isfinite(theirs)])
         return np.concatenate(parts)
@@ -388,7 +445,7 @@ def _fitted(
     for which in range(replicates):
         at = begin
         if len(start):
-            model = _Model(law, which, size, seen, buckets)
+            model = _Model(law, which, size, volume_sd, seen, buckets)
             at = least_squares(distance, begin, args=(which, model), xtol=1e-4, ftol=1e-6).x
             if which == 0:  # not quite from there: at a bound the slope is none
                 begin = 0.95 * at + 0.05 * start

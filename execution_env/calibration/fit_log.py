@@ -184,6 +184,9 @@ def _sample(
         moved = SIGNS[log.side] * (log.mid_end - log.mid) / arrival[cells.order] * 1e4
         there = ~np.isnan(moved)
         move[cells.order[there], cells.bucket[there]] = moved[there]
+    traded = np.ones((orders, buckets))
+    known = np.flatnonzero(cells.used & (volume > 0))
+    traded[cells.order[known], cells.bucket[known]] = volume[known] / volume[known].mean()
     return Sample(
         cluster,
         spread_out(share),
@@ -192,6 +195,7 @@ def _sample(
         np.nan_to_num(spread_out(filled)),
         move,
         np.full(orders, np.nan),
+        traded,
     )
 
 

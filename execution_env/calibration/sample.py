@@ -33,6 +33,7 @@ class Sample(NamedTuple):
             NaN where unknown.
         touch: (O,) distance to the far touch at the order's end, basis points of the mid at arrival; NaN
             where unknown.
+        volume: (O, B) shares that the market traded, as a multiple of what it trades on average.
     """
 
     cluster: Ints
@@ -42,6 +43,7 @@ class Sample(NamedTuple):
     filled: Floats
     move: Floats
     touch: Floats
+    volume: Floats
 
     @property
     def cut(self) -> NDArray[np.bool_]:
@@ -88,4 +90,5 @@ def sample_of(outcomes: Outcomes, posted: float) -> Sample:
         filled,
         moves,
         touches,
+        np.repeat(outcomes.volume / outcomes.volume.mean(), 2, axis=0),
     )

@@ -184,7 +184,7 @@ def test_an_algo_that_always_fills_at_once() -> None:
     assert sure.fill.value == 1.0
     assert sure.depth.value > 0.3
     assert sure.liquidity_loading.value == 0.0
-    assert "do not vary" in sure.liquidity_loading.note
+    assert "hardly vary" in sure.liquidity_loading.note
     drawn = np.exp(12 + rng.standard_normal(depth.shape[:-1]))
     depth[..., 0] = drawn
     again = fit(outcomes_of(depth), ["Sure", "Other"]).algos[0]

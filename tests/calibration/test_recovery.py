@@ -51,12 +51,16 @@ def estimates(found: Fit, scenario: Scenario) -> dict[str, tuple[Estimate, float
     return out
 
 
-def check(found: Fit, scenario: Scenario) -> None:
-    """Every estimate within four standard errors, and those not larger than they should be.
+def check(found: Fit, scenario: Scenario, unknown: tuple[str, ...] = ()) -> None:
+    """Every estimate within four standard errors, and those not larger than they should be; but those
+    that are ``unknown`` say so.
 
     What is exact, or at a bound, has no distance in standard errors: it must be the truth.
     """
     for key, (mine, truth, bound) in estimates(found, scenario).items():
+        if key in unknown:
+            assert "hardly vary" in mine.note
+            continue
         near = abs(mine.value - truth) < 2e-3 * max(1.0, abs(truth))
         assert near or abs(mine.value - truth) <= ERRORS * mine.error, (key, str(mine), truth)
         assert not mine.error > bound, (key, str(mine), bound)
@@ -99,7 +103,7 @@ def test_files_give_their_scenario_back(source, tmp_path) -> None:
     met = outcomes.depth[0] / outcomes.volume[..., None]
     assert np.abs(met - buys.reshape(met.shape)).max() < 1e-3  # exactly, but for whole shares
     found = fit(outcomes, NESTED.algo_names)
-    check(found, NESTED)
+    check(found, NESTED, ("Aggressive.liquidity_loading",))  # a child order is nearly always filled
     assert found.touch.value == pytest.approx(30.0, rel=0.01)
 
 
@@ -131,6 +135,7 @@ def sample_of_days(scenario: Scenario, orders: int, seed: int) -> tuple[Sample, 
         np.minimum(share, 0.05),
         days.move.T,
         days.touch[0],
+        days.volume.T / days.volume.mean(),
     ), days.volume.T
 
 
