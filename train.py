@@ -18,7 +18,7 @@ from agents.run_directory import RunConfig, existing_config, new_run_directory
 from agents.storage import RunError
 from agents.sweep_command import run_sweep
 from agents.train_commands import COMMANDS, PPO, QLearning
-from agents.training_run import VALIDATION_DAYS, Row, Run, Training
+from agents.training_run import Row, Run, Training, validated_on
 
 RUNS = Path("runs")
 """Where runs go that are not told where to."""
@@ -70,7 +70,7 @@ def _train(command: QLearning | PPO, given: set[str]) -> int:
     console.say(
         output,
         f"{directory}: objective {result['objective_mean']:.4f} [{low:.4f}, {high:.4f}] on "
-        f"{VALIDATION_DAYS:,} validation days{kind.flattering}, after "
+        f"{validated_on(config.scenario)}{kind.flattering}, after "
         f"{training.steps:,} {kind.unit} in {training.seconds:.1f} s",
     )
     console.say(notes, f"compare it on held-out days: {_next_command(command, config, directory)}")

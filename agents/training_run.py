@@ -36,6 +36,7 @@ from agents.run_directory import (
 from agents.storage import RunError, remedy
 from execution_env import Days, DayStream, Scenario
 from execution_env.market import VALIDATION
+from execution_env.replay import replayed, replayed_orders
 from execution_env.scenario_file import scenario_to_dict
 from execution_env.validation import shown
 
@@ -58,8 +59,19 @@ Settings = TypeVar("Settings")
 
 
 def validation_days(scenario: Scenario) -> Days:
-    """The days that the learning curves of a scenario are measured on."""
+    """The days that the learning curves of a scenario are measured on: of one that replays days, those
+    that it trains on, for there are no others.
+    """
+    if scenario.replay is not None:
+        return replayed(scenario, scenario.replay.train)
     return DayStream(scenario, 0, VALIDATION).draw(VALIDATION_DAYS)
+
+
+def validated_on(scenario: Scenario) -> str:
+    """What those days are, in words."""
+    if scenario.replay is None:
+        return f"{VALIDATION_DAYS:,} validation days"
+    return f"the {validation_days(scenario).size:,} replayed days that it was trained on"
 
 
 class Training(ABC):
@@ -282,7 +294,11 @@ class Run:
         training = self.training
         # Of a shortfall without the drift that waiting costs by chance: it would hide all else.
         objective = play(training.policy(), self.config.scenario, self._days).adjusted
-        measured = dict(zip(OBJECTIVE, map(float, statistics.mean(objective)), strict=True))
+        scenario, clusters = self.config.scenario, None
+        if scenario.replay is not None:
+            clusters = replayed_orders(scenario, scenario.replay.train).clusters
+        interval = statistics.mean(objective, clusters=clusters)
+        measured = dict(zip(OBJECTIVE, map(float, interval), strict=True))
         numbers = training.facts() | measured
         row = {column: numbers[column] for column in training.columns}
         self.rows.append(row)

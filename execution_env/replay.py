@@ -181,7 +181,7 @@ def _replayed(scenario: Scenario, split: str, stamp: int) -> Days:
     days.fill_rate[:] = 1.0
     days.rounding[:] = 0.0
     days.volume[:] = file.volume[which].T
-    lots = np.floor(file.depth[which] / scenario.order.lot_size)
+    lots = np.rint(file.depth[which] / scenario.order.lot_size)  # the model's have no bias either
     days.depth[:] = np.minimum(lots, UNLIMITED).astype(np.int32).transpose(1, 2, 0)
     days.day_effect[:] = np.nan
     days.liquidity[:] = np.nan
@@ -209,15 +209,15 @@ class ReplayedOrders(NamedTuple):
     sides: NDArray[np.int64]
 
 
-def replayed_orders(scenario: Scenario) -> ReplayedOrders:
-    """Of the test split of the file that ``scenario`` replays.
+def replayed_orders(scenario: Scenario, split: str | None = None) -> ReplayedOrders:
+    """Of a split of the file that ``scenario`` replays, by default the one that numbered days are of.
 
     Raises:
         ScenarioError: the file or the split is missing.
     """
     assert scenario.replay is not None
     file = _read(scenario.replay.file, _stamp(scenario))
-    which = _checked_split(scenario, file, scenario.replay.test)
+    which = _checked_split(scenario, file, split or scenario.replay.test)
     return ReplayedOrders(_of(scenario), file.clusters[which], file.date[which], file.side[which])
 
 

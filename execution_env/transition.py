@@ -312,7 +312,8 @@ def _learn_depth(
         return
     per_volume = parameters.cells[bucket, algo].per_volume
     for e in range(first, last):
-        if outcome.filled[algo, e] > 0:
+        # A replayed bucket may have had depth on show and no trade: depth is no share of nothing.
+        if outcome.filled[algo, e] > 0 and market.volume[bucket, e] > 0.0:
             s, t = learned_depth(
                 parameters.order[0].memory,
                 precision,

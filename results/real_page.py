@@ -22,6 +22,8 @@ HEADER = (
     "model, minus lp",
     "9 October",
     "95 % interval",
+    "minus lp",
+    "95 % interval",
     "adjusted, minus lp",
     "95 % interval",
     "three days, minus lp",
@@ -45,8 +47,8 @@ def page(tables: Tables) -> str:
     pieces += [
         "Objectives are implementation shortfall plus envelope penalty, basis points per share. Model: "
         "10,000 days of the model, intervals of which are in the table's file. 9 October: replayed parent "
-        "orders of both sides of 13 windows; minus lp is without the drift that waiting cost by chance. Three "
-        "days: every date played with a model of the other two. Learners on 9 October are means of three "
+        "orders of both sides of 13 windows; adjusted is without the drift that waiting cost by chance, which "
+        "one day's prices decide. Three days, adjusted too: every date played with a model of the other two. Learners on 9 October are means of three "
         "training seeds, on the other dates of one. Intervals are over windows, a window's two sides being "
         "one cluster: they say how sure a number is for windows of these dates, not for other dates.",
         "## Wrong beliefs",
@@ -69,7 +71,7 @@ def transfer_table(rows: Sequence[Row], symbol: str) -> str:
         if row["symbol"] != symbol:
             continue
         if row["policy"] == BOUND:
-            lines.append((f"{BOUND} (bound)", "", "", f"{number(row, 'objective'):.2f}", *[""] * 6))
+            lines.append((f"{BOUND} (bound)", "", "", f"{number(row, 'objective'):.2f}", *[""] * 8))
             continue
         lines.append(
             (
@@ -78,6 +80,8 @@ def transfer_table(rows: Sequence[Row], symbol: str) -> str:
                 f"{number(row, 'promised_minus_lp'):+.2f}",
                 f"{number(row, 'objective'):.2f}",
                 ends(row, "objective"),
+                f"{number(row, 'objective_minus_lp'):+.2f}",
+                ends(row, "objective_minus_lp"),
                 f"{number(row, 'adjusted_minus_lp'):+.2f}",
                 ends(row, "adjusted_minus_lp"),
                 f"{number(row, 'three_days_minus_lp'):+.2f}",

@@ -53,6 +53,9 @@ TRANSFER_COLUMNS = (
     "adjusted",
     "adjusted_ci_low",
     "adjusted_ci_high",
+    "objective_minus_lp",
+    "objective_minus_lp_ci_low",
+    "objective_minus_lp_ci_high",
     "adjusted_minus_lp",
     "adjusted_minus_lp_ci_low",
     "adjusted_minus_lp_ci_high",
@@ -195,6 +198,7 @@ def transfer_rows(orders: Orders, symbol: str, result: Comparison) -> list[Row]:
         row |= _cells(("promised_minus_lp",) * 2, statistics.mean(adjusted - of_lp))
         row |= _cells(("objective",) * 2, over_windows(real, "objective"))
         row |= _cells(("adjusted",) * 2, over_windows(real, "adjusted"))
+        row |= _cells(("objective_minus_lp",) * 2, over_windows(real, "objective", lp))
         row |= _cells(("adjusted_minus_lp",) * 2, over_windows(real, "adjusted", lp))
         row |= _cells(("three_days_minus_lp",) * 2, over_windows(every, "adjusted", every_lp))
         row["days_better_than_lp"] = sum(
@@ -242,7 +246,7 @@ def over_windows(rows: Sequence[Row], name: str, against: Sequence[Row] | None =
         assert [row["order"] for row in rows] == [row["order"] for row in against]
         values = values - column(against, name)
     windows = np.unique([str(row["window"]) for row in rows], return_inverse=True)[1]
-    return statistics.mean(statistics.clustered(values, windows.reshape(-1)))
+    return statistics.mean(values, clusters=windows.reshape(-1))
 
 
 def column(rows: Sequence[Row], name: str) -> Floats:

@@ -74,7 +74,7 @@ def test_numbered_days_are_the_test_split_in_its_order(scenario: Scenario) -> No
     which = [8, 9, 10, 11, 8, 8 + 1_000_003 % 4]
     np.testing.assert_array_equal(days.move, file.move[which].T)
     np.testing.assert_array_equal(days.volume, file.volume[which].T)
-    np.testing.assert_array_equal(days.depth, (file.depth[which] // 100).transpose(1, 2, 0))
+    np.testing.assert_array_equal(days.depth, np.rint(file.depth[which] / 100).transpose(1, 2, 0))
     np.testing.assert_array_equal(days.spread, file.spread[which].transpose(1, 2, 0))
     # who cleans up crosses, and pays the aggressive algo's fee
     np.testing.assert_allclose(days.touch[0], file.touch[which] + 0.3)

@@ -130,8 +130,7 @@ def compare(
     with track("statistics", None):
         groups = seeds_only(entries)
         rows = make_rows(scenario.name, scores, bounds, groups, REFERENCE, clusters)
-        units = statistics.clustered(objectives, clusters)
-        level = _level_with(str(rows[0]["policy"]), names, units, groups)
+        level = _level_with(str(rows[0]["policy"]), names, objectives, groups, clusters)
     return Comparison(
         scenario,
         seeds,
@@ -150,14 +149,19 @@ def compare(
 
 
 def _level_with(
-    best: str, names: list[str], objectives: Floats, groups: Mapping[str, list[int]]
+    best: str,
+    names: list[str],
+    objectives: Floats,
+    groups: Mapping[str, list[int]],
+    clusters: NDArray[np.int64] | None,
 ) -> list[str]:
     """Labels of the policies, groups aside, that are not told apart from ``best``."""
     mine = groups.get(best) or [names.index(best)]
     others = [j for j in range(len(names)) if j not in mine]
     if not others:
         return []
-    low = statistics.paired_difference(objectives[others], objectives[mine].mean(axis=0)).low
+    reference = objectives[mine].mean(axis=0)
+    low = statistics.paired_difference(objectives[others], reference, clusters=clusters).low
     return [names[j] for j, end in zip(others, low, strict=True) if end <= 0]
 
 

@@ -146,24 +146,28 @@ def _play_chunk(
             out.ahead[:] += (~below & (outcome.outside > 0)) / ends
         if scenario.volume is not None:
             shares = scenario.order.lot_size * outcome.filled.sum(axis=0)
-            taken += shares / days.volume[bucket] / scenario.buckets
+            traded = days.volume[bucket]
+            share = np.divide(shares, traded, out=np.full_like(traded, np.nan), where=traded > 0)
+            # Where the market trades nothing, filling nothing is no part of it, and anything is all.
+            taken += np.where(np.isnan(share), shares > 0, share) / scenario.buckets
         if progress is not None:
             progress(days.size)
     out.residual[:] = batch.outcome.residual
     if scenario.volume is not None:
         out.participation[:] = taken
     if scenario.shortfall:
-        _against_the_market(days, out)
+        _against_the_market(scenario, days, out)
 
 
-def _against_the_market(days: Days, out: Rollout) -> None:
+def _against_the_market(scenario: Scenario, days: Days, out: Rollout) -> None:
     """Slippage and markout: what fills cost, measured by what others paid and by what came after."""
     traded = days.volume.sum(axis=0)
     # Where nothing traded, all buckets count alike.
     weights = np.where(traded > 0, days.volume, 1.0) / np.where(
         traded > 0, traded, len(days.volume)
     )
-    paid = out.spread_cost + out.drift_cost + out.residual_penalty
+    fees = scenario.crossing_fee * out.residual
+    paid = out.spread_cost + out.drift_cost + out.residual_penalty - fees
     out.slippage[:] = paid - (days.vwap * weights).sum(axis=0)
     filled = out.filled.sum(axis=(0, 1))
     gained = (out.filled * (days.move[:, None] - days.spread)).sum(axis=(0, 1))

@@ -5,6 +5,9 @@ Basis points of the mid at arrival, per share of the parent order. ``shortfall``
 objective. ``vwap_slippage`` and ``markout`` are as in ``rollouts.Rollout``. Intervals are 95 %, as in
 the other tables.
 
+Where both sides of every window are played, as on replayed days, what the market did to one it did
+against the other: then the mean slippage against VWAP is the mean shortfall without its fees.
+
 Most of a shortfall's noise is the drift of shares that waited, which has mean zero as long as nobody can
 tell where the mid goes. ``adjusted`` is the objective without it (``rollouts.Rollout.waiting_drift``):
 the same mean where that is so, with a much narrower interval; ``adjusted_diff_vs_lp`` is policy minus
@@ -137,7 +140,7 @@ def _interval(name: str, values: Floats, clusters: NDArray[np.int64] | None) -> 
     if not known.any():
         return dict.fromkeys(keys)
     of_known = None if clusters is None else clusters[known]
-    found = statistics.mean(statistics.clustered(values[known], of_known))
+    found = statistics.mean(values[known], clusters=of_known)
     return {key: None if np.isnan(v) else float(v) for key, v in zip(keys, found, strict=True)}
 
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri, stdtrit  # type: ignore[import-untyped]
 
 from agents.evaluation.bootstrap import (
     RESAMPLES,
@@ -82,12 +83,22 @@ def clustered(values: ArrayLike, clusters: NDArray[np.int64] | None) -> Floats:
 
 
 def mean(
-    values: ArrayLike, confidence: float = 0.95, seed: int = 0, resamples: int = RESAMPLES
+    values: ArrayLike,
+    confidence: float = 0.95,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    clusters: NDArray[np.int64] | None = None,
 ) -> Interval:
     """Means over the days, (policies,), with intervals.
 
+    With clusters there may be few of them, and a bootstrap of n points varies too little and knows no
+    tails: 13 of it hold the truth in some 87 of 100 cases instead of 95. Hence its ends are stretched
+    from the mean by ``sqrt(n / (n - 1)) t / z``, t and z being the quantiles of Student's t with n - 1
+    degrees of freedom and of the normal (Hesterberg 2015, section 4.2).
+
     Args:
         values: (policies, days); any leading shape, such as none, does.
+        clusters: (days,) of days that are not independent, see ``clustered``; None where all are.
         confidence: of the interval, between 0 and 1.
         seed: of the resampling; the same seed gives the same intervals.
         resamples: number of bootstrap resamples.
@@ -97,6 +108,10 @@ def mean(
             number of resamples.
     """
     rows, shape = _rows("values", values)
+    if clusters is not None:
+        units = clustered(values, clusters)
+        found = mean(units, confidence, seed, resamples)
+        return _stretched(found, units.shape[-1], confidence)
     # From the first day on: constant rows stay exactly constant.
     origin = rows[:, :1]
     centred = rows - origin
@@ -107,12 +122,22 @@ def mean(
     return Interval._make((part + origin[:, 0]).reshape(shape) for part in interval)
 
 
+def _stretched(interval: Interval, units: int, confidence: float) -> Interval:
+    if units < 2:
+        return interval
+    tail = 0.5 * (1.0 + confidence)
+    factor = math.sqrt(units / (units - 1)) * stdtrit(units - 1, tail) / ndtri(tail)
+    value, low, high = interval
+    return Interval(value, value - factor * (value - low), value + factor * (high - value))
+
+
 def paired_difference(
     values: ArrayLike,
     reference: ArrayLike,
     confidence: float = 0.95,
     seed: int = 0,
     resamples: int = RESAMPLES,
+    clusters: NDArray[np.int64] | None = None,
 ) -> Interval:
     """Means over the days of ``values`` minus ``reference``, (policies,), with intervals.
 
@@ -121,12 +146,12 @@ def paired_difference(
     Args:
         values: (policies, days).
         reference: (days,) of one policy, or (policies, days) of one each.
-        confidence, seed, resamples: as for ``mean``.
+        confidence, seed, resamples, clusters: as for ``mean``.
 
     Raises:
         ValueError: as ``mean``; or the days do not match.
     """
-    return mean(_paired(values, reference), confidence, seed, resamples)
+    return mean(_paired(values, reference), confidence, seed, resamples, clusters)
 
 
 def sd(values: ArrayLike) -> Floats:

@@ -142,14 +142,12 @@ def _columns(
     clusters: NDArray[np.int64] | None,
 ) -> dict[str, Floats]:
     """Columns, each (rows,), of what follows from objectives (rows, n)."""
-
-    def units(days: Floats) -> Floats:
-        return statistics.clustered(days, clusters)
-
-    columns = _interval("objective", statistics.mean(units(values)))
+    columns = _interval("objective", statistics.mean(values, clusters=clusters))
     columns["objective_sd"] = statistics.sd(values)
     columns["objective_cvar95"] = statistics.cvar(values, resamples=FEWEST).value
-    columns |= _interval("diff_vs_lp", statistics.paired_difference(units(values), units(against)))
+    columns |= _interval(
+        "diff_vs_lp", statistics.paired_difference(values, against, clusters=clusters)
+    )
     columns["win_rate_vs_lp"] = statistics.win_rate(values, against)
     for name, bound in bounds.items():
         gaps = statistics.gap(values, bound, resamples=FEWEST).value
