@@ -49,7 +49,8 @@ def _dominated_algos(scenario: Scenario) -> list[str]:
         if buckets:
             warnings.append(
                 f"algo {name} is dominated in {_listed(buckets, scenario.buckets)}: a mix of the "
-                "others fills as much for the same cost or less."
+                "others fills as much for the same cost or less"
+                + (", adverse selection aside." if scenario.shortfall else ".")
             )
     return warnings
 

@@ -211,3 +211,16 @@ def test_a_scenario_that_does_not_fit(tmp_path: Path) -> None:
     message = refusal(replaying(path, **rates, **{"algos.2.fill_rate": 0.5}))
     assert "algos.Neutral.fill_rate = 0.5" in message
     assert "give depth and fill_probability" in message
+
+
+def test_a_bucket_without_a_trade_teaches_nothing(tmp_path: Path) -> None:
+    """Depth may have been on show where nothing was traded."""
+    volume = file_of().volume.copy()
+    volume[8:, 2] = 0.0
+    write_days(tmp_path / "days.npz", file_of(volume=volume))
+    scenario = replaying(tmp_path / "days.npz", **{"algos.Passive.day_sd": 0.5})
+    env = OrderAllocationVectorEnv(4, scenario, action="lots", observation="full")
+    env.reset(seed=0)
+    for _ in range(scenario.buckets):
+        observations = env.step(np.tile([0, 0, 3], (4, 1)))[0]
+        assert np.isfinite(observations).all()

@@ -386,3 +386,23 @@ def test_a_score_needs_one_bound() -> None:
         statistics.score(days, days[0], days)
     with pytest.raises(ValueError, match=r"must be \(seeds, days\)"):
         statistics.score_over_seeds(days[0], days[0], days[0])
+
+
+def test_few_clusters_are_not_believed_too_much() -> None:
+    # Student's t from 13 numbers holds the mean in 95 % of cases; a plain bootstrap of them in fewer.
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((400, 13))
+    numbers = np.arange(13)
+
+    def held(interval: statistics.Interval) -> float:
+        return float(((interval.low <= 0) & (interval.high >= 0)).mean())
+
+    plain = held(statistics.mean(values, resamples=500))
+    stretched = held(statistics.mean(values, resamples=500, clusters=numbers))
+    assert plain < 0.93
+    assert 0.93 < stretched < 0.98
+    # and many clusters are as many days
+    many = rng.standard_normal(5000)
+    one = statistics.mean(many, clusters=np.arange(5000))
+    other = statistics.mean(many)
+    assert one.high - one.low == pytest.approx(other.high - other.low, rel=1e-3)

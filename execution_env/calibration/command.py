@@ -6,6 +6,7 @@ Everything is computed before anything is written, and files appear whole or not
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 import textwrap
@@ -33,7 +34,8 @@ from execution_env.calibration.write import (
     scenario_toml,
     write_files,
 )
-from execution_env.validation import fail, number, suggestion
+from execution_env.sections import TOTAL
+from execution_env.validation import fail, integer, number, suggestion
 
 SHARE = 0.05
 """Of an order's mean market volume that its size is, where none is given."""
@@ -92,7 +94,8 @@ def _calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> None:
         if found.days is not None:
             files[options.days] = found.days
             where = Path(os.path.relpath(options.days, options.out.parent)).as_posix()
-            replay = scenario_toml(found.fit, choices, head, where)
+            real = dataclasses.replace(choices, name=f"{choices.name}-replay")
+            replay = scenario_toml(found.fit, real, head, where)
             files[_replay_path(options)] = replay.encode()
         if figure:
             progress.phase("drawing model and data")
@@ -110,6 +113,9 @@ def _check(options: argparse.Namespace, figure: Path | None) -> None:
     """What can be wrong without looking at data."""
     buckets_of(options.orders_of, options.bucket)
     number("--max-rate", options.max_rate, 0, 1, "a share of the volume", above=True)
+    for key, value in (("--size", options.size), ("--lot-size", options.lot_size)):
+        if value is not None:
+            integer(key, value, 1, TOTAL, "shares")
     if options.out.suffix != ".toml":
         raise fail("--out", str(options.out), "must end in .toml.")
     paths = [options.out, options.days, figure, _replay_path(options) if options.days else None]
@@ -119,6 +125,8 @@ def _check(options: argparse.Namespace, figure: Path | None) -> None:
             raise DataError(f"{path}: there is no folder {path.parent}.")
         if path.is_dir():
             raise DataError(f"{path}: is a folder. Give the name of a file.")
+        if not os.access(path.parent, os.W_OK):
+            raise DataError(f"{path}: nothing may be written to the folder {path.parent}.")
     if len({path.absolute() for path in given}) < len(given):
         raise DataError("two of the files to write are the same. Give them different names.")
     if options.lean and not options.symbol:
@@ -174,7 +182,8 @@ def _fit_on(
     """Words on what is fitted on, and its (W,) windows."""
     name = options.fit_on or ("train" if "train" in splits else "all")
     if name == "all":
-        return "all dates", np.ones(outcomes.start.size, np.bool_)
+        seen = ", those of the test split too" if "test" in splits else ""
+        return f"all dates{seen}", np.ones(outcomes.start.size, np.bool_)
     if name not in splits:
         raise DataError(
             f"--fit-on {name}: there is no such split.{suggestion(name, splits)} There are "

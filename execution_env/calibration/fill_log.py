@@ -178,8 +178,10 @@ def read_fill_log(path: str | Path) -> FillLog:
 
 
 def _read(path: Path) -> _Cells:
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"{path}: there is no such file.")
+    if not path.is_file():
+        raise DataError(f"{path}: is no file. Give a fill log, a csv.")
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -119,8 +119,11 @@ class Assumptions:
         elsewhere: size displayed at our price at other exchanges than the quoted one, as a multiple of
             the quoted; it is ahead of us too, since prints of all exchanges count. Default 1: a national
             best quote shows the size of one exchange, and on Bank of America and IBM in October 2013 the
-            other exchanges traded 5.4 and 0.6 times as much at the touch as the one quoted. 0 is right
-            where quotes and prints are one exchange's, or sizes are of all. Of no effect order by order.
+            other exchanges traded 5.4 and 0.6 times as much at the touch as the one quoted. It matters
+            for the former: at 5.4 a neutral order there has depth in 41 instead of 49 of 100 buckets of
+            three minutes, and costs 3.3 instead of 2.7 bps all in. It is for the queue alone: what the
+            other side displays counts as quoted, so that Aggressive is not flattered. 0 is right where
+            quotes and prints are one exchange's, or sizes are of all. Of no effect order by order.
         latency: nanoseconds from a bucket's start, when the order is priced, until it is in the market.
             Default 0: buckets last minutes.
         stale_after: nanoseconds after which a quote that nothing follows is no longer believed. Default

@@ -18,7 +18,7 @@ from execution_env.calibration import options
 from execution_env.calibration.days import split_windows
 from execution_env.calibration.tape import DataError
 from execution_env.market import DayStream, numbered_days
-from execution_env.replay import read_days, replayed_clusters
+from execution_env.replay import read_days, replayed_orders
 from tests.calibration.made_days import NESTED, WINDOWS, made_log, made_tape, with_messages
 from tests.calibration.samples import samples
 from tests.calibration.writers import write_fill_log, write_lean, write_lobster
@@ -88,9 +88,9 @@ def test_scenario_days_and_figure(data, tmp_path, capsys) -> None:
     assert file.vwap[:, 3] == pytest.approx(file.move[:, :3].sum(axis=1), abs=1e-6)
 
     played = numbered_days(replay, range(26))
-    lots = np.floor(file.depth[file.splits["test"]] / scenario.order.lot_size)
+    lots = np.rint(file.depth[file.splits["test"]] / scenario.order.lot_size)
     assert (played.depth == lots.transpose(1, 2, 0)).all()
-    assert np.unique(replayed_clusters(replay)).size == WINDOWS
+    assert np.unique(replayed_orders(replay).clusters).size == WINDOWS
 
     with Image.open(io.BytesIO((tmp_path / "made.png").read_bytes())) as picture:
         assert picture.format == "PNG"
