@@ -84,7 +84,7 @@ def _ratio(coefficients: Any, r: float) -> float:
     return top / bottom
 
 
-@inline
+@jit
 def normal_quantile(p: float) -> float:
     """The inverse of ``normal_cdf`` to some 16 digits; infinite at 0 and 1.
 
@@ -102,7 +102,7 @@ def normal_quantile(p: float) -> float:
     return -found if q < 0.0 else found
 
 
-@inline
+@jit
 def depth_score(latent: float, chance: float) -> float:
     """G, the standard normal that decides the depth where ``latent`` y lies in the upper part of
     probability p = ``chance``; -inf, no depth, elsewhere.
@@ -113,7 +113,7 @@ def depth_score(latent: float, chance: float) -> float:
     return -normal_quantile(above / chance)
 
 
-@inline
+@jit
 def expected_fill(posted: float, chance: float, location: float, sd: float) -> float:
     """E min(x, C) for x = ``posted``, with C = 0 but for ``chance`` and log C ~ N(location, sd^2).
 
@@ -134,7 +134,7 @@ def compiled_expected_fill(posted: float, chance: float, location: float, sd: fl
     return expected_fill(posted, chance, location, sd)
 
 
-@inline
+@jit
 def learned_depth(
     memory: float,
     precision: float,
