@@ -24,9 +24,9 @@ from tests.markets import SHORTFALL, shortfall, with_day_effects
 
 
 def played(scenario: Scenario, seed: int, lots: np.ndarray) -> tuple[list[dict], Batch]:
-    """Infos of a batch of days from ``seed`` on, and the batch; ``lots`` (B, n, K)."""
+    """Infos of a batch of training days from ``seed``, and the batch; ``lots`` (B, n, K)."""
     batch = Batch(scenario, lots.shape[1], "lots", "full", informs=True)
-    batch.days.put(slice(None), numbered_days(scenario, range(seed, seed + lots.shape[1])))
+    batch.days.put(slice(None), DayStream(scenario, seed).draw(lots.shape[1]))
     batch.advance(batch.no_actions, batch.everyone, batch.nobody)
     infos = [batch.advance(x, batch.nobody, batch.everyone).infos() for x in lots]
     return infos, batch
@@ -131,7 +131,7 @@ def test_estimates_of_depth_are_the_expected_fill_of_an_even_slice() -> None:
     lots = np.zeros((10, 40_000, 3), np.int64)
     lots[:5, :, 1:] = 3
     batch = Batch(scenario, 40_000, "lots", "full", informs=True)
-    batch.days.put(slice(None), numbered_days(scenario, range(40_000)))
+    batch.days.put(slice(None), DayStream(scenario, 0).draw(40_000))
     batch.advance(batch.no_actions, batch.everyone, batch.nobody)
     for x in lots[:5]:
         batch.advance(x, batch.nobody, batch.everyone)

@@ -111,13 +111,22 @@ class TestClairvoyant:
     @pytest.mark.parametrize(
         "scenario",
         [
-            shortfall(),
-            with_day_effects(),
-            with_day_effects(liquidity__persistence=0.8, price__sd=20.0),
-            shortfall(price__liquidity_correlation=1.0, price__sd=20.0),
-            shortfall(costs__basis="filled", price=None, algos=FILLED),
+            pytest.param(shortfall(), id="shortfall", marks=pytest.mark.slow),
+            pytest.param(with_day_effects(), id="day effects", marks=pytest.mark.slow),
+            pytest.param(
+                with_day_effects(liquidity__persistence=0.8, price__sd=20.0), id="persistence"
+            ),
+            pytest.param(
+                shortfall(price__liquidity_correlation=1.0, price__sd=20.0),
+                id="correlation 1",
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                shortfall(costs__basis="filled", price=None, algos=FILLED),
+                id="filled",
+                marks=pytest.mark.slow,
+            ),
         ],
-        ids=["shortfall", "day effects", "persistence", "correlation 1", "filled"],
     )
     def test_lies_between_hindsight_and_what_policies_achieve(
         self, scenario: Scenario, monkeypatch: pytest.MonkeyPatch

@@ -18,7 +18,7 @@ from agents.evaluation.rollouts import play
 from agents.evaluation.shortfall import COLUMNS, shortfall_rows
 from agents.policy import load_policy
 from agents.rules import OneAlgo
-from execution_env import Scenario, load_scenario, numbered_days, scenario_to_toml
+from execution_env import DayStream, Scenario, load_scenario, numbered_days, scenario_to_toml
 from execution_env.replay import write_days
 from tests.markets import shortfall
 from tests.test_replay import file_of
@@ -54,7 +54,7 @@ def test_other_bases_have_no_shortfall() -> None:
 def test_what_waiting_costs_by_chance_has_mean_zero_and_much_of_the_noise(
     scenario: Scenario,
 ) -> None:
-    days = numbered_days(scenario, range(20_000))
+    days = DayStream(scenario, 0).draw(20_000)
     of = play(load_policy("all-passive", scenario), scenario, days)
     chance = of.waiting_drift
     assert abs(chance.mean()) < 4.5 * chance.std() / np.sqrt(chance.size)
