@@ -140,6 +140,7 @@ def advise(
     filled: Sequence[PerAlgo] = (),
     volume: Sequence[object] | None = None,
     *,
+    prediction: PerAlgo | None = None,
     trust: bool = False,
     track: Track = silent,
 ) -> Advice:
@@ -152,6 +153,8 @@ def advise(
         posted, filled: shares in every past bucket through every algo, such as ``["1000,500,0"]`` or
             ``[[1000, 500, 0]]``; none for the first bucket.
         volume: shares traded in the market in every past bucket; default as expected.
+        prediction: the order's own predicted fill rates in the first bucket, such as "0.9,0.7,0.3",
+            where a scenario's orders have some; default the scenario's.
         trust: whether to load zips; see ``load_policy``.
         track: shows what takes long.
 
@@ -160,7 +163,7 @@ def advise(
             something that is no lots.
     """
     scenario = load_scenario(scenario)
-    history = replayed(scenario, posted, filled, volume)
+    history = replayed(scenario, posted, filled, volume, prediction)
     (entry, *others), notes = select([policy], scenario, track, trust)
     reference = others[0].policy if others else entry.policy
     replay = history.replay

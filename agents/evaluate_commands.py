@@ -61,6 +61,10 @@ class Advise:
         list[str], tyro.conf.arg(metavar="SHARES ...", help_behavior_hint="(default: as expected)")
     ] = field(default_factory=list)
     """Shares that the whole market traded, a number per past bucket."""
+    prediction: Annotated[
+        str | None, tyro.conf.arg(metavar="RATE,RATE,...", help_behavior_hint="(default: none)")
+    ] = None
+    """The order's own predicted fill rates in the first bucket, where orders have some."""
     json: bool = False
     """Print JSON."""
     trust: bool = False
@@ -87,6 +91,7 @@ class Advise:
                 self.posted,
                 self.filled,
                 self.volume or None,
+                prediction=self.prediction,
                 trust=self.trust,
                 track=track,
             )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from agents.replay import Bucket, Replay
 from execution_env import Days, Scenario
+from execution_env.market import own_predictions
 from execution_env.parameters import parameters
 from execution_env.validation import shown
 
@@ -46,6 +47,7 @@ def replayed(
     posted: Sequence[PerAlgo] = (),
     filled: Sequence[PerAlgo] = (),
     volume: Sequence[object] | None = None,
+    prediction: PerAlgo | None = None,
 ) -> History:
     """The order after its past buckets.
 
@@ -53,6 +55,8 @@ def replayed(
         scenario: of the order.
         posted, filled: (b, K) shares in every past bucket through every algo, whole lots.
         volume: (b,) shares traded in the whole market; None for what was expected.
+        prediction: (K,) the order's own predicted fill rates in the first bucket, where orders have
+            some; None for the scenario's.
 
     Raises:
         ValueError: something is no number, impossible, or does not fit the rest; the message names
@@ -68,7 +72,15 @@ def replayed(
     notes = _notes(scenario, volumes, lots_filled)
     if not volumes:
         volumes = scenario.expected_volume[: len(lots_posted)].tolist()
-    replay = Replay(scenario, _day(scenario, lots_filled, volumes))
+    day = _day(scenario, lots_filled, volumes)
+    if prediction is not None:
+        own = own_predictions(scenario, _rates(scenario, prediction))
+        day.prediction[:, :, 0] = own
+    elif day.prediction.size:
+        notes.append(
+            "Orders here have predictions of their own; without --prediction the scenario's are taken."
+        )
+    replay = Replay(scenario, day)
     past = []
     for b, lots in enumerate(lots_posted, 1):
         _check_postable(replay, b, lots)
@@ -103,6 +115,20 @@ def _day(scenario: Scenario, filled: list[list[int]], volumes: list[float]) -> D
 
 
 # Reading.
+
+
+def _rates(scenario: Scenario, given: PerAlgo) -> list[float]:
+    """The order's own predictions."""
+    items = given.split(",") if isinstance(given, str) else list(given)
+    if len(items) != len(scenario.algos):
+        raise ValueError(
+            f"prediction = {shown(given)}: must be {len(scenario.algos)} fill rates, of "
+            f"{', '.join(scenario.algo_names)}."
+        )
+    try:
+        return [float(item) for item in items]  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ValueError(f"prediction = {shown(given)}: must be numbers from 0 to 1.") from None
 
 
 def _check_lengths(

@@ -22,19 +22,27 @@ split; what a policy imagines (purpose POLICY) is still drawn from the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from execution_env.day_types import WIDTH, Days, MarketModel
 from execution_env.drawing import draw
 from execution_env.logistic_normal import intercept, mean
 from execution_env.replay import replayed
 from execution_env.scenario import Scenario
-from execution_env.validation import natural
+from execution_env.validation import natural, shown
 
-__all__ = ["DayStream", "Days", "MarketModel", "market_model", "numbered_days"]
+__all__ = [
+    "DayStream",
+    "Days",
+    "MarketModel",
+    "market_model",
+    "numbered_days",
+    "own_predictions",
+]
 
 NUMBERED, TRAINING, VALIDATION, POLICY = 0, 1, 2, 3
 """Purposes of a stream, as spawn keys: numbered days, training, validation and tuning, and a
@@ -91,6 +99,35 @@ def market_model(scenario: Scenario) -> MarketModel:
         0.0 if price is None else price.liquidity_correlation,
         scenario.penalties.residual,
     )
+
+
+def own_predictions(scenario: Scenario, first: Sequence[float]) -> NDArray[np.float64]:
+    """(B, K) predictions of an order whose own are ``first`` (K,) in the first bucket.
+
+    What it knows better moves the logits of all its buckets alike.
+
+    Raises:
+        ValueError: the scenario's orders have no predictions of their own, or none like that.
+    """
+    tables = market_model(scenario).predictions
+    if not len(tables):
+        raise ValueError(
+            f"prediction = {shown(list(first))}: orders of {scenario.name} have no predictions of their "
+            "own; leave it out, or give algos a prediction_sd."
+        )
+    found = scenario.predictions
+    for i, name in enumerate(scenario.algo_names):
+        table = tables[0, i]
+        low, high = table[0], table[-1]
+        if not low - 1e-9 <= first[i] <= high + 1e-9:
+            raise ValueError(
+                f"prediction = {first[i]:g} for {name}: must be from {low:.4g} to {high:.4g}, which is "
+                f"{WIDTH:g} standard deviations to either side of the scenario's."
+            )
+        if high > low:
+            shift = np.interp(first[i], table, np.arange(table.size))
+            found[:, i] = [np.interp(shift, np.arange(table.size), of) for of in tables[:, i]]
+    return found
 
 
 class DayStream:

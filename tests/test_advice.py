@@ -19,7 +19,8 @@ from agents.policy import Policy, load_policy
 from agents.ppo_policy import Layer, PPOPolicy, feature_count
 from agents.q_policy import QPolicy
 from agents.q_states import without_estimates
-from execution_env import Scenario, load_scenario
+from execution_env import OrderAllocationEnv, Scenario, load_scenario, numbered_days
+from execution_env.market import own_predictions
 from tests.strategies import scenarios_drawn
 from tests.test_evaluate import complaint, output
 
@@ -380,3 +381,39 @@ def test_a_policy_that_decides_on_no_lots() -> None:
 
     with pytest.raises(ValueError, match=r"halves: decided on an array with 0\.5"):
         advise("baseline", Halves(load_scenario("baseline"), "halves"))
+
+
+# An order's own predictions.
+
+
+def test_an_order_has_its_own_predictions() -> None:
+    scenario = load_scenario("varying-predictions")
+    days = numbered_days(scenario, [3])
+    own = days.prediction[:, :, 0]
+    np.testing.assert_allclose(own_predictions(scenario, own[0]), own, atol=1e-12)
+    advice = advise(scenario, "lp", prediction=own[0].tolist())
+    observation = OrderAllocationEnv(scenario, observation="full").reset(seed=3)[0]
+    np.testing.assert_allclose(advice.observation, observation, rtol=1e-6)
+    assert (
+        advise(scenario, "lp").post.tolist()
+        != advise(scenario, prediction="0.9,0.9,0.9").post.tolist()
+    )
+
+
+@pytest.mark.parametrize(
+    ("scenario", "prediction", "message"),
+    [
+        ("baseline", "0.9,0.7,0.3", "orders of baseline have no predictions of their own"),
+        ("varying-predictions", "0.9,0.7", "must be 3 fill rates, of Aggressive, Neutral, Passive"),
+        ("varying-predictions", "0.9,0.7,much", "must be numbers from 0 to 1"),
+        ("varying-predictions", "0.9,0.7,1.7", "prediction = 1.7 for Passive: must be from"),
+    ],
+)
+def test_predictions_that_cannot_be(scenario: str, prediction: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        advise(scenario, prediction=prediction)
+
+
+def test_without_them_a_note_says_so() -> None:
+    notes = advise("varying-predictions").notes
+    assert any("--prediction" in note for note in notes)
