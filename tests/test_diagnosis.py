@@ -227,9 +227,13 @@ def test_several_oddities_are_all_told() -> None:
 
 
 @pytest.mark.parametrize("name", scenarios())
-def test_of_the_shipped_scenarios_only_textbook_is_odd(name: str) -> None:
+def test_of_the_shipped_scenarios_only_two_are_odd(name: str) -> None:
     warnings = oddities(load_scenario(name))
-    if name == "textbook":
+    if name == "bac-2013":  # a spread of one tick: where Neutral and Passive rest, in one queue
+        (warning,) = warnings
+        assert "algo Passive is dominated in every bucket" in warning
+        assert "adverse selection aside" in warning
+    elif name == "textbook":
         (warning,) = warnings
         assert "algo Neutral is dominated in every bucket" in warning
     else:

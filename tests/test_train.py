@@ -87,7 +87,7 @@ def test_a_training(capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     (line,) = captured.out.splitlines()
     assert re.fullmatch(
-        r"runs/mine: objective \d+\.\d{4} \[\d+\.\d{4}, \d+\.\d{4}\] on 2,048 validation days, after "
+        r"runs/mine: objective \d+\.\d{4} \[\d+\.\d{4}, \d+\.\d{4}\] on 64 validation days, after "
         r"122,880 updates in \d+\.\d s",
         line,
     )

@@ -94,7 +94,7 @@ def test_a_training(capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     (line,) = captured.out.splitlines()
     assert re.fullmatch(
-        r"runs/ppo-two-algos-seed0: objective \d+\.\d{4} \[\d+\.\d{4}, \d+\.\d{4}\] on 2,048 "
+        r"runs/ppo-two-algos-seed0: objective \d+\.\d{4} \[\d+\.\d{4}, \d+\.\d{4}\] on 16 "
         r"validation days \(the best of all evaluations, so it flatters\), after 512 environment steps "
         r"in \d+\.\d s",
         line,

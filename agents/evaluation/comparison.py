@@ -153,7 +153,7 @@ def _level_with(
     names: list[str],
     objectives: Floats,
     groups: Mapping[str, list[int]],
-    clusters: NDArray[np.int64] | None,
+    clusters: NDArray[np.int64] | None = None,
 ) -> list[str]:
     """Labels of the policies, groups aside, that are not told apart from ``best``."""
     mine = groups.get(best) or [names.index(best)]

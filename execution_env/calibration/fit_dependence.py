@@ -137,7 +137,8 @@ def fills(sample: Sample, size: float) -> Floats:
 def adverse_moves(weight: Floats, sample: Sample, size: float) -> Floats:
     """``Seen.adverse``: the mean of the mid's move against the order, of shares that filled."""
     shares = sample.share * sample.volume[..., None]
-    known = ~np.isnan(shares) & (sample.posted * sample.volume[..., None] >= size)
+    with np.errstate(invalid="ignore"):  # all of nothing, where nothing was traded
+        known = ~np.isnan(shares) & (sample.posted * sample.volume[..., None] >= size)
     known &= ~np.isnan(sample.move)[..., None]
     fill = np.where(known, np.minimum(shares, size), 0.0)
     move = np.nan_to_num(sample.move)
@@ -246,7 +247,7 @@ class _Algo:
         sd: float,
         size: float,
         most: float,
-        volume_sd: float,
+        volume_sd: float = 0.0,
     ) -> None:
         self.score = np.empty_like(_LATENT)
         _scores(_LATENT, chance, self.score)
