@@ -15,7 +15,7 @@ from agents.sweep_command import combinations
 from execution_env.scenario_file import scenarios
 from results import __main__ as command
 from results import overview, plan, readme, scenario_page, tables
-from results.plan import BLIND, FRONTIERS, PLANS, RESULTS
+from results.plan import BLIND, FRONTIERS, NOT_YET, PLANS, RESULTS
 from results.words import read, standing
 
 ROOT = Path(__file__).parents[1]
@@ -134,8 +134,9 @@ def test_every_scenario_has_a_reading_without_numbers() -> None:
 # What the command does.
 
 
-def test_every_shipped_scenario_is_reported() -> None:
-    assert set(PLANS) == set(scenarios())
+def test_every_shipped_scenario_is_reported_or_waits() -> None:
+    assert {*PLANS, *NOT_YET} == set(scenarios())
+    assert not set(PLANS) & set(NOT_YET)
 
 
 @pytest.mark.parametrize("name", PLANS)
