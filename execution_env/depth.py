@@ -129,12 +129,6 @@ def expected_fill(posted: float, chance: float, location: float, sd: float) -> f
 
 
 @jit
-def compiled_expected_fill(posted: float, chance: float, location: float, sd: float) -> float:
-    """``expected_fill`` for callers in Python."""
-    return expected_fill(posted, chance, location, sd)
-
-
-@jit
 def learned_depth(
     memory: float,
     precision: float,

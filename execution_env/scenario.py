@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from execution_env import validation as check
 from execution_env.actions import grid_size
 from execution_env.algo import Algo
-from execution_env.depth import compiled_expected_fill
+from execution_env.depth import expected_fill
 from execution_env.sections import (
     MOST_ACTIONS,
     Actions,
@@ -235,7 +235,7 @@ class Scenario:
                     rates[-1, i] = algo.last_fill_rate
                 continue
             for b in range(self.buckets):
-                fill = compiled_expected_fill(x, chances[b, i], locations[b, i], sds[i])
+                fill = expected_fill(x, chances[b, i], locations[b, i], sds[i])
                 rates[b, i] = fill / x
         return rates
 

@@ -29,7 +29,7 @@ from execution_env import load_scenario
 from results import real_figures, real_page, real_tables
 from results.__main__ import step
 from results.plan import PPO, RESULTS, RUNS, Q
-from results.real_tables import Orders
+from results.real_tables import RIGHT, Orders
 
 SYMBOLS, DATES = ("bac", "ibm"), ("20131007", "20131008", "20131009")
 
@@ -88,7 +88,7 @@ class Fold:
         chosen = ["--scenario", str(self.model)]
         chosen += ["--set", *settings] if settings else []
         seeds = SEEDS if self.date == DATES[-1] and not settings else SEEDS[:1]
-        out = self.folder / (slug(settings) or "right")
+        out = self.folder / (slug(settings) or RIGHT)
         return [
             ["sweep", "q-learning", *chosen, "--seed", *seeds, "--out", str(out / "q-learning")],
             [
@@ -99,7 +99,7 @@ class Fold:
 
     def runs(self, settings: Sequence[str] = ()) -> dict[str, Path]:
         """Run directories that ``trainings`` leaves, by label."""
-        out = self.folder / (slug(settings) or "right")
+        out = self.folder / (slug(settings) or RIGHT)
         found: dict[str, Path] = {}
         for label, kind in ((Q, "q-learning"), (PPO, "ppo")):
             there = sorted(path.parent for path in (out / kind).glob(f"*/{POLICY}"))
@@ -171,7 +171,7 @@ class RealDays:
                 step("-m execution_env", environment.main, fold.calibration(self.lean))
             self._train(fold.trainings())
             say(f"{fold.symbol} on {fold.date}: playing")
-            orders.add(fold.symbol, fold.date, "right", played(fold.replay, fold.policies()))
+            orders.add(fold.symbol, fold.date, RIGHT, played(fold.replay, fold.policies()))
             if fold.date != DATES[-1]:
                 continue
             promised[fold] = played(fold.model, fold.policies(), bounded=False)

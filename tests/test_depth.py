@@ -14,8 +14,8 @@ from scipy.stats import kstest, norm
 from execution_env import DayStream
 from execution_env.day_types import UNLIMITED
 from execution_env.depth import (
-    compiled_expected_fill,
     depth_score,
+    expected_fill,
     learned_depth,
     normal_cdf,
     normal_quantile,
@@ -86,7 +86,7 @@ def test_the_expected_fill_is_its_integral(
     grid = np.linspace(math.log(posted) - 40.0, math.log(posted), 40_001)
     above = chance * norm.sf(grid, location, sd)
     integral = np.trapezoid(above * np.exp(grid), grid)
-    found = compiled_expected_fill(posted, chance, location, sd)
+    found = expected_fill(posted, chance, location, sd)
     assert found == pytest.approx(integral, rel=2e-6)
     assert found <= posted * chance * (1 + 1e-12)
 

@@ -19,7 +19,7 @@ from agents.dynamic_programming import dp, dp_adaptive, dp_fine
 from agents.evaluation.rollouts import play
 from agents.policy import Lots, Observations, Policy, grid_lots, read_observations
 from execution_env import Days, DayStream, Scenario
-from execution_env.depth import compiled_expected_fill
+from execution_env.depth import expected_fill
 from execution_env.market import VALIDATION
 from execution_env.parameters import parameters
 from tests.markets import shortfall, with_day_effects
@@ -70,7 +70,7 @@ def test_one_bucket_posts_where_filling_costs_less_than_the_clean_up(penalty: fl
         **ONE, **none, price__liquidity_correlation=0.0, penalties__residual=penalty
     )
     n, x = scenario.lots, float(scenario.lots)
-    fill = compiled_expected_fill(
+    fill = expected_fill(
         x, scenario.fill_probability[0, 0], scenario.depth_location[0, 0], scenario.depth_sd[0]
     )
     expected = min(penalty, (3.8 * fill + penalty * (n - fill)) / n)

@@ -11,7 +11,7 @@ from agents.evaluation.rollouts import play
 from agents.expected_fills import curves, expected_fills, lots_for
 from agents.rules import PassiveThenSweep, Twap, rules
 from execution_env import DayStream, Scenario
-from execution_env.depth import compiled_expected_fill
+from execution_env.depth import expected_fill
 from execution_env.market import VALIDATION
 from tests.markets import shortfall
 from tests.strategies import markets_drawn
@@ -30,8 +30,7 @@ def test_expects_of_more_lots_what_the_law_of_depth_says(lots: int) -> None:
     expected_fills(curves(scenario), FIRST, start_of(scenario), np.array([lots]), fills)
     chance, location = scenario.fill_probability[0], scenario.depth_location[0]
     expected = [
-        compiled_expected_fill(float(lots), chance[i], location[i], scenario.depth_sd[i])
-        for i in range(3)
+        expected_fill(float(lots), chance[i], location[i], scenario.depth_sd[i]) for i in range(3)
     ]
     assert fills[0] == pytest.approx(expected)
 

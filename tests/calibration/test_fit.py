@@ -31,7 +31,7 @@ from execution_env.calibration.write import (
     scenario_toml,
     write_files,
 )
-from execution_env.depth import compiled_expected_fill
+from execution_env.depth import expected_fill
 from execution_env.scenario_file import load_scenario
 
 
@@ -145,7 +145,7 @@ def test_series_are_the_scenario_s_own_moments() -> None:
     chance, depth, sd, size = 0.6, 0.15, 1.2, 0.1
     algo = _Algo(chance, math.log(depth), sd, size, 0.3)
     fill, residual = algo.series(0.0)
-    expected = compiled_expected_fill(size, chance, math.log(depth), sd)
+    expected = expected_fill(size, chance, math.log(depth), sd)
     assert fill.mean == pytest.approx(expected, rel=1e-3)
     assert residual.mean == pytest.approx(0.0, abs=0.01)
     rng = np.random.default_rng(4)
