@@ -130,7 +130,7 @@ def dependence(evidence: Evidence, weight: Floats, posted: float) -> tuple[Float
         (1 + J, K) with the mid's move against the order in the bucket, and (1 + J, P) between the pairs
         of algos as ``fit_dependence.pairs`` has them.
     """
-    from execution_env.calibration.fit_dependence import pairs  # noqa: PLC0415  needs SciPy
+    from execution_env.calibration.dependence_seen import pairs  # noqa: PLC0415  needs SciPy
 
     fills = _fills(evidence, posted)
     algos = fills.shape[2]

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from execution_env.calibration import evidence
+from execution_env.calibration.dependence_seen import pairs
 from execution_env.calibration.estimate import Floats, errors
 from execution_env.calibration.evidence import Evidence
-from execution_env.calibration.fit_dependence import pairs
 from execution_env.market import POLICY, DayStream
 from execution_env.rendering import ALGO_COLOURS, INK, MUTED
 from execution_env.scenario import Scenario
@@ -221,7 +221,7 @@ def _ties(
     _points(axes, at, seen, INK)
     axes.axhline(0.0, color=MUTED, lw=0.8)
     axes.grid(visible=False, axis="x")
-    size = 8.0 if len(labels) <= 6 else 6.0
+    size = 6.8 if len(labels) <= 6 else 5.5
     axes.set_xticks(at, labels, fontsize=size)
     axes.set(ylabel="correlation in a bucket")
     axes.set_ylim(-1, 1)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from execution_env.calibration.dependence_seen import fills
 from execution_env.calibration.estimate import Estimate, Floats, errors, estimate, means, weights
-from execution_env.calibration.fit_dependence import SIGNIFICANT, Dependence, fills, fit_dependence
+from execution_env.calibration.fit_dependence import SIGNIFICANT, Dependence, fit_dependence
 from execution_env.calibration.fit_depth import DepthLaw, fit_depth
 from execution_env.calibration.fit_market import (
     Prices,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from execution_env.calibration.dependence_model import Algo, own
 from execution_env.calibration.estimate import (
     Estimate,
     correlations,
@@ -18,7 +19,6 @@ from execution_env.calibration.estimate import (
     weights,
 )
 from execution_env.calibration.fit import fit
-from execution_env.calibration.fit_dependence import _Algo, _own
 from execution_env.calibration.fit_depth import fit_depth
 from execution_env.calibration.fit_market import fit_volume
 from execution_env.calibration.outcomes import Outcomes
@@ -143,7 +143,7 @@ def test_without_a_cut_it_is_mean_and_deviation() -> None:
 def test_series_are_the_scenario_s_own_moments() -> None:
     """Mean of fills from the law of depth; covariances from draws of the latents."""
     chance, depth, sd, size = 0.6, 0.15, 1.2, 0.1
-    algo = _Algo(chance, math.log(depth), sd, size, 0.3)
+    algo = Algo(chance, math.log(depth), sd, size, 0.3)
     fill, residual = algo.series(0.0)
     expected = expected_fill(size, chance, math.log(depth), sd)
     assert fill.mean == pytest.approx(expected, rel=1e-3)
@@ -158,13 +158,13 @@ def test_series_are_the_scenario_s_own_moments() -> None:
         return np.minimum(depth * np.exp(sd * score), size)
 
     covariance = np.cov(drawn(y[0]), drawn(y[1]))[0, 1]
-    assert float(_own(fill, 0.7)) == pytest.approx(covariance, rel=0.01)
-    assert float(_own(fill, 1.0)) == pytest.approx(fill.variance)
+    assert float(own(fill, 0.7)) == pytest.approx(covariance, rel=0.01)
+    assert float(own(fill, 1.0)) == pytest.approx(fill.variance)
     assert fill.variance == pytest.approx(drawn(y[0]).var(), rel=0.01)
 
 
 def test_an_order_s_effect_does_not_change_the_law() -> None:
-    algo = _Algo(0.6, -2.0, 1.2, 0.1, 0.3)
+    algo = Algo(0.6, -2.0, 1.2, 0.1, 0.3)
     plain, mixed = algo.series(0.0)[0], algo.series(0.6)[0]
     assert mixed.mean == pytest.approx(plain.mean, rel=1e-3)
     assert mixed.variance == pytest.approx(plain.variance, rel=1e-3)
