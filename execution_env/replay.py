@@ -24,6 +24,7 @@ window share their market: they are one cluster for statistics (``clusters``).
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -142,6 +143,37 @@ def read_days(path: Path) -> DaysFile:
         float(content["bucket_seconds"]),
         **{name: content[name] for name in SHAPES},
         splits=splits,
+    )
+
+
+def days_file(scenario: Scenario, splits: Mapping[str, Days]) -> DaysFile:
+    """Days that were drawn, as a file: ``replayed`` gives them back, whatever is believed of them.
+
+    Each is a buy and a window of its own.
+
+    Args:
+        scenario: what they were drawn from; its algos have depths, its costs are a shortfall.
+        splits: days by name of split.
+    """
+    days = Days._make(
+        np.concatenate(arrays, axis=-1) for arrays in zip(*splits.values(), strict=True)
+    )
+    ends = np.cumsum([0, *(of.size for of in splits.values())])
+    n = days.size
+    return DaysFile(
+        scenario.algo_names,
+        np.nan,
+        scenario.order.lot_size * days.depth.transpose(2, 0, 1).astype(np.float64),
+        days.spread.transpose(2, 0, 1),
+        days.volume.T,
+        days.move.T,
+        days.touch[0] - scenario.crossing_fee,
+        days.vwap.T,
+        np.full(n, scenario.name),
+        np.full(n, "drawn"),
+        np.arange(n, dtype=np.float64),
+        np.ones(n, np.int64),
+        {name: np.arange(*ends[j : j + 2]) for j, name in enumerate(splits)},
     )
 
 

@@ -115,6 +115,9 @@ PLANS = {
     "vwap-u-shape": Plan(full=True),
     "two-algos": Plan(),
     "five-algos": Plan(),
+    "varying-predictions": Plan(),
+    "bac-2013": Plan(),
+    "ibm-2013": Plan(),
 }
 """By scenario."""
 
@@ -171,9 +174,6 @@ class FrontierPlan(NamedTuple):
 
 FRONTIERS = {"baseline": FrontierPlan()}
 """By scenario."""
-
-NOT_YET = ("bac-2013", "ibm-2013", "varying-predictions")
-"""Shipped scenarios that wait for their results."""
 
 EVERYTHING = [*PLANS, *(f"frontier-{scenario}" for scenario in FRONTIERS)]
 """Names of what there is, which are those of the folders."""

@@ -3,7 +3,8 @@
 For each stock and each of three dates: the other two dates make a model, policies learn on it, and then
 they play the replayed parent orders of the date that was left out, both sides of every window. The last
 date is the main result, all three are leave-one-day-out. With wrong beliefs, fill probabilities or depths
-off by 30 %, learners are trained anew and planners plan with them, on the same real orders.
+off by 30 %, learners are trained anew and planners plan with them, on the same real orders and on the
+same days of the model.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from agents import console
 from agents.command_line import Count, parse, run_command
 from agents.evaluation import compare
 from agents.evaluation.comparison import Comparison
+from agents.evaluation.played_days import default_seeds
 from agents.run_directory import POLICY
-from agents.storage import write_bytes, write_text
+from agents.storage import RunError, write_bytes, write_text
 from evaluate import Compare
+from execution_env import DayStream, load_scenario, numbered_days
 from execution_env import __main__ as environment
-from execution_env import load_scenario
+from execution_env.market import VALIDATION
+from execution_env.replay import days_file, write_days
 from results import real_figures, real_page, real_tables
 from results.__main__ import step
 from results.plan import PPO, RESULTS, RUNS, Q
@@ -41,6 +45,9 @@ SEEDS = ("0", "1", "2")
 
 TIMESTEPS = 2_000_000
 """Of PPO."""
+
+TUNING_DAYS = 4096
+"""Of the model, that margins are tuned on; as in replays they are right, whatever is believed."""
 
 WRONG = (0.7, 1.3)
 """What beliefs are multiplied by."""
@@ -73,6 +80,22 @@ class Fold:
     def replay(self) -> Path:
         """The scenario whose days are those of the date."""
         return self.folder / "model-replay.toml"
+
+    @property
+    def drawn(self) -> Path:
+        """The scenario whose days are the model's evaluation days, whatever is believed of them."""
+        return self.folder / "model-drawn.toml"
+
+    def draw_days(self) -> None:
+        """Write the scenario ``drawn``, and its days: those of the evaluation, and others to tune on."""
+        model, file = load_scenario(self.model), "model-drawn.npz"
+        days = {
+            "train": DayStream(model, 0, VALIDATION).draw(TUNING_DAYS),
+            "test": numbered_days(model, default_seeds(model)),
+        }
+        write_days(self.folder / file, days_file(model, days))
+        text = self.model.read_text(encoding="utf-8")
+        write_text(self.drawn, f'{text}\n[replay]\nfile = "{file}"\n')
 
     def calibration(self, lean: str) -> list[str]:
         """Words after ``python -m execution_env``."""
@@ -147,10 +170,13 @@ class RealDays:
 
     For example
       python -m results.real_days --lean ~/Lean/Data/equity/usa/tick
+      python -m results.real_days --page-only
     """
 
-    lean: str
+    lean: str | None = None
     """Folder with a folder per stock."""
+    page_only: bool = False
+    """Draw the figures and write the page from the tables that are in results/real-days."""
     jobs: Annotated[
         Count | None,
         tyro.conf.arg(metavar="N", help_behavior_hint="(default: as many as there are cores)"),
@@ -161,37 +187,53 @@ class RealDays:
         """Make everything; returns the exit code.
 
         Raises:
-            ValueError: data are missing; RunError: a step failed, or a file cannot be written.
+            ValueError: data are missing; RunError: a step failed, or a file cannot be written or read.
         """
+        if not self.page_only:
+            if self.lean is None:
+                raise ValueError("--lean: name the folder of LEAN's tick files.")
+            self._play(self.lean)
+        try:
+            found = real_tables.read(FOLDER)
+        except OSError as error:
+            raise RunError(f"{error.filename}: {error.strerror}; --lean makes it.") from error
+        for name, picture in real_figures.drawn(found).items():
+            write_bytes(FOLDER / name, picture)
+        write_text(FOLDER / "README.md", real_page.page(found))
+        say(f"wrote {FOLDER}")
+        return 0
+
+    def _play(self, lean: str) -> None:
+        """Calibrate, train, play, and write the tables."""
         orders = Orders.empty()
-        promised: dict[Fold, Comparison] = {}
+        promised: dict[str, Comparison] = {}
+        believed: dict[tuple[str, str], Comparison] = {}
         for fold in [Fold(symbol, date) for symbol in SYMBOLS for date in reversed(DATES)]:
             if not fold.replay.exists():
                 fold.folder.mkdir(parents=True, exist_ok=True)
-                step("-m execution_env", environment.main, fold.calibration(self.lean))
+                step("-m execution_env", environment.main, fold.calibration(lean))
             self._train(fold.trainings())
             say(f"{fold.symbol} on {fold.date}: playing")
             orders.add(fold.symbol, fold.date, RIGHT, played(fold.replay, fold.policies()))
             if fold.date != DATES[-1]:
                 continue
-            promised[fold] = played(fold.model, fold.policies(), bounded=False)
+            promised[fold.symbol] = played(fold.model, fold.policies(), bounded=False)
             self._page_of(fold)
+            fold.draw_days()
             for belief, settings in beliefs(fold).items():
                 self._train(fold.trainings(settings))
                 say(f"{fold.symbol} on {fold.date}: playing with {belief}")
-                result = played(fold.replay, fold.policies(settings), settings, bounded=False)
+                policies = fold.policies(settings)
+                result = played(fold.replay, policies, settings, bounded=False)
                 orders.add(fold.symbol, fold.date, belief, result)
-        found = real_tables.tables(orders, {fold.symbol: of for fold, of in promised.items()})
+                result = played(fold.drawn, policies, settings, bounded=False)
+                believed[fold.symbol, belief] = result
+        found = real_tables.tables(orders, promised, believed)
         for name, text in found.texts().items():
             write_text(FOLDER / name, text)
-        for name, picture in real_figures.drawn(found).items():
-            write_bytes(FOLDER / name, picture)
         for symbol in SYMBOLS:
             diagnosis = Fold(symbol, DATES[-1]).model.with_suffix(".png")
             write_bytes(FOLDER / f"model-{symbol}.png", diagnosis.read_bytes())
-        write_text(FOLDER / "README.md", real_page.page(found))
-        say(f"wrote {FOLDER}")
-        return 0
 
     def _train(self, trainings: Sequence[list[str]]) -> None:
         jobs = [] if self.jobs is None else ["--jobs", str(self.jobs)]

@@ -11,7 +11,7 @@ from agents.evaluation.figures.style import SMALL, line, new_figure, patch, quie
 from agents.evaluation.selection import REFERENCE
 from agents.evaluation.tables import Row
 from execution_env.rendering import INK, MUTED
-from results.real_tables import BOUND, Tables
+from results.real_tables import BOUND, MODEL, Tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,44 +97,53 @@ def transfer(rows: Sequence[Row]) -> Figure:
 def sensitivity(rows: Sequence[Row]) -> Figure:
     """How much worse policies do whose beliefs are wrong."""
     symbols = list(dict.fromkeys(str(row["symbol"]) for row in rows))
-    policies = list(dict.fromkeys(str(row["policy"]) for row in rows))
+    places = list(dict.fromkeys(str(row["where"]) for row in rows))
+    policies = believers(rows)
     figure = new_figure(
-        "What wrong beliefs cost on the real day",
+        "What wrong beliefs cost",
         "Change of the objective, basis points, when fill probabilities or depths are believed to be 30 % "
-        "lower or higher than they were measured; learners are trained on the wrong model. Lines: 95 % "
-        "intervals over windows.",
-        ROW * len(policies) + 0.8,
+        "lower or higher than measured; learners are trained on the wrong model. Lines: 95 % intervals, "
+        "on the real day over windows. Mind the scales.",
+        len(places) * (ROW * len(policies) + 0.8),
         [
-            (belief, line(colour, marker=mark, linestyle="", markersize=6))
+            (belief.replace("_", " "), line(colour, marker=mark, linestyle="", markersize=6))
             for belief, (colour, mark) in BELIEF_MARKS.items()
         ],
     )
-    panels = figure.subplots(1, len(symbols), squeeze=False)[0]
-    for axes, symbol in zip(panels, symbols, strict=True):
-        for row in rows:
-            if row["symbol"] != symbol:
-                continue
-            place = policies.index(str(row["policy"]))
-            marks = list(BELIEF_MARKS)
-            colour, mark = BELIEF_MARKS[str(row["beliefs"])]
-            shift = 0.18 * (marks.index(str(row["beliefs"])) - 1.5)
-            ends: Row = {
-                "x": number(row, "change"),
-                "x_ci_low": number(row, "ci_low"),
-                "x_ci_high": number(row, "ci_high"),
-            }
-            _dot(axes, -place - shift, ends, "x", colour, marker=mark, markersize=4.5)
-        _finish(axes, policies, symbol)
-        axes.set_xlabel("change, basis points")
+    panels = figure.subplots(len(places), len(symbols), squeeze=False)
+    marks = list(BELIEF_MARKS)
+    for i, where in enumerate(places):
+        for axes, symbol in zip(panels[i], symbols, strict=True):
+            for row in rows:
+                if (row["symbol"], row["where"]) != (symbol, where):
+                    continue
+                if row["policy"] not in policies:
+                    continue
+                colour, mark = BELIEF_MARKS[str(row["beliefs"])]
+                shift = 0.18 * (marks.index(str(row["beliefs"])) - 1.5)
+                ends: Row = {
+                    "x": number(row, "change"),
+                    "x_ci_low": number(row, "ci_low"),
+                    "x_ci_high": number(row, "ci_high"),
+                }
+                at = -policies.index(str(row["policy"])) - shift
+                _dot(axes, at, ends, "x", colour, marker=mark, markersize=4.5)
+            _finish(axes, policies, f"{symbol}, {place_name(where)}")
+            axes.set_xlabel("change, basis points")
     return figure
+
+
+def place_name(where: str) -> str:
+    """What a place of ``sensitivity.csv`` is called."""
+    return "10,000 days of the model" if where == MODEL else "9 October"
 
 
 @styled
 def parts(rows: Sequence[Row]) -> Figure:
     """What a shortfall consists of, in the model and on the last real day."""
     symbols = list(dict.fromkeys(str(row["symbol"]) for row in rows))
-    last = max(str(row["where"]) for row in rows if row["where"] != "model")
-    policies = list(dict.fromkeys(str(row["policy"]) for row in rows if row["where"] == "model"))
+    last = max(str(row["where"]) for row in rows if row["where"] != MODEL)
+    policies = list(dict.fromkeys(str(row["policy"]) for row in rows if row["where"] == MODEL))
     figure = new_figure(
         "What an order pays for: in the model, and on the real day",
         "Means, basis points per share. Upper bar: model; lower, paler bar: 9 October. To the left of "
@@ -145,11 +154,11 @@ def parts(rows: Sequence[Row]) -> Figure:
     panels = figure.subplots(1, len(symbols), squeeze=False)[0]
     for axes, symbol in zip(panels, symbols, strict=True):
         for row in rows:
-            if row["symbol"] != symbol or row["where"] not in ("model", last):
+            if row["symbol"] != symbol or row["where"] not in (MODEL, last):
                 continue
             if row["policy"] not in policies:
                 continue
-            model = row["where"] == "model"
+            model = row["where"] == MODEL
             at = -policies.index(str(row["policy"])) + (0.19 if model else -0.19)
             ends = [0.0, 0.0]
             for name, colour in PART_COLOURS.items():
@@ -170,6 +179,11 @@ def number(row: Row, key: str) -> float:
     return float(cell)
 
 
+def believers(rows: Sequence[Row]) -> list[str]:
+    """Policies that wrong beliefs change anywhere: some of the rules have none."""
+    return list(dict.fromkeys(str(row["policy"]) for row in rows if number(row, "change") != 0.0))
+
+
 def _policies(rows: Sequence[Row], symbol: str, without: set[str]) -> list[Row]:
     mine = [row for row in rows if row["symbol"] == symbol and row["policy"] not in without]
     key: Callable[[Row], float] = lambda row: number(row, "promised_minus_lp")  # noqa: E731
@@ -185,7 +199,7 @@ def _dot(axes: Axes, at: float, row: Row, name: str, colour: str, **look: object
 def _finish(axes: Axes, labels: Sequence[str], title: str) -> None:
     axes.axvline(0.0, color=INK, linewidth=0.8)
     axes.set_yticks([-j for j in range(len(labels))], labels, fontsize=SMALL)
-    axes.set_ylim(0.7 - len(labels), 0.6)
+    axes.set_ylim(0.5 - len(labels), 0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_title(title, fontweight="bold")

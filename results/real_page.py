@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from agents.evaluation.report import markdown_table
 from agents.evaluation.tables import Row
-from results.real_figures import PARTS, SENSITIVITY, TRANSFER, number
+from results.real_figures import PARTS, SENSITIVITY, TRANSFER, believers, number, place_name
 from results.real_tables import BOUND, Tables
 from results.real_tables import PARTS as PART_TABLE
 from results.real_tables import SENSITIVITY as SENSITIVITY_TABLE
@@ -45,15 +45,23 @@ def page(tables: Tables) -> str:
         pieces += [f"## {symbol}", transfer_table(tables.transfer, symbol)]
         pieces.append(f"All figures of 9 October are in [{symbol}-20131009]({symbol}-20131009).")
     pieces += [
-        "Objectives are implementation shortfall plus envelope penalty, basis points per share. Model: "
-        "10,000 days of the model, intervals of which are in the table's file. 9 October: replayed parent "
-        "orders of both sides of 13 windows; adjusted is without the drift that waiting cost by chance, which "
-        "one day's prices decide. Three days, adjusted too: every date played with a model of the other two. Learners on 9 October are means of three "
-        "training seeds, on the other dates of one. Intervals are over windows, a window's two sides being "
-        "one cluster: they say how sure a number is for windows of these dates, not for other dates.",
+        paragraph(
+            "Objectives are implementation shortfall plus envelope penalty, basis points per share. Model: "
+            "10,000 days of the model, intervals of which are in the table's file. 9 October: replayed parent "
+            "orders of both sides of 13 windows; adjusted is without the drift that waiting cost by chance, which "
+            "one day's prices decide. Three days, adjusted too: every date played with a model of the other two. "
+            "Learners on 9 October are means of three training seeds, on the other dates of one. Intervals are "
+            "over windows, a window's two sides being one cluster: they are intervals within days, and say how "
+            "sure a number is for windows of these dates, not for other dates."
+        ),
         "## Wrong beliefs",
         f"![What wrong beliefs cost]({SENSITIVITY})",
         sensitivity_table(tables.sensitivity),
+        paragraph(
+            "Change of the adjusted objective, basis points, against the same policy with what was measured, on "
+            "the same days; negative is better. Planners plan with the wrong belief, learners (one training seed, "
+            "against the mean of three) learn on it. Rules that believe nothing are left out. No fill probability is believed to be above 1."
+        ),
         "## What is paid for",
         f"![Parts of the shortfall]({PARTS})",
         "## Model against data",
@@ -93,15 +101,18 @@ def transfer_table(rows: Sequence[Row], symbol: str) -> str:
 
 
 def sensitivity_table(rows: Sequence[Row]) -> str:
-    """Changes by belief, one line per stock and policy."""
+    """Changes by belief, one line per stock, days and policy."""
     beliefs = list(dict.fromkeys(str(row["beliefs"]) for row in rows))
-    lines: dict[tuple[str, str], dict[str, str]] = {}
+    lines: dict[tuple[str, str, str], dict[str, str]] = {}
+    shown_policies = believers(rows)
     for row in rows:
-        key = str(row["symbol"]), str(row["policy"])
+        if row["policy"] not in shown_policies:
+            continue
+        key = str(row["symbol"]), place_name(str(row["where"])), str(row["policy"])
         cell = f"{number(row, 'change'):+.2f} ({ends(row, '')})"
         lines.setdefault(key, {})[str(row["beliefs"])] = cell
     shown = [(*key, *(cells.get(belief, "") for belief in beliefs)) for key, cells in lines.items()]
-    return markdown_table(("stock", "policy", *beliefs), shown)
+    return markdown_table(("stock", "days", "policy", *beliefs), shown)
 
 
 def ends(row: Row, name: str) -> str:

@@ -6,9 +6,11 @@ cluster. They speak of other windows of the same dates; three dates say little o
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +67,16 @@ TRANSFER_COLUMNS = (
     "days_better_than_lp",
 )
 
-SENSITIVITY_COLUMNS = ("symbol", "beliefs", "policy", "adjusted", "change", "ci_low", "ci_high")
+SENSITIVITY_COLUMNS = (
+    "symbol",
+    "where",
+    "beliefs",
+    "policy",
+    "adjusted",
+    "change",
+    "ci_low",
+    "ci_high",
+)
 
 PART_COLUMNS = (
     "symbol",
@@ -80,7 +91,10 @@ PART_COLUMNS = (
     "markout",
 )
 
-RIGHT = "right"
+WORDS = ("symbol", "date", "beliefs", "window", "policy", "where")
+"""Columns that are not numbers."""
+
+RIGHT, MODEL = "right", "model"
 
 BOUND = "hindsight"
 
@@ -166,18 +180,49 @@ class Tables(NamedTuple):
         }
 
 
-def tables(orders: Orders, promised: Mapping[str, Comparison]) -> Tables:
+def read(folder: Path) -> Tables:
+    """The files of ``Tables.texts``, read back.
+
+    Raises:
+        OSError: one is missing.
+    """
+    return Tables(*(_rows(folder / name) for name in (ORDERS, TRANSFER, SENSITIVITY, PARTS)))
+
+
+def _rows(path: Path) -> list[Row]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            {key: cell if key in WORDS else _number(cell) for key, cell in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+def _number(cell: str) -> float | None:
+    return float(cell) if cell else None
+
+
+def tables(
+    orders: Orders,
+    promised: Mapping[str, Comparison],
+    believed: Mapping[tuple[str, str], Comparison],
+) -> Tables:
     """All tables.
 
     Args:
         orders: on real days.
         promised: what policies achieve on the model's evaluation days, by symbol.
+        believed: the same on the same days with wrong beliefs, by symbol and belief.
     """
     transfer, parts = [], list(orders.parts)
     for symbol, result in promised.items():
         transfer += transfer_rows(orders, symbol, result)
-        parts += parts_of(symbol, "model", result)
-    return Tables(orders.rows, transfer, sensitivity_rows(orders), parts)
+        parts += parts_of(symbol, MODEL, result)
+    sensitivity = [
+        row
+        for (symbol, beliefs), result in believed.items()
+        for row in changes(symbol, beliefs, result, promised[symbol])
+    ]
+    return Tables(orders.rows, transfer, sensitivity + sensitivity_rows(orders), parts)
 
 
 def transfer_rows(orders: Orders, symbol: str, result: Comparison) -> list[Row]:
@@ -219,8 +264,21 @@ def _of_date(rows: Sequence[Row], date: str) -> Floats:
     return column(rows, "adjusted")[[row["date"] == date for row in rows]]
 
 
+def changes(symbol: str, beliefs: str, result: Comparison, right: Comparison) -> list[Row]:
+    """How much wrong beliefs change what a policy achieves on the same days of the model."""
+    rows: list[Row] = []
+    members = members_of(right)
+    for policy, labels in members_of(result).items():
+        wrong = np.mean([result.shortfalls[name].adjusted for name in labels], axis=0)
+        best = np.mean([right.shortfalls[name].adjusted for name in members[policy]], axis=0)
+        row: Row = {"symbol": symbol, "where": MODEL, "beliefs": beliefs, "policy": policy}
+        row["adjusted"] = float(wrong.mean())
+        rows.append(row | _cells(("change", ""), statistics.mean(wrong - best)))
+    return rows
+
+
 def sensitivity_rows(orders: Orders) -> list[Row]:
-    """How much wrong beliefs change what a policy achieves on the same orders."""
+    """How much wrong beliefs change what a policy achieves on the same real orders."""
     rows: list[Row] = []
     wrong = sorted({str(row["beliefs"]) for row in orders.rows} - {RIGHT})
     for symbol in sorted({str(row["symbol"]) for row in orders.rows}):
@@ -230,7 +288,7 @@ def sensitivity_rows(orders: Orders) -> list[Row]:
                 mine = [row for row in of_beliefs if row["policy"] == policy]
                 date = str(mine[0]["date"])
                 right = orders.of(symbol=symbol, beliefs=RIGHT, date=date, policy=policy)
-                row: Row = {"symbol": symbol, "beliefs": beliefs, "policy": policy}
+                row: Row = {"symbol": symbol, "where": date, "beliefs": beliefs, "policy": policy}
                 row["adjusted"] = float(column(mine, "adjusted").mean())
                 row |= _cells(("change", ""), over_windows(mine, "adjusted", right))
                 rows.append(row)

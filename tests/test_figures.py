@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,14 @@ def test_a_headline_has_both_sides(result: Comparison) -> None:
     assert [axes.get_title("left") for axes in figures.headline(result, ["twap"]).axes[1:]] == [
         "twap"
     ]
+
+
+def test_a_headline_claims_nothing_that_is_not_told_apart(result: Comparison) -> None:
+    unsure = {"diff_vs_lp_ci_low": -1.0, "diff_vs_lp_ci_high": 1.0}
+    rows = [row | (unsure if row["policy"] == "twap" else {}) for row in result.rows]
+    assert "the cost of the linear programme by" in title_of(figures.headline(result, ["twap"]))
+    said = title_of(figures.headline(replace(result, rows=rows), ["twap"]))
+    assert said.startswith("twap is not told apart from the linear programme")
 
 
 # Which policies.
@@ -599,6 +608,16 @@ def test_learners_are_called_by_what_differs(tmp_path: Path) -> None:
     assert names == ["Q-learning, bins 6", "Q-learning, bins 2", "sarsa"]
     figure = figures.learning_curves(runs)
     assert len({line.get_color() for line in figure.axes[0].lines}) == 3
+
+
+def test_names_of_close_references_do_not_overlap(tmp_path: Path) -> None:
+    runs = [run(tmp_path, "ppo", 0, [0, 1], [9.0, 2.0])]
+    figure = figures.learning_curves(runs, {"lp": 2.2, "dp": 2.201, "dp-fine": 2.199})
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[1].texts if " 2." in text.get_text()]
+    assert len(boxes) == 3
+    boxes.sort(key=lambda box: box.y0)
+    assert all(low.y1 <= high.y0 + 1.0 for low, high in pairwise(boxes))
 
 
 def test_runs_that_cannot_be_drawn(tmp_path: Path) -> None:

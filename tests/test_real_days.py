@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from agents.evaluation import compare, statistics
+from agents.evaluation import compare, played_days, statistics
 from execution_env import Scenario, load_scenario, scenario_to_toml
 from execution_env.replay import write_days
 from results import real_days, real_figures, real_page, real_tables
@@ -42,7 +43,12 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> Orders:
 @pytest.fixture(scope="module")
 def tables(orders: Orders) -> Tables:
     promised = compare(POLICIES, shortfall(), range(200), keep_rollouts=False, bounded=False)
-    return real_tables.tables(orders, {"ibm": promised})
+    believed = {}
+    for belief in real_figures.BELIEF_MARKS:
+        others = [policy.replace("=all-neutral", "=twap") for policy in POLICIES]
+        result = compare(others, shortfall(), range(200), keep_rollouts=False, bounded=False)
+        believed["ibm", belief] = result
+    return real_tables.tables(orders, {"ibm": promised}, believed)
 
 
 def test_seeds_are_one_policy(orders: Orders) -> None:
@@ -66,8 +72,14 @@ def test_the_difference_to_lp_is_paired_and_clustered(orders: Orders, tables: Ta
 
 
 def test_the_same_beliefs_change_nothing(tables: Tables) -> None:
-    assert {row["beliefs"] for row in tables.sensitivity} == set(real_figures.BELIEF_MARKS)
-    assert all(row["change"] == 0 for row in tables.sensitivity)
+    for where in ("model", "20131009"):
+        rows = [row for row in tables.sensitivity if row["where"] == where]
+        assert {row["beliefs"] for row in rows} == set(real_figures.BELIEF_MARKS)
+        changed = {row["policy"] for row in rows if row["change"] != 0}
+        # in the place of one run of the Q-learner another policy played the model's days
+        assert changed == ({"Q-learning"} if where == "model" else set())
+    assert real_figures.believers(tables.sensitivity) == ["Q-learning"]
+    assert real_page.sensitivity_table(tables.sensitivity).count("Q-learning") == 2
 
 
 def test_parts_make_the_shortfall(orders: Orders, tables: Tables) -> None:
@@ -89,6 +101,42 @@ def test_files_figures_and_page(tables: Tables) -> None:
     assert page.count("![") == 4
 
 
+def test_tables_are_read_as_they_were_written(tables: Tables, tmp_path: Path) -> None:
+    for name, text in tables.texts().items():
+        (tmp_path / name).write_text(text)
+    assert real_tables.read(tmp_path) == tables
+
+
+def test_a_page_without_tables_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(real_days, "FOLDER", tmp_path)
+    assert real_days.main(["--page-only"]) == 2
+    assert "orders.csv: No such file" in capsys.readouterr().err
+    assert real_days.main([]) == 2
+    assert "--lean" in capsys.readouterr().err
+
+
+def test_what_was_committed_agrees_with_itself() -> None:
+    folder = Path(__file__).parents[1] / real_days.FOLDER
+    found = real_tables.read(folder)
+    assert (folder / "README.md").read_text() == real_page.page(found)
+    for link in re.findall(r"\]\((.*?)\)", real_page.page(found)):
+        assert (folder / link).exists(), link
+    orders = Orders(found.orders, [])
+    assert {(row["symbol"], row["date"]) for row in found.orders} == {
+        (symbol, date) for symbol in real_days.SYMBOLS for date in real_days.DATES
+    }
+    for row in found.transfer:
+        symbol, policy = str(row["symbol"]), str(row["policy"])
+        of = orders.of(symbol=symbol, policy=policy, date=real_days.DATES[-1], beliefs=RIGHT)
+        assert len(of) == 26
+        mean = real_tables.column(of, "objective").mean()
+        assert row["objective"] == pytest.approx(mean, abs=1e-9)
+    on_real_days = [row for row in found.sensitivity if row["where"] != "model"]
+    assert real_tables.sensitivity_rows(orders) == on_real_days
+
+
 def test_beliefs_are_off_by_a_factor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(real_days, "FOLDS", tmp_path)
     fold = Fold("ibm", "20131009")
@@ -104,6 +152,26 @@ def test_beliefs_are_off_by_a_factor(tmp_path: Path, monkeypatch: pytest.MonkeyP
     words = fold.trainings(found["depth x 0.7"])[0]
     assert words[:2] == ["sweep", "q-learning"]
     assert "algos.Passive.depth=0.07" in words
+
+
+def test_the_model_s_days_can_be_played_with_other_beliefs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(real_days, "FOLDS", tmp_path)
+    monkeypatch.setattr(played_days, "EPISODES", 20)
+    fold = Fold("ibm", "20131009")
+    fold.folder.mkdir(parents=True)
+    fold.model.write_text(scenario_to_toml(shortfall()))
+    fold.draw_days()
+    policies = ["all-passive", "lp"]
+    right = real_days.played(fold.model, policies, bounded=False)
+    again = real_days.played(fold.drawn, policies, bounded=False)
+    np.testing.assert_allclose(again.objectives, right.objectives, rtol=1e-9)
+    settings = ["algos.Passive.depth=0.5"]
+    wrong = real_days.played(fold.drawn, policies, settings, bounded=False)
+    of = right.names.index("all-passive")
+    np.testing.assert_allclose(wrong.objectives[of], right.objectives[of], rtol=1e-9)
+    assert not np.allclose(wrong.objectives, right.objectives)
 
 
 def test_the_main_date_has_three_training_seeds() -> None:

@@ -19,31 +19,24 @@ from execution_env import (
     scenario_to_toml,
 )
 from execution_env.market import POLICY, TRAINING, VALIDATION
-from execution_env.replay import DaysFile, read_days, replayed_orders, write_days
+from execution_env.replay import DaysFile, days_file, read_days, replayed_orders, write_days
 from tests.markets import SHORTFALL, shortfall
-
-ALGOS = ("Aggressive", "Neutral", "Passive")
 
 
 def file_of(count: int = 12, **changes: Any) -> DaysFile:
     """Days drawn from the model, as if they were real; two sides of each window, last third to test."""
     days = DayStream(shortfall(), 9).draw(count)
     numbers = np.arange(count)
-    file = DaysFile(
-        ALGOS,
-        180.0,
-        100.0 * days.depth.transpose(2, 0, 1) + 37.0,
-        days.spread.transpose(2, 0, 1).copy(),
-        days.volume.T.copy(),
-        days.move.T.copy(),
-        np.linspace(1.0, 2.0, count),
-        days.vwap.T.copy(),
-        np.full(count, "ibm"),
-        np.where(numbers < 2 * count // 3, "20131007", "20131008"),
-        36_000.0 + 1800.0 * (numbers // 2),
-        np.where(numbers % 2, -1, 1),
-        {"train": numbers[: 2 * count // 3], "test": numbers[2 * count // 3 :]},
+    file = days_file(shortfall(), {"all": days})._replace(
+        bucket_seconds=180.0,
+        touch=np.linspace(1.0, 2.0, count),
+        symbol=np.full(count, "ibm"),
+        date=np.where(numbers < 2 * count // 3, "20131007", "20131008"),
+        start=36_000.0 + 1800.0 * (numbers // 2),
+        side=np.where(numbers % 2, -1, 1),
+        splits={"train": numbers[: 2 * count // 3], "test": numbers[2 * count // 3 :]},
     )
+    file.depth[:] += 37.0  # shares that make no lot
     return file._replace(**changes)
 
 
@@ -79,6 +72,20 @@ def test_numbered_days_are_the_test_split_in_its_order(scenario: Scenario) -> No
     # who cleans up crosses, and pays the aggressive algo's fee
     np.testing.assert_allclose(days.touch[0], file.touch[which] + 0.3)
     assert (days.fill_rate == 1).all()
+
+
+def test_drawn_days_are_played_as_they_were_drawn(tmp_path: Path) -> None:
+    days = numbered_days(shortfall(), range(5))
+    train = numbered_days(shortfall(), [5])
+    write_days(tmp_path / "drawn.npz", days_file(shortfall(), {"train": train, "test": days}))
+    believed = shortfall(
+        replay__file=str(tmp_path / "drawn.npz"), algos__Passive__fill_probability=0.9
+    )
+    again = numbered_days(believed, range(5))
+    for name in ("fill_rate", "depth", "volume", "spread", "move", "touch", "vwap"):
+        np.testing.assert_allclose(getattr(again, name), getattr(days, name), rtol=1e-15)
+    drawn = DayStream(believed, 0, TRAINING).draw(2).move
+    np.testing.assert_array_equal(drawn, np.repeat(train.move, 2, axis=1))
 
 
 @pytest.mark.parametrize("purpose", [TRAINING, VALIDATION])
@@ -199,7 +206,7 @@ def test_a_file_of_another_format(tmp_path: Path) -> None:
 
 def test_a_file_without_an_array(tmp_path: Path) -> None:
     with (tmp_path / "days.npz").open("wb") as file:
-        np.savez(file, format=1, algos=np.array(ALGOS))
+        np.savez(file, format=1, algos=np.array(shortfall().algo_names))
     assert "has no array bucket_seconds" in refusal(replaying(tmp_path / "days.npz"))
 
 

@@ -28,7 +28,7 @@ ALTERNATIVE = {
     "differences.png": "Differences from the linear programme, paired by day",
     "fills.png": "Cumulative fills inside the envelope",
     "allocations.png": "What is posted through which algo in every bucket",
-    "costs.png": "Costs over days: posting, envelope, residual",
+    "costs.png": "Costs by what is paid for, and over days",
     "heat_map.png": "What policies post, by bucket and remaining lots",
     "learning_curves.png": "Learning curves, over steps and over seconds",
 }

@@ -100,6 +100,11 @@ def _title(result: Comparison, there: Sequence[Shown], fans: Sequence[Shown]) ->
     gain = (theirs - mine) / abs(theirs) if theirs else 0.0
     if abs(gain) < 0.0005:
         return f"{other.label} costs as much as the linear programme"
+    if number(other.row["diff_vs_lp_ci_low"]) <= 0.0 <= number(other.row["diff_vs_lp_ci_high"]):
+        return (
+            f"{other.label} is not told apart from the linear programme: {mine:.3f} against "
+            f"{theirs:.3f} {result.scenario.unit} per share"
+        )
     verb = "cuts" if gain > 0 else "raises"
     said = f"{other.label} {verb} the cost of the linear programme by {percent(abs(gain))}"
     if gain > 0 and rates[0] < rates[1]:

@@ -299,6 +299,10 @@ def _reach(curves: Sequence[Curve], top: float) -> tuple[float, float]:
     return first / 1.5, max(last, first) * 1.5
 
 
+LABEL = 13.0
+"""Points from one label to the next."""
+
+
 def _draw_references(panels: Sequence[Axes], references: Mapping[str, float]) -> None:
     bottom, top = panels[0].get_ylim()
     away = [(name, value) for name, value in references.items() if not bottom <= value <= top]
@@ -313,15 +317,18 @@ def _draw_references(panels: Sequence[Axes], references: Mapping[str, float]) ->
             fontsize=SMALL,
             color=QUIET,
         )
-    for name, value in references.items():
-        if not bottom <= value <= top:
-            continue
+    inside = sorted((value, name) for name, value in references.items() if bottom <= value <= top)
+    points = panels[1].get_window_extent().height * 72.0 / panels[1].figure.dpi
+    above = -np.inf
+    for value, name in inside:
         for axes in panels:
             axes.axhline(value, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+        at = points * (value - bottom) / (top - bottom)
+        above = max(at, above + LABEL)  # labels of lines that lie close are moved apart
         panels[1].annotate(
             f"{short(name, 16)} {value:.3f}",
             (1.0, value),
-            (4, 0),
+            (4, above - at),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
             va="center",
