@@ -161,8 +161,9 @@ class Compare:
         screen.print(finding(result.rows, result.level), markup=False)
         sys.stdout.flush()
         also = "" if self.no_figures else ", with figures,"
+        parts = f", {SHORTFALL}" if result.shortfalls else ""
         notes().print(
-            f"Wrote {TABLE}, {PAGE} and {DAYS}{also} to {folder} after "
+            f"Wrote {TABLE}{parts}, {PAGE} and {DAYS}{also} to {folder} after "
             f"{time.perf_counter() - start:.0f} s.",
             markup=False,
         )

@@ -11,7 +11,8 @@ from agents.evaluation.figures import scores as draw
 from agents.evaluation.report import markdown_table
 from agents.evaluation.selection import REFERENCE
 from agents.storage import write_bytes, write_text
-from results.plan import BLIND, FRONTIERS, PLANS, PPO, Q
+from results.plan import BLIND, FRONTIERS, PLANS, PPO, REAL_DAYS, Q
+from results.real_figures import TRANSFER
 from results.scenario_page import PAGE, learned, readings
 from results.tables import BOUND
 from results.words import (
@@ -100,6 +101,14 @@ def overview(found: Sequence[Found]) -> str:
             f"[Where which curve lies below](frontier-{name}/frontier.md)\n"
             for name in FRONTIERS
         ),
+        "## On real days",
+        "",
+        paragraph(texts["real-days"].split("\n\n")[0]),
+        "",
+        f"![What models of two stocks promised, and what real days brought]({REAL_DAYS}/{TRANSFER})",
+        "",
+        f"[The experiment on real days]({REAL_DAYS}/{PAGE})",
+        "",
     ]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
 

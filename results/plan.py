@@ -175,5 +175,8 @@ class FrontierPlan(NamedTuple):
 FRONTIERS = {"baseline": FrontierPlan()}
 """By scenario."""
 
+REAL_DAYS = "real-days"
+"""Folder of the experiment on real days, which ``results.real_days`` makes."""
+
 EVERYTHING = [*PLANS, *(f"frontier-{scenario}" for scenario in FRONTIERS)]
 """Names of what there is, which are those of the folders."""

@@ -32,12 +32,12 @@ from execution_env.market import VALIDATION
 from execution_env.replay import days_file, write_days
 from results import real_figures, real_page, real_tables
 from results.__main__ import step
-from results.plan import PPO, RESULTS, RUNS, Q
+from results.plan import PPO, REAL_DAYS, RESULTS, RUNS, Q
 from results.real_tables import RIGHT, Orders
 
 SYMBOLS, DATES = ("bac", "ibm"), ("20131007", "20131008", "20131009")
 
-FOLDER, FOLDS = RESULTS / "real-days", RUNS.parent / "real-days"
+FOLDER, FOLDS = RESULTS / REAL_DAYS, RUNS.parent / REAL_DAYS
 
 PLANNERS = ("lp", "lp-buffered", "lp-scenario", "dp", "dp-fine", "dp-adaptive")
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from agents.evaluation.report import markdown_table
 from agents.evaluation.tables import Row
+from results.plan import REAL_DAYS
 from results.real_figures import PARTS, SENSITIVITY, TRANSFER, believers, number, place_name
 from results.real_tables import BOUND, Tables
 from results.real_tables import PARTS as PART_TABLE
@@ -38,7 +39,7 @@ def page(tables: Tables) -> str:
     pieces = [
         "# Real days: what a model teaches, and what of it is true the next day",
         f"    {COMMAND}",
-        paragraph(readings().get("real-days", "")),
+        *map(paragraph, readings()[REAL_DAYS].split("\n\n")),
         f"![What the model promised, and what real days brought]({TRANSFER})",
     ]
     for symbol in symbols:

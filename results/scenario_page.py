@@ -10,7 +10,7 @@ from pathlib import Path
 from agents.evaluation.gallery import ALTERNATIVE
 from agents.evaluation.selection import REFERENCE
 from agents.storage import write_text
-from evaluate import TABLE
+from evaluate import SHORTFALL, TABLE
 from execution_env import load_scenario
 from results.plan import PLANS, PPO, Q, shell
 from results.tables import BOUND, PAIRS
@@ -30,6 +30,14 @@ from results.words import (
 )
 
 PAGE = "README.md"
+
+OF_SHORTFALLS = (
+    "Nearly all noise of a shortfall is the drift of the mid while shares wait, whose mean is zero where nobody can tell "
+    f"where it goes. [{SHORTFALL}]({SHORTFALL}), also a table in [comparison.md](comparison.md), has the parts of "
+    "the shortfall, and differences without that drift: their intervals are narrower, and tell more apart than "
+    "what is said above."
+)
+"""Where costs are a shortfall."""
 
 
 def write(folder: Path, name: str) -> None:
@@ -67,6 +75,8 @@ def scenario_page(found: Found) -> str:
             legend(int(days), plan.seeds, load_scenario(name).unit)
             + ("" if has_scores(found) else f" {NO_SCORE}")
         ),
+        "",
+        paragraph(OF_SHORTFALLS if load_scenario(name).shortfall else ""),
         "",
         *(f"{line}\n" for line in pictures),
         "## Paired differences",

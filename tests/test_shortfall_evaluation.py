@@ -168,6 +168,7 @@ def test_the_command(
     command = ["--scenario", "real.toml", "--policies", "twap", "--out", "out", "--no-figures"]
     assert evaluate.main(command) == 0
     printed = capsys.readouterr()
+    assert "Wrote comparison.csv, shortfall.csv, comparison.md" in " ".join(printed.err.split())
     assert "4 days (seeds 1000000 to 1000003)" in printed.out
     assert "Replayed: 4 orders" in printed.err
     with (tmp_path / "out" / "shortfall.csv").open() as file:

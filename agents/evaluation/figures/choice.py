@@ -159,9 +159,10 @@ def rollout_of(result: Comparison, item: Shown) -> Rollout:
 
 
 def day_count(result: Comparison) -> str:
-    """How many days, in words."""
+    """How many days, in words; those that are replayed are orders, many of them on a date."""
     count = len(result.seeds)
-    return "one day" if count == 1 else f"{count:,} days"
+    noun = "day" if result.scenario.replay is None else "real order"
+    return f"one {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def number(cell: Cell, otherwise: float = float("nan")) -> float:

@@ -122,7 +122,9 @@ def scores(rows: Sequence[Mapping[str, Cell]]) -> Figure:
             continue
         scenario = list(found)[j]
         _draw(axes, found[scenario], order)
-        axes.set_title(short(scenario, 80 // columns), fontweight="bold", fontsize=SMALL + 0.5)
+        name = short(scenario, 80 // columns)
+        size = SMALL + (0.5 if len(name) < 64 // columns else -0.8)
+        axes.set_title(name, fontweight="bold", fontsize=size)
         if j + columns >= len(found):
             axes.tick_params(labelbottom=True)
     for axes in panels[::columns]:
