@@ -12,5 +12,8 @@ _SOURCES = (Path(__file__).parent, Path(execution_env.__file__).parent)
 jit = compiler(*_SOURCES)
 """The decorator for jitted functions that Python calls."""
 
-inline = compiler(*_SOURCES, inlined=True)
+inner = compiler(*_SOURCES, from_python=False)
 """The decorator for those that only jitted functions call."""
+
+inline = compiler(*_SOURCES, inlined=True, from_python=False)
+"""The same, copied into their callers."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from execution_env.day_types import UNLIMITED, WIDTH, Days, MarketModel
 from execution_env.depth import depth_score
-from execution_env.jit import jit
+from execution_env.jit import inner, jit
 
 BLOCK = 128
 """Days drawn side by side."""
@@ -21,13 +21,13 @@ BLOCK = 128
 Floats = NDArray[np.float64]
 
 
-@jit
+@inner
 def _normals(generator: np.random.Generator, out: NDArray[np.float64]) -> None:
     for j in range(out.size):
         out[j] = generator.standard_normal()
 
 
-@jit
+@inner
 def _uniforms(generator: np.random.Generator, out: NDArray[np.float32]) -> None:
     # A double holds two: its first 24 bits, which are what a float32 below 1 holds, and the next 24.
     for j in range(0, out.size, 2):
@@ -38,13 +38,13 @@ def _uniforms(generator: np.random.Generator, out: NDArray[np.float32]) -> None:
             out[j + 1] = np.floor((bits - first) * 2.0**24) * 2.0**-24
 
 
-@jit
+@inner
 def _scale(sd: float, noise: NDArray[np.float64], out: NDArray[np.float64]) -> None:
     for d in range(out.size):
         out[d] = sd * noise[d]
 
 
-@jit
+@inner
 def _autoregress(
     persistence: float,
     sd: float,
@@ -56,7 +56,7 @@ def _autoregress(
         out[d] = persistence * before[d] + sd * noise[d]
 
 
-@jit
+@inner
 def logistic(logit: np.float32) -> np.float32:
     """1 / (1 + exp(-logit)) to float32 precision; exactly 0 and 1 at the infinities.
 
@@ -80,7 +80,7 @@ def logistic(logit: np.float32) -> np.float32:
     return rate if logit > np.float32(-88.0) else np.float32(0.0)
 
 
-@jit
+@inner
 def _fill_rates(
     location: float,
     day_effect: NDArray[np.float64],
@@ -95,7 +95,7 @@ def _fill_rates(
         out[d] = logistic(np.float32(logit))
 
 
-@jit
+@inner
 def _volumes(
     expected: float, sd: float, noise: NDArray[np.float64], out: NDArray[np.float64]
 ) -> None:
@@ -103,7 +103,7 @@ def _volumes(
         out[d] = expected * math.exp(sd * noise[d] - 0.5 * sd * sd)
 
 
-@jit
+@inner
 def _predictions(table: Floats, width: float, shift: Floats, out: Floats) -> None:
     """Look up ``table``, of equally spaced shifts from -``width`` to ``width``, linearly."""
     most = table.size - 1
@@ -113,7 +113,7 @@ def _predictions(table: Floats, width: float, shift: Floats, out: Floats) -> Non
         out[d] = table[left] + (place - left) * (table[left + 1] - table[left])
 
 
-@jit
+@inner
 def _latents(
     loading: float, factor_scale: float, liquidity: Floats, noise: Floats, out: Floats
 ) -> None:
@@ -122,7 +122,7 @@ def _latents(
         out[d] = loading * factor_scale * liquidity[d] + own * noise[d]
 
 
-@jit
+@inner
 def _depths(
     chance: float,
     per_volume: float,
@@ -142,7 +142,7 @@ def _depths(
         out[d] = np.int32(math.floor(min(lots + np.float64(rounding[d]), np.float64(UNLIMITED))))
 
 
-@jit
+@inner
 def _moves(sd: float, correlation: float, noise: Floats, move: Floats) -> None:
     """Turn the factor's innovations in ``move`` into moves of the mid."""
     own = math.sqrt(1.0 - correlation * correlation)
@@ -150,7 +150,7 @@ def _moves(sd: float, correlation: float, noise: Floats, move: Floats) -> None:
         move[d] = sd * (correlation * move[d] + own * noise[d])
 
 
-@jit
+@inner
 def _vwaps(moves: Floats, out: Floats) -> None:
     """The mean of the mids at a bucket's ends, as moved since arrival: (B, n) both."""
     for d in range(out.shape[1]):
@@ -255,7 +255,7 @@ def draw(
                         )
 
 
-@jit
+@inner
 def _own_predictions(
     generator: np.random.Generator,
     model: MarketModel,
@@ -280,7 +280,7 @@ def _own_predictions(
                 mine[:] = model.predictions[b, i, 0]
 
 
-@jit
+@inner
 def _prices(
     generator: np.random.Generator,
     model: MarketModel,

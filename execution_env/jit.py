@@ -75,13 +75,22 @@ def cache_folder(*directories: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix="execution_env-"))
 
 
-def compiler(*directories: Path, inlined: bool = False) -> Callable[[Function], Function]:
+def compiler(
+    *directories: Path, inlined: bool = False, from_python: bool = True
+) -> Callable[[Function], Function]:
     """A decorator like ``numba.njit`` whose cache depends on all sources below ``directories``.
 
-    Name the package of the functions and every package whose jitted functions they call. With
-    ``inlined``, the compiler copies the functions into their callers.
+    Name the package of the functions and every package whose jitted functions they call.
+
+    Args:
+        directories: whose sources count.
+        inlined: whether the compiler copies the functions into their callers.
+        from_python: whether Python may call them. What takes apart arguments that come from Python is
+            most of what there is to compile of a small function with many of them; without it a call
+            from Python is a TypeError.
     """
     folder = cache_folder(*directories)
+    options = {} if from_python else {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
     def decorator(function: Function) -> Function:
         # numba reads the setting when a function is decorated: give it back at once, other
@@ -90,12 +99,30 @@ def compiler(*directories: Path, inlined: bool = False) -> Callable[[Function], 
         numba.config.CACHE_DIR = str(Path(before) / folder.name if before else folder)
         try:
             # error_model: a division by zero gives inf or nan as in NumPy, and costs no branch.
-            compiled = numba.njit(cache=True, error_model="numpy", forceinline=inlined)(function)
+            compiled = numba.njit(cache=True, error_model="numpy", forceinline=inlined, **options)(
+                function
+            )
         finally:
             numba.config.CACHE_DIR = before
+        if not from_python:
+            _refuse_python(compiled, function.__name__)
         return cast(Function, compiled)
 
     return decorator
+
+
+def _refuse_python(compiled: Any, name: str) -> None:
+    """Numba would jump to where nothing is: calls from Python never find what was compiled for others,
+    and compiling for them fails.
+    """
+
+    def refuse(*_: object, **__: object) -> None:
+        raise TypeError(
+            f"{name}: only compiled functions can call it; py_func is the function itself."
+        )
+
+    compiled._insert = lambda *_, **__: None
+    compiled._compile_for_args = refuse
 
 
 @cache
@@ -105,14 +132,18 @@ def announce() -> None:
     if numba.config.CACHE_DIR:
         folder = Path(numba.config.CACHE_DIR) / folder.name
     if sys.stderr.isatty() and not any(folder.rglob("*.nbi")):
-        print(
-            "execution_env: compiling for this machine, some 20 seconds, once ...", file=sys.stderr
-        )
+        print("execution_env: compiling for this machine, half a minute, once ...", file=sys.stderr)
 
 
 jit = compiler(Path(__file__).parent)
 """The decorator for jitted functions of this package that Python calls."""
 
-inline = compiler(Path(__file__).parent, inlined=True)
-"""The decorator for those that only jitted functions call. Arguments that are named tuples of arrays
-are large structures: a real call copies them, which for one order takes longer than its work."""
+inner = compiler(Path(__file__).parent, from_python=False)
+"""The decorator for those that only jitted functions call."""
+
+inline = compiler(Path(__file__).parent, inlined=True, from_python=False)
+"""The same, copied into their callers. Arguments that are named tuples of arrays are large structures: a
+real call copies them, which for one order takes longer than its work."""
+
+inline_jit = compiler(Path(__file__).parent, inlined=True)
+"""Copied into jitted callers, and called by Python too."""

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from execution_env.depth import expected_fill, learned_depth
 from execution_env.estimation import estimate, learned
-from execution_env.jit import inline
+from execution_env.jit import inline, inline_jit
 from execution_env.parameters import Parameters
 
 LOT_TOLERANCE = 1e-6
@@ -114,7 +114,7 @@ class Outcome(NamedTuple):
     drift_cost: Floats
 
 
-@inline
+@inline_jit
 def orders_in(ints: Ints, floats: Floats, algos: int) -> Orders:
     """Orders as views of two blocks, (4 + B, n) and (5 + 4 K, n): a call from Python costs as
     much as it has arrays, and this needs only two.
@@ -143,7 +143,7 @@ def order_blocks(buckets: int, algos: int, count: int) -> tuple[Ints, Floats]:
     return np.zeros((4 + buckets, count), np.int32), np.zeros((5 + 4 * algos, count))
 
 
-@inline
+@inline_jit
 def outcome_in(lots: Ints, floats: Floats) -> tuple[Ints, Outcome]:
     """Posted lots and an outcome, as views of (2, K, n) lots and of a (9, n) block."""
     outcome = Outcome(

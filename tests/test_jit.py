@@ -68,6 +68,26 @@ def test_the_cache_serves_later_processes_and_notices_an_edit_elsewhere(
     assert run(PROGRAM, package, cache).startswith("60 ")
 
 
+def test_functions_for_compiled_callers_refuse_python(package: Path, tmp_path: Path) -> None:
+    build = BUILD + "inner = compiler(Path(__file__).parent, from_python=False)\n"
+    (package / "build.py").write_text(build)
+    (package / "callee.py").write_text(CALLEE.format(factor=10).replace("jit", "inner"))
+    program = """
+import callee, caller
+
+def refused():
+    try:
+        callee.scaled(3)
+    except TypeError as error:
+        return str(error)
+
+print(refused(), caller.twice(3), refused(), callee.scaled.py_func(3))
+"""
+    said = "scaled: only compiled functions can call it; py_func is the function itself."
+    for _ in range(2):  # compiled, and from the cache
+        assert run(program, package, tmp_path / "cache") == f"{said} 60 {said} 30"
+
+
 def test_nothing_is_written_beside_the_sources(package: Path, tmp_path: Path) -> None:
     before = sorted(package.rglob("*"))
     run(PROGRAM, package, tmp_path / "cache")
