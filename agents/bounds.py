@@ -44,7 +44,7 @@ from agents.day_limits import penalty_after, postable_lots, reach_of
 from agents.dp_problem import LEVELS, envelopes, levels_of
 from agents.evaluation.rollouts import Progress
 from agents.hindsight import CHUNK, hindsight
-from agents.jit import inline, jit
+from agents.jit import inner_inline, jit
 from execution_env import Days, Scenario
 from execution_env.depth import depth_score
 from execution_env.drawing import logistic
@@ -210,7 +210,7 @@ def _clairvoyant(
         out[day] = value[levels]
 
 
-@inline
+@inner_inline
 def _expected_move(model: MarketModel, liquidity: Floats, bucket: int, day: int) -> Any:
     """Basis points that the mid is expected to move against us, given the path of the factor."""
     new, noise = liquidity[bucket, day], model.liquidity[0]
@@ -219,7 +219,7 @@ def _expected_move(model: MarketModel, liquidity: Floats, bucket: int, day: int)
     return model.move_sd[bucket] * model.move_correlation * new / noise if noise > 0.0 else 0.0
 
 
-@inline
+@inner_inline
 def _depths(
     model: MarketModel,
     bucket: int,

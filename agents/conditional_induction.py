@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri  # type: ignore[import-untyped]
 
-from agents.jit import inline, jit
+from agents.jit import inner_inline, jit
 from agents.policy import Lots, grid_lots
 from execution_env import Scenario
 from execution_env.actions import action_grid
@@ -117,7 +117,7 @@ def stratified_normals(uniforms: Floats) -> Floats:
     return normals
 
 
-@inline
+@inner_inline
 def _fill_law(
     lots: int,
     step: float,
@@ -253,7 +253,7 @@ def best_in_bucket(
         start = stop
 
 
-@inline
+@inner_inline
 def _expect(
     law: Floats, first: int, last: int, ahead: Floats, out: Floats, start: Index, stop: Index
 ) -> None:

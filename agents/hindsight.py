@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from agents.day_limits import penalty_after, postable_lots, reach_of
 from agents.dp_problem import envelopes
 from agents.evaluation.rollouts import Progress
-from agents.jit import inline, jit
+from agents.jit import inner_inline, jit
 from execution_env import Days, Scenario
 from execution_env.parameters import Parameters, parameters
 from execution_env.transition import Market, filled_lots
@@ -125,7 +125,7 @@ def _hindsight(
         out[day] = value[0]
 
 
-@inline
+@inner_inline
 def _staircase(
     market: Market, bucket: int, algo: int, day: int, room: int, posted: Any, filled: Any
 ) -> int:
@@ -143,7 +143,7 @@ def _staircase(
     return count
 
 
-@inline
+@inner_inline
 def _most_first(jumps: Any, turn: Any) -> None:
     """Write the indices of ``jumps`` (K,), the largest first."""
     for i in range(jumps.size):
@@ -154,7 +154,7 @@ def _most_first(jumps: Any, turn: Any) -> None:
         turn[place] = i
 
 
-@inline
+@inner_inline
 def _least_cost(
     charge_filled: bool,
     price: Floats,

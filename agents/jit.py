@@ -12,8 +12,8 @@ _SOURCES = (Path(__file__).parent, Path(execution_env.__file__).parent)
 jit = compiler(*_SOURCES)
 """The decorator for jitted functions that Python calls."""
 
-inner = compiler(*_SOURCES, from_python=False)
-"""The decorator for those that only jitted functions call."""
+inline = compiler(*_SOURCES, inlined=True)
+"""The same, copied into jitted callers."""
 
-inline = compiler(*_SOURCES, inlined=True, from_python=False)
-"""The same, copied into their callers."""
+inner_inline = compiler(*_SOURCES, inlined=True, from_python=False)
+"""The decorator for private functions, which only jitted ones call, copied into them."""

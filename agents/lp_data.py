@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import inline, jit
+from agents.jit import inner_inline, jit
 from agents.lp_model import WHOLE, Arrays, most_posted
 from agents.lp_pieces import pieces
 from execution_env import Scenario
@@ -118,7 +118,7 @@ def whole(lots: Floats) -> Floats:
     return rounded
 
 
-@inline
+@inner_inline
 def _estimate(observation: Any, cells: Any, j: int, i: int) -> Any:
     """The fill rate expected of piece i in the j-th bucket from now."""
     estimate = np.float64(observation[2 + cells[j, i].algo])
@@ -138,7 +138,7 @@ def put_estimates(horizon: Horizon, observation: NDArray[np.float32], fills: Flo
                 fills[s, j, i] = _estimate(observation, horizon.cells, j, i)
 
 
-@inline
+@inner_inline
 def _inside(first: Any, lower: float, upper: float) -> tuple[float, float]:
     """Edges with their margins; where they would cross, both meet in between. An edge that no fill
     can cross, at 0 or n, has none.

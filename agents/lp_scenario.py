@@ -42,7 +42,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import inline, jit
+from agents.jit import inner_inline, jit
 from agents.lp_data import Horizon, put_estimates
 from agents.lp_policy import LinearProgramme
 from agents.policy import Observations
@@ -118,7 +118,7 @@ def put_scenarios(
                 _scale(estimate, fills[:, j, i])
 
 
-@inline
+@inner_inline
 def _quantile(cell: Any, shock: float, sd: float) -> Any:
     """Share of a piece that fills at the depth that ``shock``, a normal quantile, stands for."""
     score = depth_score(shock, cell.chance)
@@ -129,7 +129,7 @@ def _quantile(cell: Any, shock: float, sd: float) -> Any:
     return min(max(depth - cell.start, 0.0), width) / width
 
 
-@inline
+@inner_inline
 def _expected(cell: Any, more: float, sd: float) -> Any:
     """Share of a piece that is expected to fill if the logarithm of depth is ``more`` than predicted."""
     location = cell.location + more
@@ -138,7 +138,7 @@ def _expected(cell: Any, more: float, sd: float) -> Any:
     return max(until - before, 0.0) / (cell.stop - cell.start)
 
 
-@inline
+@inner_inline
 def _scale(mean: float, rates: Floats) -> None:
     """Bring the mean of ``rates`` to ``mean``, as far as none exceeds 1; if all are 0 they become it."""
     total = 0.0

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import inline, jit
+from agents.jit import inner_inline, jit
 from agents.q_learning import (
     Actions,
     Hyperparameters,
@@ -238,7 +238,7 @@ def _play(
             _without_waiting(parameters, orders, market, b, notes.returns[b])
 
 
-@inline
+@inner_inline
 def _without_waiting(
     parameters: Parameters, orders: Orders, market: Market, bucket: int, rewards: Any
 ) -> None:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from execution_env.jit import inline, inline_jit, jit
+from execution_env.jit import inline, jit
 
 Lots = NDArray[np.int32]
 Index = int | np.integer[Any]
@@ -106,7 +106,7 @@ def _fill_remainders(parts: Lots, remainders: Lots) -> None:
             split_lots(total, parts[action], remainders[postable, action])
 
 
-@inline_jit
+@inline
 def first_outside(actions: NDArray[np.int64], most: int, which: NDArray[np.bool_]) -> int:
     """The first row of ``actions`` (n, M), among those that ``which`` selects, with a number below
     0 or above ``most``; -1 where there is none.
@@ -126,7 +126,7 @@ def first_outside(actions: NDArray[np.int64], most: int, which: NDArray[np.bool_
     return -1
 
 
-@inline_jit
+@inline
 def allocate_grid(
     parts: Lots,
     remainders: Lots,
@@ -175,7 +175,7 @@ def allocate_lots(
 # Masks.
 
 
-@inline_jit
+@inline
 def write_masks(
     masks: NDArray[np.int8], postable: Lots, out: NDArray[np.int8], first: Index, last: Index
 ) -> None:

@@ -20,7 +20,7 @@ from execution_env.actions import (
     write_masks,
 )
 from execution_env.day_types import Days
-from execution_env.jit import announce, inline, jit
+from execution_env.jit import announce, inner_inline, jit
 from execution_env.memory import addresses, pointer
 from execution_env.parameters import ALGO, BUCKET, CELL, ORDER, Parameters, parameters
 from execution_env.scenario import Scenario
@@ -334,7 +334,7 @@ def _advance(
     return -1
 
 
-@inline
+@inner_inline
 def _start(
     parameters: Parameters,
     orders: Orders,
@@ -357,7 +357,7 @@ def _start(
         first = stop
 
 
-@inline
+@inner_inline
 def _play(
     parameters: Parameters,
     orders: Orders,
@@ -379,7 +379,7 @@ def _play(
         first = stop
 
 
-@inline
+@inner_inline
 def _observe(
     parameters: Parameters,
     orders: Orders,
@@ -410,7 +410,7 @@ def _observe(
             out[e, 4 + 2 * k] = share * orders.postable[e]
 
 
-@inline
+@inner_inline
 def _report(
     orders: Orders,
     lots: Array,

@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from execution_env.jit import inline, jit
+from execution_env.jit import inline, inner_inline, jit
 
 LEAST_NOISE = 1e-3
 """Standard deviation of log depth that an observed depth is taken to have at least: lots are whole."""
@@ -76,7 +76,7 @@ FAR_TAIL = (
 )
 
 
-@inline
+@inner_inline
 def _ratio(coefficients: Any, r: float) -> float:
     top, bottom = 0.0, 0.0
     for above, below in zip(coefficients[0], coefficients[1]):  # noqa: B905  numba knows no strict

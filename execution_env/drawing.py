@@ -56,7 +56,7 @@ def _autoregress(
         out[d] = persistence * before[d] + sd * noise[d]
 
 
-@inner
+@jit
 def logistic(logit: np.float32) -> np.float32:
     """1 / (1 + exp(-logit)) to float32 precision; exactly 0 and 1 at the infinities.
 

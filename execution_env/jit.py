@@ -132,18 +132,20 @@ def announce() -> None:
     if numba.config.CACHE_DIR:
         folder = Path(numba.config.CACHE_DIR) / folder.name
     if sys.stderr.isatty() and not any(folder.rglob("*.nbi")):
-        print("execution_env: compiling for this machine, half a minute, once ...", file=sys.stderr)
+        print(
+            "execution_env: compiling for this machine, some 40 seconds, once ...", file=sys.stderr
+        )
 
 
 jit = compiler(Path(__file__).parent)
 """The decorator for jitted functions of this package that Python calls."""
 
+inline = compiler(Path(__file__).parent, inlined=True)
+"""The same, copied into jitted callers. Arguments that are named tuples of arrays are large structures:
+a real call copies them, which for one order takes longer than its work."""
+
 inner = compiler(Path(__file__).parent, from_python=False)
-"""The decorator for those that only jitted functions call."""
+"""The decorator for private functions, which only jitted ones call."""
 
-inline = compiler(Path(__file__).parent, inlined=True, from_python=False)
-"""The same, copied into their callers. Arguments that are named tuples of arrays are large structures: a
-real call copies them, which for one order takes longer than its work."""
-
-inline_jit = compiler(Path(__file__).parent, inlined=True)
-"""Copied into jitted callers, and called by Python too."""
+inner_inline = compiler(Path(__file__).parent, inlined=True, from_python=False)
+"""The same, copied into their callers."""

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from execution_env.depth import expected_fill, learned_depth
 from execution_env.estimation import estimate, learned
-from execution_env.jit import inline, inline_jit
+from execution_env.jit import inline, inner_inline
 from execution_env.parameters import Parameters
 
 LOT_TOLERANCE = 1e-6
@@ -114,7 +114,7 @@ class Outcome(NamedTuple):
     drift_cost: Floats
 
 
-@inline_jit
+@inline
 def orders_in(ints: Ints, floats: Floats, algos: int) -> Orders:
     """Orders as views of two blocks, (4 + B, n) and (5 + 4 K, n): a call from Python costs as
     much as it has arrays, and this needs only two.
@@ -143,7 +143,7 @@ def order_blocks(buckets: int, algos: int, count: int) -> tuple[Ints, Floats]:
     return np.zeros((4 + buckets, count), np.int32), np.zeros((5 + 4 * algos, count))
 
 
-@inline_jit
+@inline
 def outcome_in(lots: Ints, floats: Floats) -> tuple[Ints, Outcome]:
     """Posted lots and an outcome, as views of (2, K, n) lots and of a (9, n) block."""
     outcome = Outcome(
@@ -213,7 +213,7 @@ def residual_price(penalty: float, quadratic: float, residual: float) -> float:
 # Loops over orders.
 
 
-@inline
+@inner_inline
 def _fill(
     parameters: Parameters,
     orders: Orders,
@@ -242,7 +242,7 @@ def _fill(
         outcome.posting_cost[e] += price * (filled if charge_filled else lots)
 
 
-@inline
+@inner_inline
 def _charge(
     parameters: Parameters,
     market: Market,
@@ -261,7 +261,7 @@ def _charge(
         outcome.fee_cost[e] += fee * filled
 
 
-@inline
+@inner_inline
 def _learn(
     parameters: Parameters,
     orders: Orders,
@@ -295,7 +295,7 @@ def _learn(
         orders.multiplier[algo, e] = m
 
 
-@inline
+@inner_inline
 def _learn_depth(
     parameters: Parameters,
     orders: Orders,
@@ -329,7 +329,7 @@ def _learn_depth(
             orders.multiplier[algo, e] = math.exp(s / (precision + t))
 
 
-@inline
+@inner_inline
 def _drift(
     parameters: Parameters,
     orders: Orders,
@@ -348,7 +348,7 @@ def _drift(
         outcome.posting_cost[e] = outcome.spread_cost[e] + outcome.fee_cost[e] + drift
 
 
-@inline
+@inner_inline
 def _check_envelope(
     parameters: Parameters,
     orders: Orders,
@@ -368,7 +368,7 @@ def _check_envelope(
         outcome.residual_penalty[e] = 0.0
 
 
-@inline
+@inner_inline
 def _clean_up(
     parameters: Parameters,
     orders: Orders,
@@ -393,7 +393,7 @@ def _clean_up(
             outcome.residual_penalty[e] = residual_price(touch, quadratic, outcome.residual[e])
 
 
-@inline
+@inner_inline
 def _settle(
     orders: Orders, market: Market, outcome: Outcome, bucket: Index, first: Index, last: Index
 ) -> None:
@@ -408,7 +408,7 @@ def _settle(
         orders.bucket[e] = bucket + 1
 
 
-@inline
+@inner_inline
 def _bound(
     parameters: Parameters, orders: Orders, bucket: Index, first: Index, last: Index
 ) -> None:
@@ -418,7 +418,7 @@ def _bound(
         orders.upper[e] = upper
 
 
-@inline
+@inner_inline
 def _track(
     parameters: Parameters, orders: Orders, bucket: Index, first: Index, last: Index
 ) -> None:
@@ -431,14 +431,14 @@ def _track(
         orders.upper[e] = n * min(middle + band, 1.0)
 
 
-@inline
+@inner_inline
 def _limit(parameters: Parameters, orders: Orders, first: Index, last: Index) -> None:
     most = np.int32(parameters.order[0].max_posted)
     for e in range(first, last):
         orders.postable[e] = min(orders.remaining[e], most)
 
 
-@inline
+@inner_inline
 def _look_back(
     parameters: Parameters, orders: Orders, market: Market, bucket: Index, first: Index, last: Index
 ) -> None:
@@ -459,7 +459,7 @@ def _look_back(
             orders.recent_fills[e] += orders.fills[past, e]
 
 
-@inline
+@inner_inline
 def _cap(parameters: Parameters, orders: Orders, bucket: Index, first: Index, last: Index) -> None:
     max_rate = parameters.order[0].max_rate
     expected = parameters.buckets[bucket].expected_volume
@@ -469,7 +469,7 @@ def _cap(parameters: Parameters, orders: Orders, bucket: Index, first: Index, la
         orders.postable[e] = np.int32(max(min(np.float64(orders.postable[e]), room), 0.0))
 
 
-@inline
+@inner_inline
 def _stay_below(parameters: Parameters, orders: Orders, first: Index, last: Index) -> None:
     n = np.int32(parameters.order[0].lots)
     for e in range(first, last):
@@ -477,7 +477,7 @@ def _stay_below(parameters: Parameters, orders: Orders, first: Index, last: Inde
         orders.postable[e] = np.int32(max(min(np.float64(orders.postable[e]), room), 0.0))
 
 
-@inline
+@inner_inline
 def _estimate(
     parameters: Parameters,
     orders: Orders,
@@ -496,7 +496,7 @@ def _estimate(
         )
 
 
-@inline
+@inner_inline
 def _estimate_depth(
     parameters: Parameters, orders: Orders, bucket: Index, algo: int, first: Index, last: Index
 ) -> None:
@@ -516,7 +516,7 @@ def _estimate_depth(
             orders.estimates[algo, e] = expected_fill(posted, cell.chance, location, sd) / posted
 
 
-@inline
+@inner_inline
 def _open(
     parameters: Parameters, orders: Orders, market: Market, bucket: Index, first: Index, last: Index
 ) -> None:
