@@ -220,7 +220,7 @@ class TestAdaptive:
     )
     def test_learns_from_the_fills(self, name: str) -> None:
         scenario = load_scenario(name)
-        days = DayStream(scenario, 0, VALIDATION).draw(2000)
+        days = DayStream(scenario, 0, VALIDATION).draw(800)
         gain = (
             play(dp(scenario), scenario, days).objective
             - play(dp_adaptive(scenario), scenario, days).objective
@@ -293,7 +293,7 @@ class Spy(Policy):
 
 
 class TestAnyScenario:
-    @settings(max_examples=15)
+    @settings(max_examples=10)
     @given(scenarios_drawn(max_buckets=8, max_lots=60, max_algos=4), st.integers(0, 100))
     def test_decides_for_any_batch(self, scenario: Scenario, seed: int) -> None:
         days = DayStream(scenario, seed, VALIDATION).draw(10)

@@ -83,7 +83,7 @@ class TestHindsight:
             else:
                 assert found[day] <= least + 1e-9
 
-    @settings(max_examples=60)
+    @settings(max_examples=40)
     @given(markets_drawn(max_lots=60), st.integers(0, 1000))
     @example(shortfall(), 0)
     @example(with_day_effects(), 0)

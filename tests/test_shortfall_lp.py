@@ -121,7 +121,7 @@ class TestPieces:
 
 
 class TestAgainstAnotherSolver:
-    @settings(max_examples=60)
+    @settings(max_examples=40)
     @given(
         markets_drawn(max_buckets=9, max_lots=300, max_algos=4),
         st.integers(0, 2**32),

@@ -95,7 +95,7 @@ def from_lobster(folder: Path) -> Outcomes:
     return joined([simulate(read_lobster(*pair))[0] for pair in files])
 
 
-@pytest.mark.parametrize("source", [from_lean, from_lobster])
+@pytest.mark.parametrize("source", [from_lean, pytest.param(from_lobster, marks=pytest.mark.slow)])
 def test_files_give_their_scenario_back(source, tmp_path) -> None:
     outcomes = source(tmp_path)
     days = DayStream(NESTED, 1).draw(4 * 2 * WINDOWS)
