@@ -145,7 +145,7 @@ class Compare:
             console.print(note, markup=False)
         with saying(
             f"stopped while writing, one file after the other; {TABLE}, {DAYS} and {PAGE} in {folder} "
-            "may be new or as they were. Run it again."
+            "may be new or as they were, and so may others there. Run it again."
         ):
             self._write(folder, result, given, pictures)
         with saying(f"stopped; the results are in {folder}."):

@@ -112,8 +112,11 @@ def compiler(
 
 
 def _refuse_python(compiled: Any, name: str) -> None:
-    """Numba would jump to where nothing is: calls from Python never find what was compiled for others,
-    and compiling for them fails.
+    """Make a call from Python a TypeError.
+
+    Numba would call the missing entry: so the dispatcher is not told of what is compiled for others, and
+    when it asks for its own it is refused. A numba that does this in another way keeps its own
+    behaviour; the tests tell.
     """
 
     def refuse(*_: object, **__: object) -> None:
@@ -121,8 +124,9 @@ def _refuse_python(compiled: Any, name: str) -> None:
             f"{name}: only compiled functions can call it; py_func is the function itself."
         )
 
-    compiled._insert = lambda *_, **__: None
-    compiled._compile_for_args = refuse
+    if hasattr(compiled, "_insert") and hasattr(compiled, "_compile_for_args"):
+        compiled._insert = lambda *_, **__: None
+        compiled._compile_for_args = refuse
 
 
 @cache

@@ -1,11 +1,11 @@
-"""Days that come from a file: real ones, as ``calibrate --days`` writes them.
+"""Days that come from a file: real ones of ``calibrate --days``, or drawn ones (``days_file``).
 
 A file holds N orders of B buckets and K algos, a *day* each, and splits of them by name. It is a NumPy
 archive (``.npz``, never pickled) with
 
     format            1
     algos             (K,) names
-    bucket_seconds    length of a bucket
+    bucket_seconds    length of a bucket; NaN where it is not known
     depth             (N, B, K) shares that a child order could have filled at most
     spread            (N, B, K) cost of a filled share above the mid at its bucket's start
     volume            (N, B) shares traded in the market

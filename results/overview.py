@@ -68,7 +68,7 @@ def overview(found: Sequence[Found]) -> str:
         "# Results",
         "",
         paragraph(
-            f"All of it is made by `python -m results`: every shipped scenario, {days:,} held-out days that no "
+            f"Made by `python -m results`, real days aside: every shipped scenario, {days:,} held-out days that no "
             "training and no tuning meets, the same ones for every policy. Every folder has its commands, "
             f"tables, figures and what they say. Training: {budgets()}. Seconds were measured beside other work, "
             "and are too high."
@@ -103,7 +103,7 @@ def overview(found: Sequence[Found]) -> str:
         ),
         "## On real days",
         "",
-        paragraph(texts["real-days"].split("\n\n")[0]),
+        paragraph(texts[REAL_DAYS].split("\n\n")[0]),
         "",
         f"![What models of two stocks promised, and what real days brought]({REAL_DAYS}/{TRANSFER})",
         "",

@@ -178,5 +178,8 @@ FRONTIERS = {"baseline": FrontierPlan()}
 REAL_DAYS = "real-days"
 """Folder of the experiment on real days, which ``results.real_days`` makes."""
 
+SEEDS, TIMESTEPS = ("0", "1", "2"), 2_000_000
+"""Of trainings for real days; steps of PPO."""
+
 EVERYTHING = [*PLANS, *(f"frontier-{scenario}" for scenario in FRONTIERS)]
 """Names of what there is, which are those of the folders."""

@@ -23,7 +23,6 @@ from agents.command_line import Count, parse, run_command
 from agents.evaluation import compare
 from agents.evaluation.comparison import Comparison
 from agents.evaluation.played_days import default_seeds
-from agents.run_directory import POLICY
 from agents.storage import RunError, write_bytes, write_text
 from evaluate import Compare
 from execution_env import DayStream, load_scenario, numbered_days
@@ -32,7 +31,7 @@ from execution_env.market import VALIDATION
 from execution_env.replay import days_file, write_days
 from results import real_figures, real_page, real_tables
 from results.__main__ import step
-from results.plan import PPO, REAL_DAYS, RESULTS, RUNS, Q
+from results.plan import PPO, REAL_DAYS, RESULTS, RUNS, SEEDS, TIMESTEPS, Q
 from results.real_tables import RIGHT, Orders
 
 SYMBOLS, DATES = ("bac", "ibm"), ("20131007", "20131008", "20131009")
@@ -40,11 +39,6 @@ SYMBOLS, DATES = ("bac", "ibm"), ("20131007", "20131008", "20131009")
 FOLDER, FOLDS = RESULTS / REAL_DAYS, RUNS.parent / REAL_DAYS
 
 PLANNERS = ("lp", "lp-buffered", "lp-scenario", "dp", "dp-fine", "dp-adaptive")
-
-SEEDS = ("0", "1", "2")
-
-TIMESTEPS = 2_000_000
-"""Of PPO."""
 
 TUNING_DAYS = 4096
 """Of the model, that margins are tuned on; as in replays they are right, whatever is believed."""
@@ -106,12 +100,16 @@ class Fold:
         words += ["--name", f"{self.symbol}-without-{self.date}", "--out", str(self.model)]
         return [*words, "--days", str(self.folder / "days.npz")]
 
-    def trainings(self, settings: Sequence[str] = ()) -> list[list[str]]:
-        """Words after ``python train.py`` that train everything, with ``settings`` of the scenario."""
+    def seeds(self, belief: str) -> tuple[str, ...]:
+        """Of training."""
+        return SEEDS if self.date == DATES[-1] and belief == RIGHT else SEEDS[:1]
+
+    def trainings(self, belief: str = RIGHT) -> list[list[str]]:
+        """Words after ``python train.py`` that train everything with a belief."""
         chosen = ["--scenario", str(self.model)]
-        chosen += ["--set", *settings] if settings else []
-        seeds = SEEDS if self.date == DATES[-1] and not settings else SEEDS[:1]
-        out = self.folder / (slug(settings) or RIGHT)
+        if belief != RIGHT:
+            chosen += ["--set", *beliefs(self)[belief]]
+        seeds, out = self.seeds(belief), self._out(belief)
         return [
             ["sweep", "q-learning", *chosen, "--seed", *seeds, "--out", str(out / "q-learning")],
             [
@@ -120,25 +118,23 @@ class Fold:
             ],
         ]
 
-    def runs(self, settings: Sequence[str] = ()) -> dict[str, Path]:
+    def runs(self, belief: str = RIGHT) -> dict[str, Path]:
         """Run directories that ``trainings`` leaves, by label."""
-        out = self.folder / (slug(settings) or RIGHT)
-        found: dict[str, Path] = {}
-        for label, kind in ((Q, "q-learning"), (PPO, "ppo")):
-            there = sorted(path.parent for path in (out / kind).glob(f"*/{POLICY}"))
-            found |= {f"{label} {path.name[-1]}": path for path in there}
-        return found
+        out, name = self._out(belief), self.model.stem
+        found = {f"{Q} {s}": out / "q-learning" / f"{name}-seed{s}" for s in self.seeds(belief)}
+        return found | {
+            f"{PPO} {s}": out / "ppo" / f"{name}-timesteps{TIMESTEPS}-seed{s}"
+            for s in self.seeds(belief)
+        }
 
-    def policies(self, settings: Sequence[str] = ()) -> list[str]:
+    def _out(self, belief: str) -> Path:
+        return self.folder / belief.replace(" x ", "-")
+
+    def policies(self, belief: str = RIGHT) -> list[str]:
         """What plays: rules, planners, learners."""
         rules = [f"all-{name.lower()}" for name in load_scenario(self.model).algo_names]
-        learners = [f"{label}={path}" for label, path in self.runs(settings).items()]
+        learners = [f"{label}={path}" for label, path in self.runs(belief).items()]
         return [*PLANNERS, *rules, "passive-then-sweep", "twap", *learners]
-
-
-def slug(settings: Sequence[str]) -> str:
-    """A folder's name for ``settings``."""
-    return "-".join(settings[:1]).partition(".")[2].partition(".")[2].replace("=", "-")
 
 
 def beliefs(fold: Fold) -> dict[str, list[str]]:
@@ -220,10 +216,11 @@ class RealDays:
             promised[fold.symbol] = played(fold.model, fold.policies(), bounded=False)
             self._page_of(fold)
             fold.draw_days()
+            believed[fold.symbol, RIGHT] = played(fold.drawn, fold.policies(), bounded=False)
             for belief, settings in beliefs(fold).items():
-                self._train(fold.trainings(settings))
+                self._train(fold.trainings(belief))
                 say(f"{fold.symbol} on {fold.date}: playing with {belief}")
-                policies = fold.policies(settings)
+                policies = fold.policies(belief)
                 result = played(fold.replay, policies, settings, bounded=False)
                 orders.add(fold.symbol, fold.date, belief, result)
                 result = played(fold.drawn, policies, settings, bounded=False)

@@ -59,8 +59,8 @@ def transfer(rows: Sequence[Row]) -> Figure:
     shown = {symbol: _policies(rows, symbol, {REFERENCE, BOUND}) for symbol in symbols}
     figure = new_figure(
         "What the model promised, and what the day it had not seen brought",
-        "Objective minus that of lp, basis points, without the drift that waiting cost by chance. "
-        "Lines: 95 % intervals over windows; negative is better than lp.",
+        "Objective minus that of lp, basis points, without the drift that waiting cost by chance. Lines: "
+        "95 % intervals over windows of these days, not over other days; negative is better than lp.",
         ROW * max(map(len, shown.values())) + 0.8,
         [
             (
@@ -101,7 +101,7 @@ def sensitivity(rows: Sequence[Row]) -> Figure:
     policies = believers(rows)
     figure = new_figure(
         "What wrong beliefs cost",
-        "Change of the objective, basis points, when fill probabilities or depths are believed to be 30 % "
+        "Change of the adjusted objective, basis points, when fill probabilities or depths are believed to be 30 % "
         "lower or higher than measured, on 10,000 days of the model and on a real one; learners are trained "
         "on the wrong model. Lines: 95 % intervals, on the real day over windows. Mind the scales.",
         len(places) * (ROW * len(policies) + 0.8),

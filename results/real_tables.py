@@ -1,7 +1,8 @@
 """Tables of the experiment on real days: what the model promised, what came true, what beliefs matter.
 
 Intervals are 95 % bootstrap intervals over windows: the two sides of a window, and its buckets, are one
-cluster. They speak of other windows of the same dates; three dates say little of other dates.
+cluster. They speak of other windows of the same dates; three dates say little of other dates. On the
+main date they speak of other training seeds too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from agents.evaluation import statistics
 from agents.evaluation.comparison import Comparison
 from agents.evaluation.selection import REFERENCE
 from agents.evaluation.statistics import Interval
-from agents.evaluation.tables import Row, csv_text
+from agents.evaluation.tables import Cell, Row, csv_text
 
 ORDERS, TRANSFER, SENSITIVITY, PARTS = (
     "orders.csv",
@@ -36,6 +37,7 @@ ORDER_COLUMNS = (
     "window",
     "order",
     "policy",
+    "seed",
     "objective",
     "adjusted",
 )
@@ -64,7 +66,7 @@ TRANSFER_COLUMNS = (
     "three_days_minus_lp",
     "three_days_minus_lp_ci_low",
     "three_days_minus_lp_ci_high",
-    "days_better_than_lp",
+    "dates_better_than_lp",
 )
 
 SENSITIVITY_COLUMNS = (
@@ -114,20 +116,21 @@ class Orders:
         return Orders([], [])
 
     def add(self, symbol: str, date: str, beliefs: str, result: Comparison) -> None:
-        """Those of a comparison; of several seeds their mean, order by order."""
+        """Those of a comparison; of several seeds one after the other."""
         assert result.clusters is not None
         bounds = {name: [name] for name in result.bounds}
         for policy, members in (members_of(result) | bounds).items():
-            objective = np.mean([_objective(result, one) for one in members], axis=0)
-            adjusted = None
-            if members[0] in result.shortfalls:
-                adjusted = np.mean([result.shortfalls[one].adjusted for one in members], axis=0)
-            for j, window in enumerate(result.clusters):
-                row: Row = dict.fromkeys(ORDER_COLUMNS)
-                row |= {"symbol": symbol, "date": date, "beliefs": beliefs, "policy": policy}
-                row |= {"window": f"{date}-{window}", "order": j, "objective": float(objective[j])}
-                row["adjusted"] = None if adjusted is None else float(adjusted[j])
-                self.rows.append(row)
+            for seed, label in enumerate(members):
+                objective = _objective(result, label)
+                of = result.shortfalls.get(label)
+                for j, window in enumerate(result.clusters):
+                    row: Row = dict.fromkeys(ORDER_COLUMNS)
+                    row |= {"symbol": symbol, "date": date, "beliefs": beliefs, "policy": policy}
+                    row |= {"window": f"{date}-{window}", "order": j}
+                    row["seed"] = None if label == policy else seed
+                    row["objective"] = float(objective[j])
+                    row["adjusted"] = None if of is None else float(of.adjusted[j])
+                    self.rows.append(row)
         if beliefs == RIGHT:
             self.parts += parts_of(symbol, date, result)
 
@@ -211,7 +214,7 @@ def tables(
     Args:
         orders: on real days.
         promised: what policies achieve on the model's evaluation days, by symbol.
-        believed: the same on the same days with wrong beliefs, by symbol and belief.
+        believed: the same on the same days, replayed, with right and wrong beliefs, by symbol and belief.
     """
     transfer, parts = [], list(orders.parts)
     for symbol, result in promised.items():
@@ -220,7 +223,8 @@ def tables(
     sensitivity = [
         row
         for (symbol, beliefs), result in believed.items()
-        for row in changes(symbol, beliefs, result, promised[symbol])
+        if beliefs != RIGHT
+        for row in changes(symbol, beliefs, result, believed[symbol, RIGHT])
     ]
     return Tables(orders.rows, transfer, sensitivity + sensitivity_rows(orders), parts)
 
@@ -232,24 +236,28 @@ def transfer_rows(orders: Orders, symbol: str, result: Comparison) -> list[Row]:
     of_lp = result.shortfalls[REFERENCE].adjusted
     rows = []
     for policy, labels in members.items():
-        objective = np.mean([_objective(result, name) for name in labels], axis=0)
-        adjusted = np.mean([result.shortfalls[name].adjusted for name in labels], axis=0)
+        objective = np.array([_objective(result, name) for name in labels])
+        adjusted = np.array([result.shortfalls[name].adjusted for name in labels])
         real = orders.of(symbol=symbol, beliefs=RIGHT, date=dates[-1], policy=policy)
         lp = orders.of(symbol=symbol, beliefs=RIGHT, date=dates[-1], policy=REFERENCE)
         every = orders.of(symbol=symbol, beliefs=RIGHT, policy=policy)
         every_lp = orders.of(symbol=symbol, beliefs=RIGHT, policy=REFERENCE)
-        row: Row = {"symbol": symbol, "policy": policy}
-        row |= _cells(("promised_objective", "promised"), statistics.mean(objective))
-        row |= _cells(("promised_minus_lp",) * 2, statistics.mean(adjusted - of_lp))
+        row: Row = dict.fromkeys(TRANSFER_COLUMNS)
+        row |= {"symbol": symbol, "policy": policy}
+        row |= _cells(("promised_objective", "promised"), over_seeds(objective))
+        row |= _cells(("promised_minus_lp",) * 2, over_seeds(adjusted - of_lp))
         row |= _cells(("objective",) * 2, over_windows(real, "objective"))
         row |= _cells(("adjusted",) * 2, over_windows(real, "adjusted"))
         row |= _cells(("objective_minus_lp",) * 2, over_windows(real, "objective", lp))
         row |= _cells(("adjusted_minus_lp",) * 2, over_windows(real, "adjusted", lp))
+        # dates differ in their number of seeds: these are of the seeds that there are
+        every, every_lp = averaged(every), averaged(every_lp)
         row |= _cells(("three_days_minus_lp",) * 2, over_windows(every, "adjusted", every_lp))
-        row["days_better_than_lp"] = sum(
-            float(_of_date(every, date).mean()) < float(_of_date(every_lp, date).mean())
-            for date in dates
-        )
+        if policy != REFERENCE:
+            row["dates_better_than_lp"] = sum(
+                float(_of_date(every, date).mean()) < float(_of_date(every_lp, date).mean())
+                for date in dates
+            )
         rows.append(row)
     rows.sort(key=lambda row: float(row["promised_objective"] or 0.0))
     bound = orders.of(symbol=symbol, beliefs=RIGHT, date=dates[-1], policy=BOUND)
@@ -287,7 +295,7 @@ def sensitivity_rows(orders: Orders) -> list[Row]:
             for policy in dict.fromkeys(str(row["policy"]) for row in of_beliefs):
                 mine = [row for row in of_beliefs if row["policy"] == policy]
                 date = str(mine[0]["date"])
-                right = orders.of(symbol=symbol, beliefs=RIGHT, date=date, policy=policy)
+                right = averaged(orders.of(symbol=symbol, beliefs=RIGHT, date=date, policy=policy))
                 row: Row = {"symbol": symbol, "where": date, "beliefs": beliefs, "policy": policy}
                 row["adjusted"] = float(column(mine, "adjusted").mean())
                 row |= _cells(("change", ""), over_windows(mine, "adjusted", right))
@@ -296,15 +304,37 @@ def sensitivity_rows(orders: Orders) -> list[Row]:
 
 
 def over_windows(rows: Sequence[Row], name: str, against: Sequence[Row] | None = None) -> Interval:
-    """The mean of a column over orders, minus that of the same orders ``against``, with an interval over
-    windows.
+    """The mean of a column over orders and training seeds, minus that of the same orders ``against``, of
+    one policy, with an interval over windows and seeds.
     """
-    values = column(rows, name)
+    seeds = len({row["seed"] for row in rows})
+    values = column(rows, name).reshape(seeds, -1)
+    first = rows[: values.shape[1]]
     if against is not None:
-        assert [row["order"] for row in rows] == [row["order"] for row in against]
+        assert [row["order"] for row in first] == [row["order"] for row in against]
         values = values - column(against, name)
-    windows = np.unique([str(row["window"]) for row in rows], return_inverse=True)[1]
-    return statistics.mean(values, clusters=windows.reshape(-1))
+    windows = np.unique([str(row["window"]) for row in first], return_inverse=True)[1]
+    return over_seeds(values, windows.reshape(-1))
+
+
+def over_seeds(values: Floats, clusters: NDArray[np.int64] | None = None) -> Interval:
+    """The mean of (seeds, days), with an interval over both where there are several seeds."""
+    if len(values) > 1:
+        return statistics.mean_over_seeds(values, clusters=clusters)
+    return statistics.mean(values[0], clusters=clusters)
+
+
+def averaged(rows: Sequence[Row]) -> list[Row]:
+    """Orders of a policy, each once: the mean over its training seeds."""
+    found: dict[tuple[Cell, Cell], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["window"], row["order"]), []).append(row)
+    return [
+        of[0]
+        | {"seed": None}
+        | {name: float(column(of, name).mean()) for name in ("objective", "adjusted")}
+        for of in found.values()
+    ]
 
 
 def column(rows: Sequence[Row], name: str) -> Floats:

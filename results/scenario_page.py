@@ -34,8 +34,7 @@ PAGE = "README.md"
 OF_SHORTFALLS = (
     "Nearly all noise of a shortfall is the drift of the mid while shares wait, whose mean is zero where nobody can tell "
     f"where it goes. [{SHORTFALL}]({SHORTFALL}), also a table in [comparison.md](comparison.md), has the parts of "
-    "the shortfall, and differences without that drift: their intervals are narrower, and tell more apart than "
-    "what is said above."
+    "the shortfall, and differences without that drift, whose intervals are narrower. Read both."
 )
 """Where costs are a shortfall."""
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agents.command_line import grouped
 from agents.evaluation import compare, played_days, statistics
+from agents.sweep_command import combinations
 from execution_env import Scenario, load_scenario, scenario_to_toml
 from execution_env.replay import write_days
 from results import real_days, real_figures, real_page, real_tables
@@ -43,7 +45,7 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> Orders:
 @pytest.fixture(scope="module")
 def tables(orders: Orders) -> Tables:
     promised = compare(POLICIES, shortfall(), range(200), keep_rollouts=False, bounded=False)
-    believed = {}
+    believed = {("ibm", RIGHT): promised}
     for belief in real_figures.BELIEF_MARKS:
         others = [policy.replace("=all-neutral", "=twap") for policy in POLICIES]
         result = compare(others, shortfall(), range(200), keep_rollouts=False, bounded=False)
@@ -51,12 +53,19 @@ def tables(orders: Orders) -> Tables:
     return real_tables.tables(orders, {"ibm": promised}, believed)
 
 
-def test_seeds_are_one_policy(orders: Orders) -> None:
+def test_seeds_are_one_policy(orders: Orders, tables: Tables) -> None:
     names = {row["policy"] for row in orders.rows}
     assert names == {"lp", "twap", "all-passive", "Q-learning", "hindsight"}
     of_q = orders.of(policy="Q-learning", date="20131009", beliefs=RIGHT)
-    assert [row["order"] for row in of_q] == [0, 1, 2, 3]
+    assert [row["order"] for row in of_q] == 2 * [0, 1, 2, 3]
+    assert [row["seed"] for row in of_q] == 4 * [0] + 4 * [1]
     assert len({row["window"] for row in of_q}) == 2
+    lp = orders.of(policy="lp", date="20131009", beliefs=RIGHT)
+    values = real_tables.column(of_q, "adjusted").reshape(2, 4) - real_tables.column(lp, "adjusted")
+    right = statistics.mean_over_seeds(values, clusters=np.repeat([0, 1], 2))
+    (row,) = [row for row in tables.transfer if row["policy"] == "Q-learning"]
+    assert row["adjusted_minus_lp"] == pytest.approx(values.mean())
+    assert row["adjusted_minus_lp_ci_high"] == pytest.approx(float(right.high))
 
 
 def test_the_difference_to_lp_is_paired_and_clustered(orders: Orders, tables: Tables) -> None:
@@ -68,14 +77,14 @@ def test_the_difference_to_lp_is_paired_and_clustered(orders: Orders, tables: Ta
     interval = statistics.mean(by_window, clusters=np.arange(6))
     assert row["three_days_minus_lp_ci_low"] == pytest.approx(float(interval.low))
     by_date = (mine - lp).reshape(3, 4).mean(axis=1)
-    assert row["days_better_than_lp"] == (by_date < 0).sum()
+    assert row["dates_better_than_lp"] == (by_date < 0).sum()
 
 
 def test_the_same_beliefs_change_nothing(tables: Tables) -> None:
     for where in ("model", "20131009"):
         rows = [row for row in tables.sensitivity if row["where"] == where]
         assert {row["beliefs"] for row in rows} == set(real_figures.BELIEF_MARKS)
-        changed = {row["policy"] for row in rows if row["change"] != 0}
+        changed = {row["policy"] for row in rows if abs(float(row["change"] or 0)) > 1e-12}
         # in the place of one run of the Q-learner another policy played the model's days
         assert changed == ({"Q-learning"} if where == "model" else set())
     assert real_figures.believers(tables.sensitivity) == ["Q-learning"]
@@ -130,7 +139,7 @@ def test_what_was_committed_agrees_with_itself() -> None:
     for row in found.transfer:
         symbol, policy = str(row["symbol"]), str(row["policy"])
         of = orders.of(symbol=symbol, policy=policy, date=real_days.DATES[-1], beliefs=RIGHT)
-        assert len(of) == 26
+        assert len(of) % 26 == 0
         mean = real_tables.column(of, "objective").mean()
         assert row["objective"] == pytest.approx(mean, abs=1e-9)
     on_real_days = [row for row in found.sensitivity if row["where"] != "model"]
@@ -147,11 +156,26 @@ def test_beliefs_are_off_by_a_factor(tmp_path: Path, monkeypatch: pytest.MonkeyP
     overrides = dict(item.split("=") for item in found["fill_probability x 1.3"])
     changed = load_scenario(fold.model, {key: float(value) for key, value in overrides.items()})
     np.testing.assert_allclose(changed.fill_probability[0], [1.0, 0.78, 0.39])
-    slugs = {real_days.slug(settings) for settings in found.values()}
-    assert len(slugs) == 4
-    words = fold.trainings(found["depth x 0.7"])[0]
+    words = fold.trainings("depth x 0.7")[0]
     assert words[:2] == ["sweep", "q-learning"]
     assert "algos.Passive.depth=0.07" in words
+
+
+@pytest.mark.parametrize("belief", [RIGHT, *real_figures.BELIEF_MARKS])
+def test_trainings_leave_the_runs_that_play(
+    belief: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(real_days, "FOLDS", tmp_path)
+    fold = Fold("ibm", "20131009")
+    fold.folder.mkdir(parents=True)
+    fold.model.write_text(scenario_to_toml(shortfall()))
+    made = []
+    for words in fold.trainings(belief):
+        options = grouped(words[2:])
+        folder = Path(options.pop("--out")[0])
+        made += [folder / run.name for run in combinations(words[1], options)]
+    assert {path.parent for path in made} == {path.parent for path in fold.runs(belief).values()}
+    assert sorted(made) == sorted(fold.runs(belief).values())
 
 
 def test_the_model_s_days_can_be_played_with_other_beliefs(

@@ -171,6 +171,19 @@ def test_intervals_over_seeds_cover_the_mean_of_all_seeds(seeds: int, spread: fl
     assert 0.9 <= share_covered(draw, interval, 2.0) <= 0.995
 
 
+def test_intervals_over_seeds_and_few_clusters_cover_the_mean() -> None:
+    clusters = np.repeat(np.arange(13), 2)
+
+    def draw(g: Generator) -> Any:
+        window = np.repeat(g.normal(size=13), 2)
+        return 2.0 + 0.2 * g.normal(size=(3, 1)) + window + 0.3 * g.normal(size=(3, 26))
+
+    def interval(values: Any, seed: int) -> Interval:
+        return statistics.mean_over_seeds(values, seed=seed, resamples=500, clusters=clusters)
+
+    assert 0.925 <= share_covered(draw, interval, 2.0) <= 0.995
+
+
 def test_seeds_that_do_not_differ_add_nothing() -> None:
     days = np.random.default_rng(5).normal(size=400)
     over_seeds = statistics.mean_over_seeds(np.tile(days, (5, 1)))

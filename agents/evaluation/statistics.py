@@ -123,12 +123,17 @@ def mean(
 
 
 def _stretched(interval: Interval, units: int, confidence: float) -> Interval:
-    if units < 2:
-        return interval
-    tail = 0.5 * (1.0 + confidence)
-    factor = math.sqrt(units / (units - 1)) * stdtrit(units - 1, tail) / ndtri(tail)
+    factor = _stretch(units, confidence)
     value, low, high = interval
     return Interval(value, value - factor * (value - low), value + factor * (high - value))
+
+
+def _stretch(units: int, confidence: float) -> float:
+    """What a bootstrap of few ``units`` varies too little by; see ``mean``."""
+    if units < 2:
+        return 1.0
+    tail = 0.5 * (1.0 + confidence)
+    return float(math.sqrt(units / (units - 1)) * stdtrit(units - 1, tail) / ndtri(tail))
 
 
 def paired_difference(
@@ -341,7 +346,11 @@ def score_over_seeds(
 
 
 def mean_over_seeds(
-    values: ArrayLike, confidence: float = 0.95, seed: int = 0, resamples: int = RESAMPLES
+    values: ArrayLike,
+    confidence: float = 0.95,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    clusters: NDArray[np.int64] | None = None,
 ) -> Interval:
     """The mean over training seeds and days, with an interval that speaks of other seeds too.
 
@@ -355,6 +364,8 @@ def mean_over_seeds(
     Args:
         values: (seeds, days). For a comparison, give the differences from the reference, by day.
         confidence, seed, resamples: as for ``mean``; ``seed`` is not a training seed.
+        clusters: (days,) as for ``mean``: they are resampled instead of days, and what they do to the
+            mean of all seeds is stretched as there.
 
     Returns:
         An interval of shape (); low and high are nan for a single training seed.
@@ -362,14 +373,18 @@ def mean_over_seeds(
     Raises:
         ValueError: as ``mean``; or ``values`` has no axis of seeds.
     """
-    rows = _of_seeds(values)
+    rows = clustered(_of_seeds(values), clusters)
     settings = checked(confidence, seed, resamples)
     origin = rows[0, 0]
     centred = rows - origin
     value = np.asarray(centred.mean() + origin)
     if min(rows.shape) == 1:
         return Interval(value, np.full((), np.nan), np.full((), np.nan))
-    low, high = seeds_and_days(resampled_means(centred, settings), settings)
+    resampled = resampled_means(centred, settings)
+    if clusters is not None:
+        common = resampled.mean(axis=1, keepdims=True) - centred.mean()
+        resampled = resampled + (_stretch(rows.shape[1], confidence) - 1.0) * common
+    low, high = seeds_and_days(resampled, settings)
     return Interval(value, low + origin, high + origin)
 
 

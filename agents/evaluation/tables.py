@@ -181,8 +181,7 @@ def _group_row(
         known = [cell for row in rows if isinstance(cell := row[key], int | float)]
         cells[key] = sum(known) / len(known) if len(known) == len(rows) else None
     for what, of_seeds in (("objective", values), ("diff_vs_lp", values - against)):
-        units = statistics.clustered(of_seeds, clusters)
-        interval = _interval(what, statistics.mean_over_seeds(units))
+        interval = _interval(what, statistics.mean_over_seeds(of_seeds, clusters=clusters))
         cells |= {key: float(value) for key, value in interval.items()}
     return _row(name, str(rows[0]["scenario"]), values.shape[1], cells)
 

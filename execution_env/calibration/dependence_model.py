@@ -141,7 +141,7 @@ def _powers(c: Floats) -> Floats:
     return np.asarray(np.where(c[..., None] < 0, _ODD, 1.0) * size)
 
 
-def own(series: Series, latent: Floats | float) -> Floats:
+def autocovariance(series: Series, latent: Floats | float) -> Floats:
     """Covariances of an algo with itself in another bucket, latents' correlations given, any shape."""
     latent = np.asarray(latent, np.float64)
     powers = _powers(latent)
@@ -183,7 +183,7 @@ class Model:
         adverse = self.slopes * loading * move * new
         following, far = [], []
         for k, (f, residual) in enumerate(series):
-            following.append(own(f, loading[k] ** 2 * persistence) / sd[k] ** 2)
-            apart = own(residual, loading[k] ** 2 * persistence**self.lags)
+            following.append(autocovariance(f, loading[k] ** 2 * persistence) / sd[k] ** 2)
+            apart = autocovariance(residual, loading[k] ** 2 * persistence**self.lags)
             far.append(self.far_weight @ apart / max(residual.variance, 1e-300))
         return np.array(between), adverse, np.array(following), np.array(far)

@@ -128,7 +128,7 @@ def dependence(evidence: Evidence, weight: Floats, posted: float) -> tuple[Float
 
     Returns:
         (1 + J, K) with the mid's move against the order in the bucket, and (1 + J, P) between the pairs
-        of algos as ``fit_dependence.pairs`` has them.
+        of algos as ``dependence_seen.pairs`` has them.
     """
     from execution_env.calibration.dependence_seen import pairs  # noqa: PLC0415  needs SciPy
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from execution_env.calibration.dependence_model import Algo, own
+from execution_env.calibration.dependence_model import Algo, autocovariance
 from execution_env.calibration.estimate import (
     Estimate,
     correlations,
@@ -158,8 +158,8 @@ def test_series_are_the_scenario_s_own_moments() -> None:
         return np.minimum(depth * np.exp(sd * score), size)
 
     covariance = np.cov(drawn(y[0]), drawn(y[1]))[0, 1]
-    assert float(own(fill, 0.7)) == pytest.approx(covariance, rel=0.01)
-    assert float(own(fill, 1.0)) == pytest.approx(fill.variance)
+    assert float(autocovariance(fill, 0.7)) == pytest.approx(covariance, rel=0.01)
+    assert float(autocovariance(fill, 1.0)) == pytest.approx(fill.variance)
     assert fill.variance == pytest.approx(drawn(y[0]).var(), rel=0.01)
 
 

@@ -161,7 +161,7 @@ def rollout_of(result: Comparison, item: Shown) -> Rollout:
 def day_count(result: Comparison) -> str:
     """How many days, in words; those that are replayed are orders, many of them on a date."""
     count = len(result.seeds)
-    noun = "day" if result.scenario.replay is None else "real order"
+    noun = "day" if result.scenario.replay is None else "replayed order"
     return f"one {noun}" if count == 1 else f"{count:,} {noun}s"
 
 

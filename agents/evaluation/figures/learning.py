@@ -299,7 +299,7 @@ def _reach(curves: Sequence[Curve], top: float) -> tuple[float, float]:
     return first / 1.5, max(last, first) * 1.5
 
 
-LABEL = 13.0
+LABEL_HEIGHT = 13.0
 """Points from one label to the next."""
 
 
@@ -324,7 +324,7 @@ def _draw_references(panels: Sequence[Axes], references: Mapping[str, float]) ->
         for axes in panels:
             axes.axhline(value, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
         at = points * (value - bottom) / (top - bottom)
-        above = max(at, above + LABEL)  # labels of lines that lie close are moved apart
+        above = max(at, above + LABEL_HEIGHT)  # labels of lines that lie close are moved apart
         panels[1].annotate(
             f"{short(name, 16)} {value:.3f}",
             (1.0, value),

@@ -122,6 +122,7 @@ def scores(rows: Sequence[Mapping[str, Cell]]) -> Figure:
             continue
         scenario = list(found)[j]
         _draw(axes, found[scenario], order)
+        # Over all columns there is room for 64 characters of the usual size, or 80 of a smaller one.
         name = short(scenario, 80 // columns)
         size = SMALL + (0.5 if len(name) < 64 // columns else -0.8)
         axes.set_title(name, fontweight="bold", fontsize=size)
