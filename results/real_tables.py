@@ -7,7 +7,6 @@ main date they speak of other training seeds too.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from agents.evaluation.comparison import Comparison
 from agents.evaluation.selection import REFERENCE
 from agents.evaluation.statistics import Interval
 from agents.evaluation.tables import Cell, Row, csv_text
+from results.words import read_csv
 
 ORDERS, TRANSFER, SENSITIVITY, PARTS = (
     "orders.csv",
@@ -193,11 +193,10 @@ def read(folder: Path) -> Tables:
 
 
 def _rows(path: Path) -> list[Row]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            {key: cell if key in WORDS else _number(cell) for key, cell in row.items()}
-            for row in csv.DictReader(file)
-        ]
+    return [
+        {key: cell if key in WORDS else _number(cell) for key, cell in row.items()}
+        for row in read_csv(path)
+    ]
 
 
 def _number(cell: str) -> float | None:
@@ -234,14 +233,15 @@ def transfer_rows(orders: Orders, symbol: str, result: Comparison) -> list[Row]:
     dates = sorted({str(row["date"]) for row in orders.of(symbol=symbol)})
     members = members_of(result)
     of_lp = result.shortfalls[REFERENCE].adjusted
+    lp = orders.of(symbol=symbol, beliefs=RIGHT, date=dates[-1], policy=REFERENCE)
+    every_lp = averaged(orders.of(symbol=symbol, beliefs=RIGHT, policy=REFERENCE))
     rows = []
     for policy, labels in members.items():
         objective = np.array([_objective(result, name) for name in labels])
         adjusted = np.array([result.shortfalls[name].adjusted for name in labels])
         real = orders.of(symbol=symbol, beliefs=RIGHT, date=dates[-1], policy=policy)
-        lp = orders.of(symbol=symbol, beliefs=RIGHT, date=dates[-1], policy=REFERENCE)
-        every = orders.of(symbol=symbol, beliefs=RIGHT, policy=policy)
-        every_lp = orders.of(symbol=symbol, beliefs=RIGHT, policy=REFERENCE)
+        # dates differ in their number of seeds: these are of the seeds that there are
+        every = averaged(orders.of(symbol=symbol, beliefs=RIGHT, policy=policy))
         row: Row = dict.fromkeys(TRANSFER_COLUMNS)
         row |= {"symbol": symbol, "policy": policy}
         row |= _cells(("promised_objective", "promised"), over_seeds(objective))
@@ -250,8 +250,6 @@ def transfer_rows(orders: Orders, symbol: str, result: Comparison) -> list[Row]:
         row |= _cells(("adjusted",) * 2, over_windows(real, "adjusted"))
         row |= _cells(("objective_minus_lp",) * 2, over_windows(real, "objective", lp))
         row |= _cells(("adjusted_minus_lp",) * 2, over_windows(real, "adjusted", lp))
-        # dates differ in their number of seeds: these are of the seeds that there are
-        every, every_lp = averaged(every), averaged(every_lp)
         row |= _cells(("three_days_minus_lp",) * 2, over_windows(every, "adjusted", every_lp))
         if policy != REFERENCE:
             row["dates_better_than_lp"] = sum(

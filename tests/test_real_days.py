@@ -146,11 +146,17 @@ def test_what_was_committed_agrees_with_itself() -> None:
     assert real_tables.sensitivity_rows(orders) == on_real_days
 
 
-def test_beliefs_are_off_by_a_factor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fold:
+    """One whose model is made up."""
     monkeypatch.setattr(real_days, "FOLDS", tmp_path)
-    fold = Fold("ibm", "20131009")
-    fold.folder.mkdir(parents=True)
-    fold.model.write_text(scenario_to_toml(shortfall()))
+    found = Fold("ibm", "20131009")
+    found.folder.mkdir(parents=True)
+    found.model.write_text(scenario_to_toml(shortfall()))
+    return found
+
+
+def test_beliefs_are_off_by_a_factor(fold: Fold) -> None:
     found = beliefs(fold)
     assert list(found) == list(real_figures.BELIEF_MARKS)
     overrides = dict(item.split("=") for item in found["fill_probability x 1.3"])
@@ -162,13 +168,7 @@ def test_beliefs_are_off_by_a_factor(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("belief", [RIGHT, *real_figures.BELIEF_MARKS])
-def test_trainings_leave_the_runs_that_play(
-    belief: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(real_days, "FOLDS", tmp_path)
-    fold = Fold("ibm", "20131009")
-    fold.folder.mkdir(parents=True)
-    fold.model.write_text(scenario_to_toml(shortfall()))
+def test_trainings_leave_the_runs_that_play(belief: str, fold: Fold) -> None:
     made = []
     for words in fold.trainings(belief):
         options = grouped(words[2:])
@@ -179,13 +179,9 @@ def test_trainings_leave_the_runs_that_play(
 
 
 def test_the_model_s_days_can_be_played_with_other_beliefs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fold: Fold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(real_days, "FOLDS", tmp_path)
     monkeypatch.setattr(played_days, "EPISODES", 20)
-    fold = Fold("ibm", "20131009")
-    fold.folder.mkdir(parents=True)
-    fold.model.write_text(scenario_to_toml(shortfall()))
     fold.draw_days()
     policies = ["all-passive", "lp"]
     right = real_days.played(fold.model, policies, bounded=False)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit  # type: ignore[import-untyped, unused-ignore]
+from scipy.special import ndtri, stdtrit  # type: ignore[import-untyped, unused-ignore]
 
 from execution_env.validation import natural
 
@@ -133,19 +133,30 @@ def ratio(above: Floats, below: Floats, settings: Settings) -> tuple[Floats, Flo
     return value, low, high
 
 
+def stretch(units: int, confidence: float) -> float:
+    """What ends of intervals from a bootstrap of few ``units`` are too close to the mean by.
+
+    It varies too little and knows no tails: ``sqrt(n / (n - 1)) t / z``, t and z being the quantiles of
+    Student's t with n - 1 degrees of freedom and of the normal (Hesterberg 2015, section 4.2). 1 for
+    one unit, of which there is no interval.
+    """
+    if units < 2:
+        return 1.0
+    upper = (1.0 + confidence) / 2.0
+    return float(math.sqrt(units / (units - 1)) * stdtrit(units - 1, upper) / ndtri(upper))
+
+
 def seeds_and_days(of_days: Floats, settings: Settings) -> tuple[Floats, Floats]:
     """Ends of the interval of ``mean_over_seeds``, from the statistic of every seed in every resample
     of the days, (resamples, seeds).
     """
     seeds = of_days.shape[1]
     upper = (1.0 + settings.confidence) / 2.0
-    stretch = stdtrit(seeds - 1, upper) / NormalDist().inv_cdf(upper)
-    stretch *= math.sqrt(seeds / (seeds - 1))
     weights = _generator(settings.seed, 1).multinomial(
         seeds, np.full(seeds, 1.0 / seeds), size=settings.resamples
     )
     deviation = ((weights - 1.0) * of_days).sum(axis=1) / seeds
-    resampled = of_days.mean(axis=1) + stretch * deviation
+    resampled = of_days.mean(axis=1) + stretch(seeds, settings.confidence) * deviation
     low, high = np.quantile(resampled, [1.0 - upper, upper])
     return np.asarray(low), np.asarray(high)
 

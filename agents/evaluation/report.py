@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.evaluation.selection import REFERENCE
-from agents.evaluation.tables import Cell, Row
+from agents.evaluation.tables import Cell, Row, verdict
 from agents.policy import BOUNDS
 from execution_env import Scenario
 
@@ -127,16 +127,14 @@ def finding(rows: Sequence[Row], level: Sequence[str] = ()) -> str:
         if gap < 0:
             where = "below the clairvoyant bound, which holds on average, for the action grid"
         sentences.append(f"{best['policy']} is {abs(gap):.1%} {where}.")
-    known = [row for row in policies if row["diff_vs_lp_ci_low"] is not None]
+    known = [row for row in policies if verdict(row) is not None]
     others = [row for row in known if row["policy"] not in (best["policy"], REFERENCE)]
-    better = [row for row in others if _ci(row, "high") < 0]
-    worse = [row for row in others if _ci(row, "low") > 0]
-    unclear = [row for row in others if row not in better and row not in worse]
-    for listed, words in (
-        (better, "Also better than lp: {}."),
-        (unclear, "Not told apart from lp on these days: {}."),
-        (worse, "Worse than lp: {}."),
+    for sign, words in (
+        (-1, "Also better than lp: {}."),
+        (0, "Not told apart from lp on these days: {}."),
+        (1, "Worse than lp: {}."),
     ):
+        listed = [row for row in others if verdict(row) == sign]
         if listed:
             sentences.append(words.format(", ".join(str(row["policy"]) for row in listed)))
     if not known:
@@ -154,12 +152,6 @@ def _against(row: Row) -> str:
     assert isinstance(mean, float)
     if not interval:
         return f"{_number(mean, '+.4f')} against lp"
-    if _ci(row, "high") < 0:
+    if verdict(row) == -1:
         return f"it beats lp by {-mean:.4f} (policy minus lp {interval})"
     return f"it is not told apart from lp ({_number(mean, '+.4f')}, {interval})"
-
-
-def _ci(row: Row, end: str) -> float:
-    value = row[f"diff_vs_lp_ci_{end}"]
-    assert isinstance(value, int | float)
-    return float(value)

@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri, stdtrit  # type: ignore[import-untyped]
 
 from agents.evaluation.bootstrap import (
     RESAMPLES,
@@ -30,6 +29,7 @@ from agents.evaluation.bootstrap import (
     resampled_means,
     resamples_of,
     seeds_and_days,
+    stretch,
 )
 
 SPARE = 50
@@ -93,8 +93,7 @@ def mean(
 
     With clusters there may be few of them, and a bootstrap of n points varies too little and knows no
     tails: 13 of it hold the truth in some 87 of 100 cases instead of 95. Hence its ends are stretched
-    from the mean by ``sqrt(n / (n - 1)) t / z``, t and z being the quantiles of Student's t with n - 1
-    degrees of freedom and of the normal (Hesterberg 2015, section 4.2).
+    from the mean (``bootstrap.stretch``).
 
     Args:
         values: (policies, days); any leading shape, such as none, does.
@@ -123,17 +122,9 @@ def mean(
 
 
 def _stretched(interval: Interval, units: int, confidence: float) -> Interval:
-    factor = _stretch(units, confidence)
+    factor = stretch(units, confidence)
     value, low, high = interval
     return Interval(value, value - factor * (value - low), value + factor * (high - value))
-
-
-def _stretch(units: int, confidence: float) -> float:
-    """What a bootstrap of few ``units`` varies too little by; see ``mean``."""
-    if units < 2:
-        return 1.0
-    tail = 0.5 * (1.0 + confidence)
-    return float(math.sqrt(units / (units - 1)) * stdtrit(units - 1, tail) / ndtri(tail))
 
 
 def paired_difference(
@@ -383,7 +374,7 @@ def mean_over_seeds(
     resampled = resampled_means(centred, settings)
     if clusters is not None:
         common = resampled.mean(axis=1, keepdims=True) - centred.mean()
-        resampled = resampled + (_stretch(rows.shape[1], confidence) - 1.0) * common
+        resampled = resampled + (stretch(rows.shape[1], confidence) - 1.0) * common
     low, high = seeds_and_days(resampled, settings)
     return Interval(value, low + origin, high + origin)
 

@@ -186,6 +186,18 @@ def _group_row(
     return _row(name, str(rows[0]["scenario"]), values.shape[1], cells)
 
 
+def verdict(row: Row) -> int | None:
+    """-1 where a policy is better than lp, 1 where it is worse, 0 where the days do not tell; None where
+    there is no interval.
+    """
+    low, high = row["diff_vs_lp_ci_low"], row["diff_vs_lp_ci_high"]
+    if not (isinstance(low, int | float) and isinstance(high, int | float)):
+        return None
+    if high < 0:
+        return -1
+    return 1 if low > 0 else 0
+
+
 def _by_objective(row: Row) -> float:
     return float(row["objective_mean"] or 0.0)
 

@@ -28,6 +28,7 @@ from agents.evaluation.figures.style import (
     styled,
 )
 from agents.evaluation.selection import REFERENCE
+from agents.evaluation.tables import verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,7 +101,7 @@ def _title(result: Comparison, there: Sequence[Shown], fans: Sequence[Shown]) ->
     gain = (theirs - mine) / abs(theirs) if theirs else 0.0
     if abs(gain) < 0.0005:
         return f"{other.label} costs as much as the linear programme"
-    if number(other.row["diff_vs_lp_ci_low"]) <= 0.0 <= number(other.row["diff_vs_lp_ci_high"]):
+    if verdict(other.row) == 0:
         return (
             f"{other.label} is not told apart from the linear programme: {mine:.3f} against "
             f"{theirs:.3f} {result.scenario.unit} per share"

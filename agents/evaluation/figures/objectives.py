@@ -18,7 +18,7 @@ from agents.evaluation.figures.choice import (
 from agents.evaluation.figures.dots import ROW, Dot, draw_dots, ends, sides, vertical, view_of
 from agents.evaluation.figures.style import new_figure, percent, styled
 from agents.evaluation.selection import REFERENCE
-from agents.evaluation.tables import Row
+from agents.evaluation.tables import Row, verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -141,15 +141,14 @@ def finding(result: Comparison) -> str:
 
 
 def _difference_title(there: Sequence[Shown]) -> str:
-    known = [item for item in there if item.row["diff_vs_lp_ci_low"] is not None]
-    better = [i.label for i in known if number(i.row["diff_vs_lp_ci_high"]) < 0]
-    worse = [i.label for i in known if number(i.row["diff_vs_lp_ci_low"]) > 0]
+    verdicts = [verdict(item.row) for item in there]
+    better, worse = verdicts.count(-1), verdicts.count(1)
     best = there[0]
     gain = f"{best.label} by {-number(best.row['diff_vs_lp_mean']):.3f}"
-    if not known:
+    if all(sign is None for sign in verdicts):
         return "One day does not tell policies from lp; play more"
     if not better:
-        return "Nothing here beats lp" + (f"; {len(worse)} do worse" if worse else "")
-    if len(better) == 1:
+        return "Nothing here beats lp" + (f"; {worse} do worse" if worse else "")
+    if better == 1:
         return f"Only {gain} beats lp" if len(there) > 1 else f"{gain} below lp"
-    return f"{len(better)} of {len(there)} beat lp, {gain}"
+    return f"{better} of {len(there)} beat lp, {gain}"
