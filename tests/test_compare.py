@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agents import policy as policies
 from agents.evaluation import Comparison, compare, statistics
 from agents.evaluation.comparison import TIMED, Checked, _level_with
 from agents.evaluation.report import finding, markdown, split
@@ -25,6 +24,7 @@ from agents.evaluation.selection import Entry, everything, same, seeds_only, sel
 from agents.evaluation.tables import COLUMNS, Row, episodes_csv, table_csv
 from agents.lp import LinearProgramme, lp
 from agents.policy import GridPolicy, Policy, load_policy
+from agents.policy import loading as policies
 from agents.q_run import ORDERS, QTraining, Settings, config_of
 from agents.rules import OneAlgo, Random, Twap
 from agents.run_directory import RunConfig, new_config, write_config

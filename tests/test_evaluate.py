@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import evaluate
-from agents import policy as policies
 from agents.evaluation import compare, gallery
 from agents.evaluation.gallery import ALTERNATIVE
 from agents.evaluation.tables import COLUMNS
 from agents.policy import Policy
+from agents.policy import loading as policies
 from agents.rules import Twap
 from agents.run_directory import RunConfig, new_config, write_config
 from execution_env import Scenario, load_scenario, scenario_to_toml

@@ -11,9 +11,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from agents import policy as policies
-from agents.foreign import Predictor
 from agents.policy import Policy, check_fits, load_policy, policy_names, widths
+from agents.policy import loading as policies
+from agents.policy.foreign import Predictor
 from agents.rules import OneAlgo, Random, Twap
 from agents.run_directory import RunConfig, new_config, write_config
 from agents.storage import RunError

@@ -23,10 +23,9 @@ import stable_baselines3
 import torch
 
 import evaluate
-from agents import sb3_zip
 from agents.evaluation import compare
-from agents.foreign import Predictor
-from agents.policy import load_policy
+from agents.policy import load_policy, sb3_zip
+from agents.policy.foreign import Predictor
 from execution_env import Scenario, load_scenario
 
 ROOT = Path(__file__).parents[1]

@@ -12,15 +12,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.policy import (
-    Lots,
-    Observations,
-    Policy,
-    grid_lots,
-    read_masks,
-    read_postable,
-    widths,
-)
+from agents.policy.base import Policy, grid_lots
+from agents.policy.observed import Lots, Observations, read_masks, read_postable, widths
 from agents.storage import one_line
 from execution_env import Scenario
 from execution_env.actions import lots_masks

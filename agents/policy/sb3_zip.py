@@ -22,8 +22,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from agents.foreign import Predictor
-from agents.policy import Policy
+from agents.policy.base import Policy
+from agents.policy.foreign import Predictor
 from agents.storage import ELSEWHERE, RunError, one_line, unreadable
 from execution_env import Scenario
 from execution_env.validation import shown

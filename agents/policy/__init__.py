@@ -1,0 +1,46 @@
+"""Policies: what one is, what it reads, and how to load one by name or from a file."""
+
+from agents.policy.base import GridPolicy, LearnedPolicy, Policy, grid_lots
+from agents.policy.loading import (
+    BOUNDS,
+    BUILT_IN,
+    RUNS,
+    check_fits,
+    differences,
+    load_policy,
+    policy_names,
+)
+from agents.policy.observed import (
+    Floats,
+    Lots,
+    Observations,
+    Observed,
+    read_masks,
+    read_observations,
+    read_postable,
+    read_state,
+    widths,
+)
+
+__all__ = [
+    "BOUNDS",
+    "BUILT_IN",
+    "RUNS",
+    "Floats",
+    "GridPolicy",
+    "LearnedPolicy",
+    "Lots",
+    "Observations",
+    "Observed",
+    "Policy",
+    "check_fits",
+    "differences",
+    "grid_lots",
+    "load_policy",
+    "policy_names",
+    "read_masks",
+    "read_observations",
+    "read_postable",
+    "read_state",
+    "widths",
+]

@@ -1,0 +1,163 @@
+"""Base classes of policies.
+
+A policy decides from observations alone, one order or a batch of them. It has
+
+- ``decide(observations) -> (n, K)`` lots to post, for n "full" observations: what rollouts call;
+- Stable-Baselines3's ``predict`` for the environment it acts in, which its ``observation`` and
+  ``action`` name.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from agents.policy.observed import Lots, Observations, read_postable, widths
+from agents.run_directory import RunConfig
+from execution_env import Scenario
+from execution_env.actions import action_grid, allocate_grid
+
+
+class Policy(ABC):
+    """What decides how many lots to post through each algo.
+
+    Args:
+        scenario: that the policy is for.
+        name: that tables call it by.
+
+    Attributes:
+        observation: "minimal", "default" or "full", what ``predict`` reads; more does not hurt.
+        action: "grid" or "lots", what ``predict`` gives.
+        run, directory: what made it, and where that is, for a policy from a run directory; else None.
+        train_seconds, train_steps: that learning took; None for what does not learn.
+    """
+
+    observation = "full"
+    action = "lots"
+    run: RunConfig | None = None
+    directory: Path | None = None
+    train_seconds: float | None = None
+    train_steps: int | None = None
+
+    def __init__(self, scenario: Scenario, name: str) -> None:
+        self.scenario, self.name = scenario, name
+
+    @abstractmethod
+    def decide(self, observations: Observations) -> Lots:
+        """(n, K) lots to post.
+
+        Args:
+            observations: (n, 5 + 2 K) "full" observations, orders that are not over.
+        """
+
+    def predict(
+        self,
+        observation: ArrayLike,
+        state: Any = None,
+        episode_start: ArrayLike | None = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[np.int64], Any]:
+        """Actions for one observation (D,) or a batch (n, D), and ``state`` as it came.
+
+        An order that is over gets action 0, or no lots: with ``NextStep`` a vector environment asks
+        for an action there and ignores it.
+
+        Raises:
+            ValueError: the observation has too few columns, or a number outside [0, 1].
+        """
+        observations, alone = self._batched(observation)
+        going = observations[:, 1] > 0
+        if going.all():
+            actions = self._act(observations, deterministic)
+        else:
+            width = () if self.action == "grid" else (len(self.scenario.algos),)
+            actions = np.zeros((len(observations), *width), np.int64)
+            if going.any():
+                actions[going] = self._act(observations[going], deterministic)
+        return (actions[0] if alone else actions), state
+
+    def _act(self, observations: Observations, deterministic: bool) -> NDArray[np.int64]:
+        return self.decide(observations)
+
+    def _batched(self, observation: ArrayLike) -> tuple[Observations, bool]:
+        observations = np.asarray(observation, np.float32)
+        alone = observations.ndim == 1
+        if alone:
+            observations = observations[None]
+        needed = widths(self.scenario)
+        right = [width for width in needed.values() if width >= needed[self.observation]]
+        if observations.ndim != 2 or observations.shape[1] not in right:
+            raise ValueError(
+                f"observation of shape {np.shape(observation)}: {self.name} reads "
+                f"(n, {needed[self.observation]}) or ({needed[self.observation]},); make the "
+                f'environment with observation="{self.observation}".'
+            )
+        # Compiled code looks things up by what an observation says; nan fails the comparison too.
+        if observations.size and not (observations.min() >= 0 and observations.max() <= 1):
+            raise ValueError(f"observation = {observation!r}: must be numbers from 0 to 1.")
+        return observations, alone
+
+    def environment(self, **arguments: Any) -> gym.Env[Any, Any]:
+        """The scalar environment that the policy acts in."""
+        return gym.make(
+            "execution_env/OrderAllocation-v0",
+            scenario=self.scenario,
+            observation=self.observation,
+            action=self.action,
+            **arguments,
+        )
+
+
+class GridPolicy(Policy):
+    """A policy on the scenario's action grid."""
+
+    action = "grid"
+    observation = "default"
+
+    @abstractmethod
+    def actions(self, observations: Observations) -> NDArray[np.int64]:
+        """(n,) indices into the grid, for observations that have at least the policy's columns."""
+
+    def decide(self, observations: Observations) -> Lots:
+        """(n, K) lots that ``actions`` post."""
+        postable = read_postable(self.scenario, observations)
+        return grid_lots(self.scenario, self.actions(observations), postable)
+
+    def _act(self, observations: Observations, deterministic: bool) -> NDArray[np.int64]:
+        return self.actions(observations)
+
+
+class LearnedPolicy(GridPolicy):
+    """A policy that training made, and a run directory can hold."""
+
+    @abstractmethod
+    def save(self, directory: Path) -> None:
+        """Write ``policy.npz``.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+
+
+def grid_lots(
+    scenario: Scenario,
+    actions: NDArray[np.int64],
+    postable: NDArray[np.int32],
+    resolution: int | None = None,
+) -> Lots:
+    """(n, K) lots that grid ``actions`` (n,) post where ``postable`` (n,) may be; on a grid of another
+    ``resolution`` than the scenario's where one is given.
+    """
+    algos = len(scenario.algos)
+    grid = action_grid(algos, resolution or scenario.actions.resolution)
+    posted = np.empty((algos, actions.size), np.int32)
+    everyone = np.ones(actions.size, np.bool_)
+    allocate_grid(
+        grid.parts, grid.remainders, actions[:, None], postable, everyone, posted, 0, actions.size
+    )
+    return np.ascontiguousarray(posted.T, np.int64)

@@ -1,0 +1,153 @@
+"""Policies by name, from a run directory, or from elsewhere."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from agents.policy.base import Policy
+from agents.policy.foreign import REFERENCE, load_foreign
+from agents.policy.sb3_zip import is_zip, load_zip
+from agents.run_directory import read_config
+from execution_env import Scenario, load_scenario
+from execution_env.validation import shown, suggestion
+
+BUILT_IN = {
+    "lp": "agents.lp:lp",
+    "lp-buffered": "agents.lp:lp_buffered",
+    "lp-scenario": "agents.lp:lp_scenario",
+    "dp": "agents.dynamic_programming:dp",
+    "dp-fine": "agents.dynamic_programming:dp_fine",
+    "dp-adaptive": "agents.dynamic_programming:dp_adaptive",
+}
+"""What makes the built-in policies that every scenario has; the rules are named after its algos."""
+
+RUNS = {"q-learning": "agents.q_policy:load", "ppo": "agents.ppo_policy:load"}
+"""What loads a run directory, by the kind in its ``config.json``: gets its path and configuration."""
+
+BOUNDS = ("clairvoyant", "hindsight")
+
+
+def policy_names(scenario: Scenario) -> list[str]:
+    """Names of the built-in policies for ``scenario``, the rules last."""
+    rules = _attribute("agents.rules:rules")
+    return [*BUILT_IN, *rules(scenario)]
+
+
+def load_policy(
+    name_or_run_directory: str | Path,
+    scenario: str | Path | Mapping[str, Any] | Scenario | None = None,
+    trust: bool = False,
+) -> Policy:
+    """A policy, ready to decide.
+
+    Loading a run directory runs no code of its files; ``package.module:factory`` does run that
+    module, and a zip that Stable-Baselines3 saved can run whatever its maker put there. A directory
+    that is called like a built-in policy is ``./lp``.
+
+    Args:
+        name_or_run_directory: the name of a built-in policy, the path of a run directory or of a
+            zip that Stable-Baselines3 saved, or ``package.module:factory``, where the factory gets
+            the scenario and gives a ``Policy`` or an object with Stable-Baselines3's ``predict``.
+        scenario: that the policy is for, as for ``load_scenario``; default "baseline", and for a run
+            directory the scenario it was trained on.
+        trust: whether to load such a zip.
+
+    Raises:
+        ValueError: there is no such policy; a run was trained for something that differs from the
+            scenario in algos, buckets, lots or resolution; or a zip is not trusted, damaged, of
+            something else, or of a model for another scenario.
+        RunError: the run directory is missing or damaged (it is a ValueError too).
+        ScenarioError: the scenario does not exist or is wrong (a ValueError too).
+    """
+    name = name_or_run_directory
+    if not isinstance(name, str | Path):
+        raise ValueError(f"policy {name!r}: must be a name, a path or module:factory.")
+    wanted = None if scenario is None else load_scenario(scenario)
+    if isinstance(name, Path):
+        return _load_path(name, wanted, trust)
+    if name in BOUNDS:
+        raise ValueError(
+            f"policy {name}: is a bound, no policy: it knows the future. evaluate.py always "
+            "computes it."
+        )
+    there = wanted or load_scenario()
+    known = policy_names(there)
+    if name in BUILT_IN:
+        return cast(Policy, _attribute(BUILT_IN[name])(there))
+    if name in known:
+        return cast(Policy, _attribute("agents.rules:rules")(there)[name](there))
+    path = Path(name)
+    if name and path.exists():
+        return _load_path(path, wanted, trust)
+    if REFERENCE.fullmatch(name):
+        policy = load_foreign(name, there)
+        check_fits(policy, there)
+        return policy
+    if path.name != name or path.suffix == ".zip":
+        return _load_path(path, wanted, trust)
+    raise ValueError(
+        f"policy {shown(name)}: is no built-in policy, and there is no such run directory."
+        f"{suggestion(name, known)} Built in for {there.name} are {', '.join(known)}."
+    )
+
+
+def _load_path(path: Path, scenario: Scenario | None, trust: bool) -> Policy:
+    if is_zip(path):
+        return load_zip(path, scenario or load_scenario(), trust)
+    return _load_run(path, scenario)
+
+
+def _load_run(directory: Path, scenario: Scenario | None) -> Policy:
+    config = read_config(directory)
+    if config.kind not in RUNS:
+        raise ValueError(
+            f"{directory}: is a run of kind {shown(config.kind)}, which cannot be loaded here; known "
+            f"are {', '.join(RUNS)}."
+        )
+    differing = [] if scenario is None else differences(config.scenario, scenario)
+    if scenario is not None and differing:
+        raise ValueError(
+            f"{directory}: was trained for something else than {scenario.name}: "
+            f"{', '.join(differing)}. Train on a scenario that agrees in these."
+        )
+    policy = cast(Policy, _attribute(RUNS[config.kind])(directory, config))
+    policy.run, policy.directory = config, directory
+    return policy
+
+
+def check_fits(policy: Policy, scenario: Scenario) -> None:
+    """Check that ``policy`` can play ``scenario``.
+
+    Raises:
+        ValueError: it was made for another number of algos, buckets or lots, or another grid.
+    """
+    differing = differences(policy.scenario, scenario, policy.action == "grid")
+    if differing:
+        raise ValueError(
+            f"policy {policy.name}: was made for something else than {scenario.name}: "
+            f"{', '.join(differing)}."
+        )
+
+
+def differences(trained: Scenario, scenario: Scenario, grid: bool = True) -> list[str]:
+    """What keeps a policy for ``trained`` from playing ``scenario``, such as "buckets 10, here 13"."""
+
+    def sizes(of: Scenario) -> dict[str, int]:
+        found = {"algos": len(of.algos), "buckets": of.buckets, "lots": of.lots}
+        return found | ({"actions.resolution": of.actions.resolution} if grid else {})
+
+    here = sizes(scenario)
+    return [
+        f"{what} {there}, here {here[what]}"
+        for what, there in sizes(trained).items()
+        if there != here[what]
+    ]
+
+
+def _attribute(reference: str) -> Any:
+    """What ``module:name`` names; imported only now, so that importing this module stays quick."""
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,76 @@
+"""Observations, read back into lots."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from execution_env import Scenario
+from execution_env.actions import action_grid, grid_masks
+
+Observations = NDArray[np.float32]
+Lots = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Observed(NamedTuple):
+    """n "full" observations, in lots.
+
+    Attributes:
+        bucket: (n,) about to be decided, 0 to B - 1.
+        remaining: (n,) lots.
+        estimates: (n, K) expected fill rates in this bucket.
+        evidence: (n, K) T / (w + T), how much each algo has been learned about.
+        lower, upper: (n,) lots between which the cumulative fill should lie at the bucket's end.
+        postable: (n,) lots.
+    """
+
+    bucket: Lots
+    remaining: Lots
+    estimates: Floats
+    evidence: Floats
+    lower: Floats
+    upper: Floats
+    postable: Lots
+
+
+def read_state(scenario: Scenario, observations: Observations) -> tuple[Lots, Lots]:
+    """Buckets and remaining lots, each (n,), of observations of any kind."""
+    remaining = np.rint(observations[:, 0] * np.float64(scenario.lots)).astype(np.int64)
+    left = np.rint(observations[:, 1] * np.float64(scenario.buckets)).astype(np.int64)
+    return scenario.buckets - left, remaining
+
+
+def read_postable(scenario: Scenario, observations: Observations) -> NDArray[np.int32]:
+    """(n,) postable lots of "full" observations."""
+    return np.rint(observations[:, -1] * np.float64(scenario.lots)).astype(np.int32)
+
+
+def read_masks(scenario: Scenario, observations: Observations) -> NDArray[np.int8]:
+    """(n, A) the environment's masks of grid actions, of "full" observations."""
+    grid = action_grid(len(scenario.algos), scenario.actions.resolution)
+    return grid_masks(grid, read_postable(scenario, observations))
+
+
+def read_observations(scenario: Scenario, observations: Observations) -> Observed:
+    """Observations (n, 5 + 2 K) of kind "full" in lots."""
+    k, n = len(scenario.algos), np.float64(scenario.lots)
+    bucket, remaining = read_state(scenario, observations)
+    numbers = observations.astype(np.float64)
+    return Observed(
+        bucket,
+        remaining,
+        numbers[:, 2 : 2 + k],
+        numbers[:, 2 + k : 2 + 2 * k],
+        n * numbers[:, -3],
+        n * numbers[:, -2],
+        read_postable(scenario, observations).astype(np.int64),
+    )
+
+
+def widths(scenario: Scenario) -> dict[str, int]:
+    """Columns of each kind of observation."""
+    k = len(scenario.algos)
+    return {"minimal": 2, "default": 2 + k, "full": 5 + 2 * k}
