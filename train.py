@@ -13,12 +13,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from agents import console
 from agents.command_line import parse, run_command
-from agents.kinds import KINDS, differences, draw
+from agents.learners import LEARNERS
 from agents.run_directory import RunConfig, existing_config, new_run_directory
 from agents.storage import RunError
 from agents.sweep_command import run_sweep
 from agents.train_commands import COMMANDS, PPO, QLearning
-from agents.training_run import Row, Run, Training, validated_on
+from agents.training_run import Row, Run, Training, differences, draw, validated_on
 
 RUNS = Path("runs")
 """Where runs go that are not told where to."""
@@ -46,9 +46,9 @@ def _train(command: QLearning | PPO, given: set[str]) -> int:
     out = str(_default_directory(command)) if command.out is None else command.out
     config = _config(command, Path(out), given)
     directory = new_run_directory(out, command.resume)
-    kind = KINDS[command.kind]
+    learner = LEARNERS[command.kind]
     with console.bars() as track, track(f"preparing {command.kind}", None):
-        training = kind.training(config, directory)
+        training = learner.training(config, directory)
     run = Run(directory, config, training, command.resume)
     notes, output = console.notes(), console.output()
     if run.finished:
@@ -70,8 +70,8 @@ def _train(command: QLearning | PPO, given: set[str]) -> int:
     console.say(
         output,
         f"{directory}: objective {result['objective_mean']:.4f} [{low:.4f}, {high:.4f}] on "
-        f"{validated_on(config.scenario)}{kind.flattering}, after "
-        f"{training.steps:,} {kind.unit} in {training.seconds:.1f} s",
+        f"{validated_on(config.scenario)}{learner.caveat}, after "
+        f"{training.steps:,} {learner.unit} in {training.seconds:.1f} s",
     )
     console.say(notes, f"compare it on held-out days: {_next_command(command, config, directory)}")
     return 0

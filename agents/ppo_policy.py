@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.learners import PPO
 from agents.policy import Floats, LearnedPolicy, Observations, read_masks, read_state, widths
 from agents.run_directory import POLICY, RunConfig
 from agents.storage import RunError, load_arrays, remedy, save_arrays
@@ -19,7 +20,6 @@ from execution_env import Scenario
 from execution_env.market import POLICY as OWN_RANDOMNESS
 from execution_env.market import stream_generator
 
-KIND = "ppo"
 """Of run."""
 
 MOST_LAYERS = 16
@@ -83,7 +83,7 @@ class PPOPolicy(LearnedPolicy):
         layers: list[Layer],
         sees: str,
         masked: bool = False,
-        name: str = KIND,
+        name: str = PPO,
         seconds: float | None = None,
         steps: int | None = None,
         seed: int | None = None,
@@ -155,7 +155,7 @@ def load(directory: Path, config: RunConfig) -> PPOPolicy:
     ):
         raise RunError(
             f"{directory}: config.json has observation = {sees}, masked = {masked}, layers = {layers}, "
-            f"which no {KIND} run has. {remedy(directory)}"
+            f"which no {PPO} run has. {remedy(directory)}"
         )
     expected: dict[str, tuple[type, int]] = {"seconds": (np.float64, 0), "steps": (np.int64, 0)}
     for j in range(layers + 1):

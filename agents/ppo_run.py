@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from agents.ppo import Learner
 from agents.ppo_policy import PPOPolicy
-from agents.ppo_settings import Settings
+from agents.ppo_settings import Settings, settings_of
+from agents.run_directory import TENSORBOARD, RunConfig
 from agents.storage import RunError, load_arrays, one_line, remedy, save_arrays
 from agents.training_run import OBJECTIVE, Row, Training
 from execution_env import Scenario
@@ -188,3 +190,13 @@ class PPOTraining(Training):
 def _row(columns: Sequence[str], values: Sequence[float]) -> Row | None:
     """The row that was saved; None where there was none yet."""
     return dict(zip(columns, values, strict=True)) if values else None
+
+
+def training_of(config: RunConfig, directory: Path) -> PPOTraining:
+    """Make the training that ``config`` is of, at its start; it logs where TensorBoard is installed.
+
+    Raises:
+        RunError: it is not a run of PPO.
+    """
+    log = directory / TENSORBOARD if find_spec("tensorboard") else None
+    return PPOTraining(config.scenario, config.seed, settings_of(config), log)

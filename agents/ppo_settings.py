@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, Literal
 
-from agents.ppo_policy import KIND, MOST_LAYERS
+from agents.learners import PPO
+from agents.ppo_policy import MOST_LAYERS
 from agents.run_directory import RunConfig, new_config
 from agents.training_run import RunSettings, settings_from
 from execution_env import Scenario
@@ -171,7 +172,7 @@ def config_of(scenario: Scenario, seed: int, settings: Settings) -> RunConfig:
     Raises:
         ValueError: the minibatches do not suit the batch.
     """
-    return new_config(KIND, scenario, seed, settings.chosen(scenario).flat())
+    return new_config(PPO, scenario, seed, settings.chosen(scenario).flat())
 
 
 def settings_of(config: RunConfig) -> Settings:
@@ -184,4 +185,4 @@ def settings_of(config: RunConfig) -> Settings:
     def make(timesteps: Any, observation: Any, masked: Any, **rest: Any) -> Settings:
         return Settings(timesteps, observation, masked, Hyperparameters(**rest))
 
-    return settings_from(config, KIND, make)
+    return settings_from(config, PPO, make)

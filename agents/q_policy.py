@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.learners import Q_LEARNING
 from agents.policy import LearnedPolicy, Observations
 from agents.q_learning import Table
 from agents.q_states import StateSpace, without_estimates
@@ -15,7 +16,6 @@ from agents.run_directory import CHECKPOINT, POLICY, RunConfig
 from agents.storage import RunError, load_arrays, remedy, save_arrays
 from execution_env import Scenario
 
-KIND = "q-learning"
 """What ``config.json`` calls it."""
 
 FILE = {
@@ -47,7 +47,7 @@ class QPolicy(LearnedPolicy):
         space: StateSpace,
         values: NDArray[np.float32],
         actions: NDArray[np.int32],
-        name: str = KIND,
+        name: str = Q_LEARNING,
         seconds: float | None = None,
         steps: int | None = None,
     ) -> None:

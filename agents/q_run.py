@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.learners import Q_LEARNING
 from agents.q_learning import Hyperparameters, Table
-from agents.q_policy import KIND, QPolicy
+from agents.q_policy import QPolicy
 from agents.q_stages import choose_bins, coarser, refine, stages, worst_return
 from agents.q_states import with_estimates, without_estimates
 from agents.q_training import BLOCK, REPLAYS, Trainer, warm_up
@@ -154,7 +155,7 @@ class QTraining(Training):
             self.space,
             self.table,
             self._hyperparameters.caution,
-            name=KIND,
+            name=Q_LEARNING,
             seconds=self.seconds,
             steps=self.steps,
         )
@@ -220,7 +221,7 @@ def _move(generator: np.random.Generator, position: NDArray[np.uint64]) -> None:
 
 def config_of(scenario: Scenario, seed: int, settings: Settings) -> RunConfig:
     """What ``config.json`` will say."""
-    return new_config(KIND, scenario, seed, settings.flat())
+    return new_config(Q_LEARNING, scenario, seed, settings.flat())
 
 
 def settings_of(config: RunConfig) -> Settings:
@@ -233,4 +234,13 @@ def settings_of(config: RunConfig) -> Settings:
     def make(episodes: Any, bins: Any, start: Any, **rest: Any) -> Settings:
         return Settings(episodes, bins, start, Hyperparameters(**rest))
 
-    return settings_from(config, KIND, make)
+    return settings_from(config, Q_LEARNING, make)
+
+
+def training_of(config: RunConfig, directory: Path) -> QTraining:
+    """Make the training that ``config`` is of, at its start.
+
+    Raises:
+        RunError: it is not a run of the Q-learner.
+    """
+    return QTraining(config.scenario, config.seed, settings_of(config))

@@ -24,7 +24,7 @@ from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from agents.command_line import USER_ERRORS, flat
-from agents.kinds import KINDS, differences, draw
+from agents.learners import LEARNERS
 from agents.run_directory import (
     LEARNING_CURVE,
     RunConfig,
@@ -33,7 +33,7 @@ from agents.run_directory import (
     read_progress,
 )
 from agents.storage import RunError
-from agents.training_run import Row, Run, interrupts_wait
+from agents.training_run import Row, Run, RunSettings, differences, draw, interrupts_wait
 from execution_env import __file__ as execution_env_file
 from execution_env.validation import choice
 
@@ -65,7 +65,8 @@ class Job(NamedTuple):
     def steps(self) -> int:
         """Of the whole training."""
         config = self.config
-        return KINDS[config.kind].settings(config).steps(config.scenario)
+        settings: RunSettings = LEARNERS[config.kind].settings(config)
+        return settings.steps(config.scenario)
 
     @property
     def steps_done(self) -> int:
@@ -152,7 +153,7 @@ def train(job: Job, stop: Stop) -> Outcome:
             return Outcome(None, 0.0, STOPPED)
         config = check(job)
         directory = new_run_directory(job.directory, resume=True)
-        training = KINDS[config.kind].training(config, directory)
+        training = LEARNERS[config.kind].training(config, directory)
         run = Run(directory, config, training, resume=True)
         finished = run.finished
         if not finished:

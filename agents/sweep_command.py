@@ -19,7 +19,7 @@ from rich.text import Text
 
 from agents import console
 from agents.command_line import Count, grouped, parse, run_command, stop
-from agents.kinds import KINDS
+from agents.learners import LEARNERS
 from agents.storage import writable_folder, write_text
 from agents.sweep import Job, Outcome, check, train_all
 from agents.train_commands import COMMANDS, PPO, QLearning
@@ -235,7 +235,7 @@ def _table(sweep: Sweep, asked: Sequence[Asked], outcomes: Sequence[Outcome]) ->
     """For the terminal: a row for the runs that differ in their seed only."""
     keys = list(asked[0].varied)
     table = Table(
-        title=f"Objective on {VALIDATION_DAYS:,} validation days{KINDS[sweep.learner].flattering}",
+        title=f"Objective on {VALIDATION_DAYS:,} validation days{LEARNERS[sweep.learner].caveat}",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,

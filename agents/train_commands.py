@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from agents import ppo_policy, ppo_settings, q_learning, q_policy, q_run
+from agents import learners, ppo_settings, q_learning, q_run
 from agents.command_line import Count, Natural, read_settings
 from agents.command_line import Settings as Overrides
 from agents.run_directory import RunConfig
@@ -67,7 +67,7 @@ class QLearning(Common):
       python train.py --resume --out runs/no-estimates
     """
 
-    kind: ClassVar[str] = q_policy.KIND
+    kind: ClassVar[str] = learners.Q_LEARNING
     length: ClassVar[str] = "--episodes"
 
     episodes: Count = q_run.Settings.episodes
@@ -105,7 +105,7 @@ class PPO(Common):
       python train.py ppo --resume --out runs/masked
     """
 
-    kind: ClassVar[str] = ppo_policy.KIND
+    kind: ClassVar[str] = learners.PPO
     length: ClassVar[str] = "--timesteps"
 
     timesteps: Count = ppo_settings.Settings.timesteps
@@ -127,5 +127,5 @@ class PPO(Common):
         return ppo_settings.config_of(self.loaded(), self.seed, settings)
 
 
-COMMANDS: dict[str, type[QLearning | PPO]] = {"q-learning": QLearning, "ppo": PPO}
+COMMANDS: dict[str, type[QLearning | PPO]] = {command.kind: command for command in (QLearning, PPO)}
 """Dataclasses by the word that asks for them."""

@@ -23,17 +23,20 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from agents.evaluation import statistics
+from agents.evaluation.figures import learning_curve
 from agents.evaluation.rollouts import play
+from agents.learners import LEARNERS
 from agents.policy import LearnedPolicy, load_policy
 from agents.run_directory import (
     CHECKPOINT,
+    LEARNING_CURVE,
     PROGRESS,
     RunConfig,
     read_progress,
     write_config,
     write_progress,
 )
-from agents.storage import RunError, remedy
+from agents.storage import RunError, remedy, write_bytes
 from execution_env import Days, DayStream, Scenario
 from execution_env.market import VALIDATION
 from execution_env.replay import replayed, replayed_orders
@@ -379,3 +382,33 @@ def settings_from(config: RunConfig, kind: str, make: Callable[..., Settings]) -
             f"config.json: its hyperparameters are not those of {kind} ({error}). It is of another "
             "version or was edited; start a new run."
         ) from error
+
+
+def differences(asked: RunConfig, stored: RunConfig) -> dict[str, Any]:
+    """Settings whose stored value differs from the requested one, with the stored value (a scenario by
+    its name).
+
+    Raises:
+        RunError: the stored run is not of the learner that is asked for.
+    """
+    learner = LEARNERS[asked.kind]
+    wanted, there = (
+        {"scenario": config.scenario, "seed": config.seed, **learner.settings(config).flat()}
+        for config in (asked, stored)
+    )
+    return {
+        key: getattr(value, "name", value) for key, value in there.items() if value != wanted[key]
+    }
+
+
+def draw(run: Run) -> None:
+    """Write ``learning_curve.png`` of a run.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    config, learner = run.config, LEARNERS[run.config.kind]
+    title = f"{learner.title} on {config.scenario.name}, seed {config.seed}"
+    kept = run.training.result(run.rows)
+    picture = learning_curve(run.rows, title, learner.axis, kept, config.scenario.unit)
+    write_bytes(run.directory / LEARNING_CURVE, picture)

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from agents import learners
 from agents.evaluation.frontier import PENALTIES, PRICE, plain
 from agents.evaluation.played_days import EPISODES, FIRST_SEED
+from agents.learners import LEARNERS
 from agents.policy import policy_names
 from execution_env import load_scenario
 
 RESULTS, RUNS = Path("results"), Path("runs", "results")
 
-Q, PPO = "Q-learning", "PPO"
-"""What learners are called; single runs have their seed behind it."""
+Q, PPO = LEARNERS[learners.Q_LEARNING].title, LEARNERS[learners.PPO].title
+"""Names of the learners in tables; single runs have their seed behind it."""
 
 BLIND = "Q-learning without estimates"
 

@@ -10,6 +10,7 @@ from agents.evaluation.figures.choice import COLOURS, family
 from agents.evaluation.figures.style import SMALL, line, new_figure, patch, quiet, styled
 from agents.evaluation.selection import REFERENCE
 from agents.evaluation.tables import Row
+from agents.learners import LEARNERS
 from execution_env.rendering import INK, MUTED
 from results.real_tables import BOUND, MODEL, Tables
 
@@ -49,7 +50,8 @@ def drawn(tables: Tables) -> dict[str, bytes]:
 
 def learners_family(policy: str) -> str:
     """A key of ``COLOURS``, by the names that the experiment gives."""
-    return {"Q-learning": "q-learning", "PPO": "ppo"}.get(policy, family(policy))
+    titles = {learner.title: name for name, learner in LEARNERS.items()}
+    return titles.get(policy, family(policy))
 
 
 @styled

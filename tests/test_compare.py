@@ -22,6 +22,7 @@ from agents.evaluation.report import finding, markdown, split
 from agents.evaluation.rollouts import Rollout, play
 from agents.evaluation.selection import Entry, everything, same, seeds_only, select
 from agents.evaluation.tables import COLUMNS, Row, episodes_csv, table_csv
+from agents.learners import LEARNERS, Q_LEARNING
 from agents.lp import LinearProgramme, lp
 from agents.policy import GridPolicy, Policy, load_policy
 from agents.policy import loading as policies
@@ -435,7 +436,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     module = type(sys)("fake_loader")
     module.load = load  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fake_loader", module)
-    monkeypatch.setitem(policies.RUNS, "fake", "fake_loader:load")
+    fake = replace(LEARNERS[Q_LEARNING], loader="fake_loader:load")
+    monkeypatch.setitem(LEARNERS, "fake", fake)
 
     def make(name: str, seed: int = 0, scenario: Scenario = BASELINE, **more: Any) -> Path:
         path = tmp_path / "runs" / name

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import evaluate
 from agents.evaluation import compare, gallery
 from agents.evaluation.gallery import ALTERNATIVE
 from agents.evaluation.tables import COLUMNS
+from agents.learners import LEARNERS, Q_LEARNING
 from agents.policy import Policy
 from agents.policy import loading as policies
 from agents.rules import Twap
@@ -70,7 +72,8 @@ def run(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]
     module = type(sys)("fake_loader")
     module.load = load  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fake_loader", module)
-    monkeypatch.setitem(policies.RUNS, "fake", "fake_loader:load")
+    fake = replace(LEARNERS[Q_LEARNING], loader="fake_loader:load")
+    monkeypatch.setitem(LEARNERS, "fake", fake)
 
     def make(name: str, scenario: Scenario = BASELINE, seed: int = 0) -> Path:
         path = Path("runs") / name

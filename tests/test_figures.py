@@ -460,7 +460,7 @@ def test_the_same_figure_has_the_same_bytes_whatever_the_settings(result: Compar
 
 def test_drawing_needs_no_pyplot_and_importing_no_matplotlib() -> None:
     code = (
-        "import sys, agents.kinds\n"
+        "import sys, agents.training_run\n"
         "assert not [name for name in sys.modules if name.startswith('matplotlib')]\n"
         "from agents.evaluation import figures\n"
         "row = {'steps': 1e6, 'objective_mean': 1.0, 'objective_ci_low': 1, 'objective_ci_high': 1}\n"

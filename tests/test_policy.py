@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from agents.learners import LEARNERS, Q_LEARNING
 from agents.policy import Policy, check_fits, load_policy, policy_names, widths
 from agents.policy import loading as policies
 from agents.policy.foreign import Predictor
@@ -132,7 +133,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     module = type(sys)("fake_loader")
     module.load = load  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fake_loader", module)
-    monkeypatch.setitem(policies.RUNS, "fake", "fake_loader:load")
+    fake = replace(LEARNERS[Q_LEARNING], loader="fake_loader:load")
+    monkeypatch.setitem(LEARNERS, "fake", fake)
 
     def make(name: str = "first", scenario: Any = BASELINE, seed: int = 0, **more: Any) -> Path:
         (tmp_path / name).mkdir()

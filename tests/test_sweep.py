@@ -318,11 +318,11 @@ def test_a_mistake_of_ours_is_not_hidden(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_lengths_are_those_of_trainings(tmp_path: Path) -> None:
-    from agents.kinds import KINDS
+    from agents.learners import LEARNERS
 
     def config(episodes: int) -> RunConfig:
         return config_of(SCENARIO, 0, Settings(episodes))
 
     for job in (*q_jobs(tmp_path, 1), *(Job(tmp_path, config(n)) for n in (1, ORDERS, ORDERS + 1))):
-        training = KINDS[job.config.kind].training(job.config, job.directory)
+        training = LEARNERS[job.config.kind].training(job.config, job.directory)
         assert job.steps == training.total * training.orders * SCENARIO.buckets

@@ -10,6 +10,7 @@ from agents.evaluation.comparison import Comparison
 from agents.evaluation.figures.choice import everyone
 from agents.evaluation.rollouts import play
 from agents.evaluation.selection import REFERENCE, same
+from agents.learners import PPO, Q_LEARNING
 from agents.run_directory import PROGRESS
 from agents.training_run import validation_days
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 MOST_BYTES = 2**31
 """Of rollouts that are kept for figures."""
 
-HEAT_MAP = ("q-learning", "lp", "ppo", "other", "dp")
-"""Families in a heat map."""
+HEAT_MAP = (Q_LEARNING, "lp", PPO, "other", "dp")
+"""Families of policies that have a heat map, the preferred one first."""
 
 ALTERNATIVE = {
     "headline.png": "What was found",

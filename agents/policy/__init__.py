@@ -4,7 +4,6 @@ from agents.policy.base import GridPolicy, LearnedPolicy, Policy, grid_lots
 from agents.policy.loading import (
     BOUNDS,
     BUILT_IN,
-    RUNS,
     check_fits,
     differences,
     load_policy,
@@ -25,7 +24,6 @@ from agents.policy.observed import (
 __all__ = [
     "BOUNDS",
     "BUILT_IN",
-    "RUNS",
     "Floats",
     "GridPolicy",
     "LearnedPolicy",

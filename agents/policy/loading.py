@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from agents.learners import LEARNERS, attribute
 from agents.policy.base import Policy
 from agents.policy.foreign import REFERENCE, load_foreign
 from agents.policy.sb3_zip import is_zip, load_zip
@@ -24,15 +24,12 @@ BUILT_IN = {
 }
 """What makes the built-in policies that every scenario has; the rules are named after its algos."""
 
-RUNS = {"q-learning": "agents.q_policy:load", "ppo": "agents.ppo_policy:load"}
-"""What loads a run directory, by the kind in its ``config.json``: gets its path and configuration."""
-
 BOUNDS = ("clairvoyant", "hindsight")
 
 
 def policy_names(scenario: Scenario) -> list[str]:
     """Names of the built-in policies for ``scenario``, the rules last."""
-    rules = _attribute("agents.rules:rules")
+    rules = attribute("agents.rules:rules")
     return [*BUILT_IN, *rules(scenario)]
 
 
@@ -76,9 +73,9 @@ def load_policy(
     there = wanted or load_scenario()
     known = policy_names(there)
     if name in BUILT_IN:
-        return cast(Policy, _attribute(BUILT_IN[name])(there))
+        return cast(Policy, attribute(BUILT_IN[name])(there))
     if name in known:
-        return cast(Policy, _attribute("agents.rules:rules")(there)[name](there))
+        return cast(Policy, attribute("agents.rules:rules")(there)[name](there))
     path = Path(name)
     if name and path.exists():
         return _load_path(path, wanted, trust)
@@ -102,10 +99,10 @@ def _load_path(path: Path, scenario: Scenario | None, trust: bool) -> Policy:
 
 def _load_run(directory: Path, scenario: Scenario | None) -> Policy:
     config = read_config(directory)
-    if config.kind not in RUNS:
+    if config.kind not in LEARNERS:
         raise ValueError(
             f"{directory}: is a run of kind {shown(config.kind)}, which cannot be loaded here; known "
-            f"are {', '.join(RUNS)}."
+            f"are {', '.join(LEARNERS)}."
         )
     differing = [] if scenario is None else differences(config.scenario, scenario)
     if scenario is not None and differing:
@@ -113,7 +110,7 @@ def _load_run(directory: Path, scenario: Scenario | None) -> Policy:
             f"{directory}: was trained for something else than {scenario.name}: "
             f"{', '.join(differing)}. Train on a scenario that agrees in these."
         )
-    policy = cast(Policy, _attribute(RUNS[config.kind])(directory, config))
+    policy = cast(Policy, LEARNERS[config.kind].load(directory, config))
     policy.run, policy.directory = config, directory
     return policy
 
@@ -145,9 +142,3 @@ def differences(trained: Scenario, scenario: Scenario, grid: bool = True) -> lis
         for what, there in sizes(trained).items()
         if there != here[what]
     ]
-
-
-def _attribute(reference: str) -> Any:
-    """What ``module:name`` names; imported only now, so that importing this module stays quick."""
-    module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(module), name)

@@ -17,6 +17,7 @@ from agents.evaluation.report import split
 from agents.evaluation.rollouts import Rollout
 from agents.evaluation.selection import REFERENCE
 from agents.evaluation.tables import Cell, Row
+from agents.learners import LEARNERS
 from agents.policy import BOUNDS, Policy
 from execution_env.validation import suggestion
 
@@ -26,8 +27,7 @@ MOST = 6
 COLOURS = {
     "lp": "#D55E00",
     "dp": "#009E73",
-    "q-learning": "#0072B2",
-    "ppo": "#CC79A7",
+    **{name: learner.colour for name, learner in LEARNERS.items()},
     "rule": "#7F7F7F",
     "other": "#E69F00",
     "bound": "#222222",
@@ -37,8 +37,7 @@ COLOURS = {
 PATTERNS = {
     "lp": r"lp(-.*)?",
     "dp": r"dp(-.*)?",
-    "q-learning": r".*\bq[-_ ]?(learn|table).*|q([-_ \d].*)?",
-    "ppo": r".*ppo.*",
+    **{name: learner.pattern for name, learner in LEARNERS.items()},
     "rule": r"all-.*|passive-then-sweep|twap|random",
     "bound": "|".join(BOUNDS),
 }

@@ -29,6 +29,7 @@ from agents.evaluation.figures.style import (
 )
 from agents.evaluation.selection import REFERENCE
 from agents.evaluation.tables import verdict
+from agents.learners import LEARNERS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,7 +86,7 @@ def _fans(result: Comparison) -> list[Shown]:
     """``lp``, the best learner, and the best of the rest; without a learner, the best two."""
     there = everyone(result)
     lp = [item for item in there if item.label == REFERENCE]
-    learned = [item for item in there if item.family in ("q-learning", "ppo", "other")][:1]
+    learned = [item for item in there if item.family in (*LEARNERS, "other")][:1]
     rest = [item for item in there if item not in lp + learned]
     return [*lp, *learned, *rest][:3]
 

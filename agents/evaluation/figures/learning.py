@@ -24,6 +24,7 @@ from agents.evaluation.figures.style import (
     styled,
 )
 from agents.evaluation.selection import by_seed, same
+from agents.learners import LEARNERS
 from agents.run_directory import PROGRESS, RunConfig, read_config, read_progress
 from execution_env.rendering import ALGO_COLOURS, INK, MUTED
 
@@ -166,11 +167,9 @@ def learners(runs: Sequence[Path | str]) -> list[Learner]:
 
 def _names(configs: Sequence[RunConfig]) -> list[str]:
     """What to call learners: their kind, and by what others of that kind differ."""
-    from agents.kinds import KINDS  # noqa: PLC0415  it needs this module
-
     names = []
     for config in configs:
-        title = KINDS[config.kind].title if config.kind in KINDS else config.kind
+        title = LEARNERS[config.kind].title if config.kind in LEARNERS else config.kind
         others = [other for other in configs if other.kind == config.kind]
         differing = [
             f"{key} {value if isinstance(value, str) else json.dumps(value, default=list)}"
