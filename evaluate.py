@@ -11,7 +11,8 @@ from typing import Annotated
 
 import tyro
 
-from agents.command_line import (
+from agents.commands.advise import Advise
+from agents.commands.command_line import (
     RUNS,
     Count,
     Natural,
@@ -22,19 +23,20 @@ from agents.command_line import (
     run_command,
     saying,
 )
+from agents.commands.frontier import FrontierCommand
+from agents.commands.trace import Trace
 from agents.console import bars, counted, notes, output
-from agents.evaluate_commands import Advise, Trace
-from agents.evaluation.comparison import MOST_DAYS, Comparison, compare
+from agents.evaluation.allocation.columns import episodes_csv, table_csv
+from agents.evaluation.allocation.comparison import MOST_DAYS, Comparison, compare
+from agents.evaluation.allocation.played_days import FIRST_SEED, episodes_of
+from agents.evaluation.allocation.report import finding, legend, markdown, split, table
+from agents.evaluation.allocation.selection import Given, everything
+from agents.evaluation.allocation.shortfall import ABOUT, shortfall_markdown, shortfall_rows
+from agents.evaluation.allocation.shortfall import COLUMNS as PARTS
 from agents.evaluation.gallery import ALTERNATIVE, drawn, rollouts_fit
-from agents.evaluation.played_days import FIRST_SEED, episodes_of
-from agents.evaluation.report import finding, legend, markdown, split, table
-from agents.evaluation.selection import Given, everything
-from agents.evaluation.shortfall import ABOUT, shortfall_markdown, shortfall_rows
-from agents.evaluation.shortfall import COLUMNS as PARTS
-from agents.evaluation.tables import Row, csv_text, episodes_csv, table_csv
-from agents.frontier_command import FrontierCommand
-from agents.run_directory import git_commit, package_versions
-from agents.storage import write_bytes, write_text
+from agents.evaluation.tables import Row, csv_text
+from agents.storage.files import write_bytes, write_text
+from agents.storage.run_directory import git_commit, package_versions
 from execution_env import Scenario, load_scenario
 
 TABLE, DAYS, PAGE = "comparison.csv", "episodes.csv", "comparison.md"

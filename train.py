@@ -12,13 +12,15 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from agents import console
-from agents.command_line import parse, run_command
+from agents.commands.command_line import parse, run_command
+from agents.commands.sweep import run_sweep
+from agents.commands.train import COMMANDS, PPO, QLearning
+from agents.evaluation.validation import validated_on
 from agents.learners import LEARNERS
-from agents.run_directory import RunConfig, existing_config, new_run_directory
-from agents.storage import RunError
-from agents.sweep_command import run_sweep
-from agents.train_commands import COMMANDS, PPO, QLearning
-from agents.training_run import Row, Run, Training, differences, draw, validated_on
+from agents.storage.files import RunError
+from agents.storage.run_directory import RunConfig, existing_config, new_run_directory
+from agents.training.run import Run, differences, draw
+from agents.training.training import Row, Training
 
 RUNS = Path("runs")
 """Where runs go that are not told where to."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+from gymnasium.error import Error as GymnasiumError
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -107,3 +108,12 @@ def bars(console: Console | None = None) -> Iterator[Track]:
 
     with progress:
         yield track
+
+
+USER_ERRORS = (ValueError, OSError, ImportError, GymnasiumError, MemoryError)
+"""What a user can cause; anything else is a mistake of ours and keeps its traceback."""
+
+
+def flat(error: BaseException) -> str:
+    """What ``error`` says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__

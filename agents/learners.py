@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.run_directory import RunConfig
+from agents.storage.run_directory import RunConfig
 
 Q_LEARNING, PPO = "q-learning", "ppo"
 """Names of the learners: on the command line, and the ``kind`` in ``config.json``."""
@@ -82,9 +82,9 @@ LEARNERS = {
         caveat="",
         colour="#0072B2",
         pattern=r".*\bq[-_ ]?(learn|table).*|q([-_ \d].*)?",
-        loader="agents.q_policy:load",
-        reader="agents.q_run:settings_of",
-        maker="agents.q_run:training_of",
+        loader="agents.q_learning.policy:load",
+        reader="agents.q_learning.run:settings_of",
+        maker="agents.q_learning.run:training_of",
     ),
     PPO: Learner(
         title="PPO",
@@ -93,9 +93,9 @@ LEARNERS = {
         caveat=" (the best of all evaluations, so it flatters)",
         colour="#CC79A7",
         pattern=r".*ppo.*",
-        loader="agents.ppo_policy:load",
-        reader="agents.ppo_settings:settings_of",
-        maker="agents.ppo_run:training_of",
+        loader="agents.ppo.policy:load",
+        reader="agents.ppo.settings:settings_of",
+        maker="agents.ppo.run:training_of",
     ),
 }
 """The learners by name."""

@@ -24,8 +24,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.expected_fills import Curves, curves, expected_fill, expected_fills, lots_for
 from agents.jit import jit
+from agents.planning.expected_fills import Curves, curves, expected_fill, expected_fills, lots_for
 from agents.policy import (
     Floats,
     GridPolicy,

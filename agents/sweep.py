@@ -23,17 +23,19 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
-from agents.command_line import USER_ERRORS, flat
+from agents.console import USER_ERRORS, flat
 from agents.learners import LEARNERS
-from agents.run_directory import (
+from agents.storage.files import RunError
+from agents.storage.run_directory import (
     LEARNING_CURVE,
     RunConfig,
     existing_config,
     new_run_directory,
     read_progress,
 )
-from agents.storage import RunError
-from agents.training_run import Row, Run, RunSettings, differences, draw, interrupts_wait
+from agents.training.interrupts import interrupts_wait
+from agents.training.run import Run, differences, draw
+from agents.training.training import Row, RunSettings
 from execution_env import __file__ as execution_env_file
 from execution_env.validation import choice
 

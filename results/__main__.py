@@ -14,10 +14,11 @@ import tyro
 
 import evaluate
 import train
-from agents import console, frontier_command
-from agents.command_line import INTERRUPTED, Count, parse, run_command
-from agents.run_directory import POLICY
-from agents.storage import RunError, writable_folder, write_text
+from agents import console
+from agents.commands import frontier as frontier_command
+from agents.commands.command_line import INTERRUPTED, Count, parse, run_command
+from agents.storage.files import RunError, writable_folder, write_text
+from agents.storage.run_directory import POLICY
 from execution_env.validation import choice
 from results import overview, readme, scenario_page, tables
 from results.plan import EVERYTHING, FRONTIERS, PLANS, RESULTS, RUNS, shell

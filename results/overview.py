@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from agents.evaluation.allocation.report import markdown_table
+from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.figures import png
 from agents.evaluation.figures import scores as draw
-from agents.evaluation.report import markdown_table
-from agents.evaluation.selection import REFERENCE
-from agents.storage import write_bytes, write_text
+from agents.storage.files import write_bytes, write_text
 from results.plan import BLIND, FRONTIERS, PLANS, PPO, REAL_DAYS, Q
 from results.real_figures import TRANSFER
 from results.scenario_page import PAGE, learned, readings

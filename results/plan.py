@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agents import learners
-from agents.evaluation.frontier import PENALTIES, PRICE, plain
-from agents.evaluation.played_days import EPISODES, FIRST_SEED
+from agents.evaluation.allocation.frontier import PENALTIES, PRICE, plain
+from agents.evaluation.allocation.played_days import EPISODES, FIRST_SEED
 from agents.learners import LEARNERS
 from agents.policy import policy_names
 from execution_env import load_scenario

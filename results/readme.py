@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agents.evaluation.selection import REFERENCE
-from agents.storage import write_text
+from agents.evaluation.allocation.selection import REFERENCE
+from agents.storage.files import write_text
 from evaluate import TABLE
 from results.plan import PLANS, PPO, Q
 from results.scenario_page import PAGE

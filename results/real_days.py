@@ -19,11 +19,11 @@ import tyro
 
 import train
 from agents import console
-from agents.command_line import Count, parse, run_command
+from agents.commands.command_line import Count, parse, run_command
 from agents.evaluation import compare
-from agents.evaluation.comparison import Comparison
-from agents.evaluation.played_days import default_seeds
-from agents.storage import RunError, write_bytes, write_text
+from agents.evaluation.allocation.comparison import Comparison
+from agents.evaluation.allocation.played_days import default_seeds
+from agents.storage.files import RunError, write_bytes, write_text
 from evaluate import Compare
 from execution_env import DayStream, load_scenario, numbered_days
 from execution_env import __main__ as environment

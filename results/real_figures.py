@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.figures import png
 from agents.evaluation.figures.choice import COLOURS, family
 from agents.evaluation.figures.style import SMALL, line, new_figure, patch, quiet, styled
-from agents.evaluation.selection import REFERENCE
 from agents.evaluation.tables import Row
 from agents.learners import LEARNERS
 from execution_env.rendering import INK, MUTED

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agents.evaluation.report import markdown_table
-from agents.evaluation.selection import REFERENCE
+from agents.evaluation.allocation.report import markdown_table
+from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.tables import Row
 from results.plan import REAL_DAYS, SEEDS, TIMESTEPS
 from results.real_figures import PARTS, SENSITIVITY, TRANSFER, believers, number, place_name

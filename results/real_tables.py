@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.evaluation import statistics
-from agents.evaluation.comparison import Comparison
-from agents.evaluation.selection import REFERENCE
+from agents.evaluation.allocation.comparison import Comparison
+from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.statistics import Interval
 from agents.evaluation.tables import Cell, Row, csv_text
 from results.words import read_csv

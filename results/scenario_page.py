@@ -7,9 +7,9 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
+from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.gallery import ALTERNATIVE
-from agents.evaluation.selection import REFERENCE
-from agents.storage import write_text
+from agents.storage.files import write_text
 from evaluate import SHORTFALL, TABLE
 from execution_env import load_scenario
 from results.plan import PLANS, PPO, Q, shell

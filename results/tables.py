@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.evaluation import statistics
-from agents.evaluation.selection import REFERENCE
+from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.tables import Row, csv_text
 from agents.policy import BOUNDS
-from agents.run_directory import PROGRESS
-from agents.storage import write_text
+from agents.storage.files import write_text
+from agents.storage.run_directory import PROGRESS
 from evaluate import DAYS as EPISODES
 from results.plan import Plan
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from agents.evaluation.report import markdown_table
-from agents.evaluation.selection import REFERENCE
+from agents.evaluation.allocation.report import markdown_table
+from agents.evaluation.allocation.selection import REFERENCE
 from agents.policy import BOUNDS
 from evaluate import TABLE
 from results.plan import PLANS

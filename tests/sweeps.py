@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from agents import ppo_settings, q_run
-from agents.run_directory import CONFIG, POLICY, read_progress
+from agents.ppo import settings as ppo_settings
+from agents.q_learning import run as q_run
+from agents.storage.run_directory import CONFIG, POLICY, read_progress
 from agents.sweep import Job
 from execution_env import load_scenario
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.adverse_selection import adverse_selection, filled_share_price, fills_and_moves
+from agents.planning.adverse_selection import adverse_selection, filled_share_price, fills_and_moves
 from execution_env import DayStream, load_scenario
 from execution_env.market import POLICY
 from tests.markets import shortfall, with_day_effects

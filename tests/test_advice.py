@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import evaluate
-from agents.advice import Advice, advise
-from agents.advice_json import as_json
-from agents.advice_report import show
-from agents.lp_policy import LinearProgramme
+from agents.advice.advice import Advice, advise
+from agents.advice.as_json import as_json
+from agents.advice.report import show
+from agents.lp.policy import LinearProgramme
 from agents.policy import Policy, load_policy
-from agents.ppo_policy import Layer, PPOPolicy, feature_count
-from agents.q_policy import QPolicy
-from agents.q_states import without_estimates
+from agents.ppo.policy import Layer, PPOPolicy, feature_count
+from agents.q_learning.policy import QPolicy
+from agents.q_learning.states import without_estimates
 from execution_env import OrderAllocationEnv, Scenario, load_scenario, numbered_days
 from execution_env.market import own_predictions
 from tests.strategies import scenarios_drawn

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from agents.command_line import Count, Natural, Settings, parse, read_settings, run_command
-from agents.storage import RunError
+from agents.commands.command_line import Count, Natural, Settings, parse, read_settings, run_command
+from agents.storage.files import RunError
 from execution_env import ScenarioError, load_scenario
 
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agents import bounds
-from agents.bounds import clairvoyant, hindsight
-from agents.conditional_induction import stratified_normals
-from agents.dynamic_programming import dp
-from agents.evaluation.rollouts import play
+from agents.bounds import clairvoyant_bound as bounds
+from agents.bounds.clairvoyant_bound import clairvoyant, hindsight
+from agents.dynamic_programming.conditional_induction import stratified_normals
+from agents.dynamic_programming.policies import dp
 from agents.policy import Lots, Observations, Policy, grid_lots, read_observations
+from agents.rollouts.allocation import play
 from execution_env import Days, DayStream, Scenario, load_scenario, numbered_days, scenarios
 from execution_env.market import VALIDATION
 from execution_env.scenario_file import scenario_from_dict
@@ -98,7 +98,7 @@ class TestHindsight:
     def test_dp_does_not_get_below_it_either(
         self, name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("agents.dynamic_programming.WORK", 1e7)
+        monkeypatch.setattr("agents.dynamic_programming.policies.WORK", 1e7)
         scenario = load_scenario(name)
         days = numbered_days(scenario, range(200))
         least = hindsight(scenario, days)

@@ -17,19 +17,20 @@ import pytest
 from numpy.typing import NDArray
 
 from agents.evaluation import Comparison, compare, statistics
-from agents.evaluation.comparison import TIMED, Checked, _level_with
-from agents.evaluation.report import finding, markdown, split
-from agents.evaluation.rollouts import Rollout, play
-from agents.evaluation.selection import Entry, everything, same, seeds_only, select
-from agents.evaluation.tables import COLUMNS, Row, episodes_csv, table_csv
+from agents.evaluation.allocation.columns import COLUMNS, episodes_csv, table_csv
+from agents.evaluation.allocation.comparison import TIMED, Checked, _level_with
+from agents.evaluation.allocation.report import finding, markdown, split
+from agents.evaluation.allocation.selection import Entry, everything, same, seeds_only, select
+from agents.evaluation.tables import Row
 from agents.learners import LEARNERS, Q_LEARNING
-from agents.lp import LinearProgramme, lp
+from agents.lp.variants import LinearProgramme, lp
 from agents.policy import GridPolicy, Policy, load_policy
 from agents.policy import loading as policies
-from agents.q_run import ORDERS, QTraining, Settings, config_of
+from agents.q_learning.run import ORDERS, QTraining, Settings, config_of
+from agents.rollouts.allocation import Rollout, play
 from agents.rules import OneAlgo, Random, Twap
-from agents.run_directory import RunConfig, new_config, write_config
-from agents.training_run import Run
+from agents.storage.run_directory import RunConfig, new_config, write_config
+from agents.training.run import Run
 from execution_env import Scenario, load_scenario, numbered_days
 
 BASELINE = load_scenario("baseline")
@@ -383,7 +384,7 @@ def test_wrong_seeds(seeds: Any, words: list[str]) -> None:
 
 
 def test_more_seeds_than_there_is_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agents.evaluation.comparison.MOST_DAYS", 1000)
+    monkeypatch.setattr("agents.evaluation.allocation.comparison.MOST_DAYS", 1000)
     refused(["twap"], "seeds: there are more than 1,000", seeds=itertools.count())
     assert compare(["twap"], BASELINE, range(1000), keep_rollouts=False).seeds[-1] == 999
 

@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from quantecon.markov import DiscreteDP
 from quantecon.markov import backward_induction as quantecon_backward_induction
 
-from agents.backward_induction import Draws, solve
-from agents.dp_problem import levels_of, pose, same_cells
-from agents.dynamic_programming import (
+from agents.dynamic_programming.backward_induction import Draws, solve
+from agents.dynamic_programming.policies import (
     AdaptiveDynamicProgramming,
     DynamicProgramming,
     dp,
     dp_adaptive,
     dp_fine,
 )
-from agents.evaluation.rollouts import play
+from agents.dynamic_programming.problem import levels_of, pose, same_cells
 from agents.policy import Lots, Observations, Observed, Policy, grid_lots, read_observations
+from agents.rollouts.allocation import play
 from execution_env import Days, DayStream, Scenario, load_scenario, numbered_days
 from execution_env.market import VALIDATION
 from execution_env.scenario_file import scenario_from_dict
@@ -101,7 +101,7 @@ def quantecon_values(scenario: Scenario, days: Days) -> NDArray[np.float64]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agents.dynamic_programming.WORK", 1e8)
+    monkeypatch.setattr("agents.dynamic_programming.policies.WORK", 1e8)
 
 
 class TestSolve:
@@ -141,7 +141,7 @@ class TestSolve:
         days = DayStream(scenario, 0, VALIDATION).draw(50)
         draws = Draws(days.fill_rate, days.rounding, days.depth, same_cells(scenario))
         whole = solve(pose(scenario), draws)
-        monkeypatch.setattr("agents.backward_induction.MEMORY", 1 << 15)
+        monkeypatch.setattr("agents.dynamic_programming.backward_induction.MEMORY", 1 << 15)
         parts = solve(pose(scenario), draws)
         assert (parts.actions == whole.actions).all()
         assert (parts.values == whole.values).all()
@@ -253,7 +253,7 @@ class TestAdaptive:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         scenario = load_scenario("two-algos")
-        monkeypatch.setattr("agents.dynamic_programming.MOST_ENTRIES", 50_000)
+        monkeypatch.setattr("agents.dynamic_programming.policies.MOST_ENTRIES", 50_000)
         policy = dp_adaptive(scenario)
         assert 10 < len(policy._actions) <= 50_000 // (10 * 101)
 
@@ -298,9 +298,9 @@ class TestAnyScenario:
     def test_decides_for_any_batch(self, scenario: Scenario, seed: int) -> None:
         days = DayStream(scenario, seed, VALIDATION).draw(10)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("agents.dynamic_programming.WORK", 1e6)
-            patch.setattr("agents.dynamic_programming.ADAPTIVE_WORK", 1e7)
-            patch.setattr("agents.dynamic_programming.FINE_ACTIONS", 300)
+            patch.setattr("agents.dynamic_programming.policies.WORK", 1e6)
+            patch.setattr("agents.dynamic_programming.policies.ADAPTIVE_WORK", 1e7)
+            patch.setattr("agents.dynamic_programming.policies.FINE_ACTIONS", 300)
             for make in (dp, dp_fine, dp_adaptive):
                 policy = make(scenario, seed)
                 assert np.isfinite(policy.value)

@@ -16,13 +16,13 @@ import pytest
 
 import evaluate
 from agents.evaluation import compare, gallery
+from agents.evaluation.allocation.columns import COLUMNS
 from agents.evaluation.gallery import ALTERNATIVE
-from agents.evaluation.tables import COLUMNS
 from agents.learners import LEARNERS, Q_LEARNING
 from agents.policy import Policy
 from agents.policy import loading as policies
 from agents.rules import Twap
-from agents.run_directory import RunConfig, new_config, write_config
+from agents.storage.run_directory import RunConfig, new_config, write_config
 from execution_env import Scenario, load_scenario, scenario_to_toml
 
 ROOT = Path(__file__).parents[1]
@@ -186,7 +186,7 @@ def test_without_arguments_everything_is_compared(
 ) -> None:
     names = [name for name in policies.BUILT_IN if name not in ("dp-fine", "dp-adaptive")]
     monkeypatch.setattr(policies, "BUILT_IN", {name: policies.BUILT_IN[name] for name in names})
-    monkeypatch.setattr("agents.evaluation.played_days.EPISODES", 5)
+    monkeypatch.setattr("agents.evaluation.allocation.played_days.EPISODES", 5)
     scenario = load_scenario("baseline", {"order.buckets": 3, "order.size": 2000})
     run("good", scenario), run("of another", load_scenario("textbook"))
     _, noted = output(capsys, *SMALL)

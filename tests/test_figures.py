@@ -16,17 +16,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from agents.dp_problem import expected_observations
+from agents.dynamic_programming.problem import expected_observations
 from agents.evaluation import Comparison, compare, figures
+from agents.evaluation.allocation.columns import make_rows, scores_of
 from agents.evaluation.figures.choice import chosen, family, rollout_of
 from agents.evaluation.figures.dots import Dot, draw_dots, view_of
 from agents.evaluation.figures.learning import curve_of, learners
 from agents.evaluation.figures.style import SMALL, bucket_ticks, magnitude, percent, short
-from agents.evaluation.rollouts import Rollout, play
-from agents.evaluation.tables import make_rows, scores_of
 from agents.policy import Policy, load_policy
+from agents.rollouts.allocation import Rollout, play
 from agents.rules import OneAlgo, Twap
-from agents.run_directory import new_config, write_config, write_progress
+from agents.storage.run_directory import new_config, write_config, write_progress
 from execution_env import Scenario, load_scenario, numbered_days
 from execution_env.rendering import ALGO_COLOURS
 
@@ -460,7 +460,7 @@ def test_the_same_figure_has_the_same_bytes_whatever_the_settings(result: Compar
 
 def test_drawing_needs_no_pyplot_and_importing_no_matplotlib() -> None:
     code = (
-        "import sys, agents.training_run\n"
+        "import sys, agents.training.run\n"
         "assert not [name for name in sys.modules if name.startswith('matplotlib')]\n"
         "from agents.evaluation import figures\n"
         "row = {'steps': 1e6, 'objective_mean': 1.0, 'objective_ci_low': 1, 'objective_ci_high': 1}\n"

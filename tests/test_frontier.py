@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 import evaluate
-from agents.evaluation.comparison import compare
-from agents.evaluation.frontier import COLUMNS, attainable, frontier
-from agents.evaluation.frontier import _wins as wins_of
-from agents.frontier_command import findings
+from agents.commands.frontier import findings
+from agents.evaluation.allocation.comparison import compare
+from agents.evaluation.allocation.frontier import COLUMNS, attainable, frontier
+from agents.evaluation.allocation.frontier import _wins as wins_of
 
 DAYS = range(1_000_000, 1_000_060)
 

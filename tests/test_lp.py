@@ -10,12 +10,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from agents.evaluation.rollouts import play
-from agents.lp import LinearProgramme, ScenarioProgramme, lp, lp_buffered, lp_scenario
-from agents.lp_model import CHORDS, WHOLE, Programme
-from agents.lp_policy import EXPLORATION, round_lots
-from agents.lp_scenario import shocks
+from agents.lp.model import CHORDS, WHOLE, Programme
+from agents.lp.policy import EXPLORATION, round_lots
+from agents.lp.two_stage import shocks
+from agents.lp.variants import LinearProgramme, ScenarioProgramme, lp, lp_buffered, lp_scenario
 from agents.policy import read_observations
+from agents.rollouts.allocation import play
 from execution_env import OrderAllocationEnv, load_scenario
 from execution_env.market import POLICY, VALIDATION, DayStream, numbered_days, stream_generator
 from execution_env.scenario_file import with_overrides

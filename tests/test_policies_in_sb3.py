@@ -12,14 +12,14 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-from agents import q_run, training_run
-from agents.evaluation.rollouts import play
 from agents.policy import Policy, load_policy
-from agents.q_run import ORDERS, QTraining, Settings, config_of
-from agents.run_directory import new_run_directory
-from agents.training_run import Run
+from agents.q_learning.run import ORDERS, QTraining, Settings, config_of
+from agents.rollouts.allocation import play
+from agents.storage.run_directory import new_run_directory
+from agents.training.run import Run
 from execution_env import load_scenario, numbered_days
 from execution_env.sb3 import OrderAllocationVecEnv
+from tests.faster import faster
 
 SCENARIO = load_scenario(
     "two-algos", {"order.size": 3000, "order.buckets": 4, "volume.total": 12000}
@@ -34,8 +34,7 @@ ROUNDING = 2e-6
 def policies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Policy]:
     run = new_run_directory(tmp_path_factory.mktemp("runs") / "first")
     with pytest.MonkeyPatch.context() as patch:
-        for name, number in {"VALIDATION_DAYS": 64, "CURVE_POINTS": 4, "MEASURED": 2}.items():
-            patch.setattr(q_run if name == "MEASURED" else training_run, name, number)
+        faster({"VALIDATION_DAYS": 64, "CURVE_POINTS": 4, "MEASURED": 2}, patch.setattr)
         settings = Settings(20 * ORDERS, 1)
         training = QTraining(SCENARIO, 0, settings)
         config = config_of(SCENARIO, 0, settings)

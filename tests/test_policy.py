@@ -16,8 +16,8 @@ from agents.policy import Policy, check_fits, load_policy, policy_names, widths
 from agents.policy import loading as policies
 from agents.policy.foreign import Predictor
 from agents.rules import OneAlgo, Random, Twap
-from agents.run_directory import RunConfig, new_config, write_config
-from agents.storage import RunError
+from agents.storage.files import RunError
+from agents.storage.run_directory import RunConfig, new_config, write_config
 from execution_env import ScenarioError, load_scenario, numbered_days
 from execution_env.batch import Batch
 
@@ -74,7 +74,7 @@ def test_built_in_policies(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in_references_exist(name: str) -> None:
-    assert callable(policies._attribute(policies.BUILT_IN[name]))
+    assert callable(policies.attribute(policies.BUILT_IN[name]))
 
 
 def test_rules_are_named_after_the_algos_of_the_scenario(tmp_path: Path) -> None:

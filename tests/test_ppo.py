@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from agents.evaluation.rollouts import play
 from agents.policy import load_policy
-from agents.ppo import Learner, Seen, cost_unit
-from agents.ppo_policy import feature_count, features
-from agents.ppo_run import PPOTraining
-from agents.ppo_settings import Hyperparameters, Settings
+from agents.ppo.learner import Learner, Seen, cost_unit
+from agents.ppo.policy import feature_count, features
+from agents.ppo.run import PPOTraining
+from agents.ppo.settings import Hyperparameters, Settings
+from agents.rollouts.allocation import play
 from execution_env import DayStream, Scenario, load_scenario, vector_env
 from execution_env.market import TRAINING, VALIDATION
 from execution_env.sb3 import OrderAllocationVecEnv

@@ -18,17 +18,17 @@ import torch
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
-from agents import training_run
 from agents.evaluation import compare
-from agents.evaluation.rollouts import play
 from agents.policy import load_policy
-from agents.ppo_policy import PPOPolicy
-from agents.ppo_run import PPOTraining
-from agents.ppo_settings import Hyperparameters, Settings, config_of, settings_of
-from agents.run_directory import new_run_directory, read_config, write_config
-from agents.storage import RunError, save_arrays
-from agents.training_run import Run
+from agents.ppo.policy import PPOPolicy
+from agents.ppo.run import PPOTraining
+from agents.ppo.settings import Hyperparameters, Settings, config_of, settings_of
+from agents.rollouts.allocation import play
+from agents.storage.files import RunError, save_arrays
+from agents.storage.run_directory import new_run_directory, read_config, write_config
+from agents.training.run import Run
 from execution_env import load_scenario, numbered_days
+from tests.faster import faster
 
 ROOT = Path(__file__).parents[1]
 FEW = {"order.size": 1500, "order.buckets": 4, "volume.total": 10000}
@@ -40,7 +40,7 @@ SETTINGS = Settings(2 * 64, hyperparameters=HYPERPARAMETERS)
 @pytest.fixture(scope="module", autouse=True)
 def _faster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_run, "VALIDATION_DAYS", 16)
+        faster({"VALIDATION_DAYS": 16}, patch.setattr)
         yield
 
 
@@ -208,7 +208,7 @@ def test_weights_that_are_not_finite_are_neither_written_nor_read(
         policy.save(copied)
     assert (copied / "policy.npz").read_bytes() == good
     with monkeypatch.context() as patch:
-        patch.setattr("agents.storage._all_finite", lambda _: True)
+        patch.setattr("agents.storage.files._all_finite", lambda _: True)
         policy.save(copied)
     refused(load_policy, copied, "policy.npz: weights_1 has numbers that are not finite")
 

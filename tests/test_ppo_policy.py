@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from agents.policy import widths
-from agents.ppo import Learner
-from agents.ppo_policy import Layer, PPOPolicy, feature_count, features
-from agents.ppo_settings import Hyperparameters
+from agents.ppo.learner import Learner
+from agents.ppo.policy import Layer, PPOPolicy, feature_count, features
+from agents.ppo.settings import Hyperparameters
 from execution_env import Scenario, load_scenario, numbered_days
 from execution_env.batch import Batch
 from tests.strategies import scenarios_drawn

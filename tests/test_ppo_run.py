@@ -17,24 +17,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents import storage, training_run
-from agents.evaluation.rollouts import play
 from agents.policy import load_policy
-from agents.ppo import Learner
-from agents.ppo_policy import PPOPolicy
-from agents.ppo_run import MEASURED, SAVED, PPOTraining
-from agents.ppo_settings import Hyperparameters, Settings, config_of, settings_of
-from agents.run_directory import (
+from agents.ppo.learner import Learner
+from agents.ppo.policy import PPOPolicy
+from agents.ppo.run import MEASURED, SAVED, PPOTraining
+from agents.ppo.settings import Hyperparameters, Settings, config_of, settings_of
+from agents.rollouts.allocation import play
+from agents.storage import files as storage
+from agents.storage.files import RunError, load_arrays
+from agents.storage.run_directory import (
     new_run_directory,
     read_config,
     read_progress,
     write_config,
     write_progress,
 )
-from agents.storage import RunError, load_arrays
-from agents.training_run import OBJECTIVE, Run
+from agents.training import run as training_run
+from agents.training.run import Run
+from agents.training.training import OBJECTIVE
 from execution_env import DayStream, load_scenario
 from execution_env.market import VALIDATION
+from tests.faster import faster
 
 ROOT = Path(__file__).parents[1]
 FEW = {"order.size": 1500, "order.buckets": 4, "volume.total": 10000}
@@ -88,8 +91,7 @@ def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
 @pytest.fixture(scope="module", autouse=True)
 def _faster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, number in FASTER.items():
-            patch.setattr(training_run, name, number)
+        faster(FASTER, patch.setattr)
         yield
 
 
@@ -294,10 +296,9 @@ def test_a_second_ctrl_c_does_not_wait(
 CHILD = f"""
 import sys
 import train
-from agents import training_run
-for name, number in {FASTER}.items():
-    setattr(training_run, name, number)
-training_run.CHECKPOINT_SECONDS, training_run.CHECKPOINT_SHARE = 0.0, 1e9
+from tests.faster import faster
+faster({FASTER})
+faster({{"CHECKPOINT_SECONDS": 0.0, "CHECKPOINT_SHARE": 1e9}})
 sys.exit(train.main(["ppo", *sys.argv[1:]]))
 """
 LENGTH = 100

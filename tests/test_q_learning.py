@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.q_learning import (
+from agents.q_learning.algorithm import (
     MOST_VISITS,
     Hyperparameters,
     Table,

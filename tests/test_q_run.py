@@ -21,12 +21,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agents import q_run, storage, training_run
 from agents.evaluation.figures import learning_curve
 from agents.policy import load_policy
-from agents.q_learning import Hyperparameters, Table
-from agents.q_policy import FILE, QPolicy, load
-from agents.q_run import (
+from agents.q_learning import run as q_run
+from agents.q_learning.algorithm import Hyperparameters, Table
+from agents.q_learning.orders import Trainer
+from agents.q_learning.policy import FILE, QPolicy, load
+from agents.q_learning.run import (
     MOST_EPISODES,
     ORDERS,
     SAVED,
@@ -35,9 +36,10 @@ from agents.q_run import (
     config_of,
     settings_of,
 )
-from agents.q_states import StateSpace, without_estimates
-from agents.q_training import Trainer
-from agents.run_directory import (
+from agents.q_learning.states import StateSpace, without_estimates
+from agents.storage import files as storage
+from agents.storage.files import RunError, load_arrays, save_arrays
+from agents.storage.run_directory import (
     FILES,
     RunConfig,
     new_run_directory,
@@ -46,10 +48,11 @@ from agents.run_directory import (
     read_progress,
     write_config,
 )
-from agents.storage import RunError, load_arrays, save_arrays
-from agents.training_run import CHECKPOINT_SHARE, Run
+from agents.training import run as training_run
+from agents.training.run import CHECKPOINT_SHARE, Run
 from execution_env import Scenario, load_scenario, numbered_days
 from execution_env.batch import Batch
+from tests.faster import faster
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"order.size": 3000, "order.buckets": 4, "volume.total": 12000}
@@ -101,8 +104,7 @@ FASTER = {"VALIDATION_DAYS": 64, "CURVE_POINTS": 12, "MEASURED": 6}
 @pytest.fixture(scope="module", autouse=True)
 def _faster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, number in FASTER.items():
-            patch.setattr(q_run if name == "MEASURED" else training_run, name, number)
+        faster(FASTER, patch.setattr)
         yield
 
 
@@ -347,11 +349,10 @@ def test_another_ones_handler_of_ctrl_c_is_left_alone(tmp_path: Path) -> None:
 
 CHILD = f"""
 import sys
-from agents import q_run, training_run
 import train
-for name, number in {FASTER}.items():
-    setattr(q_run if name == "MEASURED" else training_run, name, number)
-training_run.CHECKPOINT_SECONDS, training_run.CHECKPOINT_SHARE = 0.0, float(sys.argv.pop())
+from tests.faster import faster
+faster({FASTER})
+faster({{"CHECKPOINT_SECONDS": 0.0, "CHECKPOINT_SHARE": float(sys.argv.pop())}})
 sys.exit(train.main(sys.argv[1:]))
 """
 LONG = ["--bins", "4", "--episodes", str(1000 * ORDERS), "--scenario", "two-algos"]

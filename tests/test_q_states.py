@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.q_learning import Hyperparameters, Table
-from agents.q_stages import (
+from agents.q_learning.algorithm import Hyperparameters, Table
+from agents.q_learning.orders import Trainer
+from agents.q_learning.stages import (
     MOST_BYTES,
     VISITS,
     choose_bins,
@@ -22,7 +23,7 @@ from agents.q_stages import (
     stages,
     worst_return,
 )
-from agents.q_states import (
+from agents.q_learning.states import (
     MOST_LEVELS,
     StateSpace,
     bin_of,
@@ -32,7 +33,6 @@ from agents.q_states import (
     with_estimates,
     without_estimates,
 )
-from agents.q_training import Trainer
 from execution_env import DayStream, Scenario, load_scenario, scenarios
 from execution_env.batch import Batch
 from tests.strategies import scenarios_drawn

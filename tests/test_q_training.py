@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents import q_training
-from agents.q_learning import Hyperparameters, Table
-from agents.q_policy import QPolicy
-from agents.q_run import QTraining, Settings
-from agents.q_stages import refine, worst_return
-from agents.q_states import StateSpace, with_estimates, without_estimates
-from agents.q_training import Grid, Trainer, warm_up
+from agents.q_learning import orders as q_training
+from agents.q_learning.algorithm import Hyperparameters, Table
+from agents.q_learning.orders import Trainer, warm_up
+from agents.q_learning.policy import QPolicy
+from agents.q_learning.replay import Grid
+from agents.q_learning.run import QTraining, Settings
+from agents.q_learning.stages import refine, worst_return
+from agents.q_learning.states import StateSpace, with_estimates, without_estimates
 from execution_env import DayStream, Scenario, load_scenario
 from execution_env.actions import action_grid
 from execution_env.batch import Batch

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.command_line import grouped
-from agents.evaluation import compare, played_days, statistics
-from agents.sweep_command import combinations
+from agents.commands.command_line import grouped
+from agents.commands.sweep import combinations
+from agents.evaluation import compare, statistics
+from agents.evaluation.allocation import played_days
 from execution_env import Scenario, load_scenario, scenario_to_toml
 from execution_env.replay import write_days
 from results import real_days, real_figures, real_page, real_tables

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.command_line import grouped
+from agents.commands.command_line import grouped
+from agents.commands.sweep import combinations
 from agents.evaluation import statistics
-from agents.sweep_command import combinations
 from execution_env.scenario_file import scenarios
 from results import __main__ as command
 from results import overview, plan, readme, scenario_page, tables
@@ -202,7 +202,7 @@ def test_tables_are_made_of_days(tmp_path: Path) -> None:
 
 
 def test_days_are_read_as_they_were_written(tmp_path: Path) -> None:
-    from agents.evaluation.tables import episodes_csv
+    from agents.evaluation.allocation.columns import episodes_csv
 
     days = {"a, b": np.random.default_rng(0).normal(size=5), "lp": np.arange(5.0)}
     (tmp_path / "episodes.csv").write_text(episodes_csv(range(5), days))

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import execution_env
-from agents.evaluation.rollouts import play
 from agents.policy import Lots, Observations, Policy
+from agents.rollouts.allocation import play
 from agents.rules import OneAlgo, PassiveThenSweep, Random, Twap, one_algo_names, rules
 from execution_env import DayStream, Scenario, load_scenario, numbered_days
 from execution_env.market import POLICY, stream_generator

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 import execution_env
-from agents import run_directory
-from agents.run_directory import (
+from agents.storage import run_directory
+from agents.storage.files import RunError
+from agents.storage.run_directory import (
     RunConfig,
     new_config,
     new_run_directory,
@@ -25,7 +26,6 @@ from agents.run_directory import (
     write_config,
     write_progress,
 )
-from agents.storage import RunError
 from execution_env import load_scenario
 from tests.test_storage import one_line, only
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agents.bounds import clairvoyant, hindsight
-from agents.dynamic_programming import dp
-from agents.evaluation.rollouts import CHUNK, play
+from agents.bounds.clairvoyant_bound import clairvoyant, hindsight
+from agents.dynamic_programming.policies import dp
 from agents.policy import Lots, Observations, Policy, read_observations
+from agents.rollouts.allocation import CHUNK, play
 from agents.rules import rules
 from execution_env import Days, DayStream, Scenario
 from execution_env.market import VALIDATION
@@ -131,7 +131,7 @@ class TestClairvoyant:
     def test_lies_between_hindsight_and_what_policies_achieve(
         self, scenario: Scenario, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("agents.dynamic_programming.WORK", 5e7)
+        monkeypatch.setattr("agents.dynamic_programming.policies.WORK", 5e7)
         days = DayStream(scenario, 0, VALIDATION).draw(2000)
         least, between = hindsight(scenario, days), clairvoyant(scenario, days, 32)
         gap = between - least

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from agents.adverse_selection import adverse_selection, moves_with_factor
-from agents.backward_induction import Draws, filled_prices, solve
-from agents.dp_laws import laws
-from agents.dp_problem import pose, same_cells
-from agents.dynamic_programming import dp, dp_adaptive, dp_fine
-from agents.evaluation.rollouts import play
+from agents.dynamic_programming.backward_induction import Draws, filled_prices, solve
+from agents.dynamic_programming.laws import laws
+from agents.dynamic_programming.policies import dp, dp_adaptive, dp_fine
+from agents.dynamic_programming.problem import pose, same_cells
+from agents.planning.adverse_selection import adverse_selection, moves_with_factor
 from agents.policy import Lots, Observations, Policy, grid_lots, read_observations
+from agents.rollouts.allocation import play
 from execution_env import Days, DayStream, Scenario
 from execution_env.depth import expected_fill
 from execution_env.market import VALIDATION
@@ -36,7 +36,7 @@ ONE: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agents.dynamic_programming.WORK", 1e8)
+    monkeypatch.setattr("agents.dynamic_programming.policies.WORK", 1e8)
 
 
 class Table(Policy):
@@ -150,8 +150,8 @@ def test_day_effects_are_part_of_a_bucket_s_noise() -> None:
 def test_decides_in_any_market(scenario: Scenario, seed: int) -> None:
     days = DayStream(scenario, seed, VALIDATION).draw(10)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("agents.dynamic_programming.WORK", 1e6)
-        patch.setattr("agents.dynamic_programming.ADAPTIVE_WORK", 1e7)
+        patch.setattr("agents.dynamic_programming.policies.WORK", 1e6)
+        patch.setattr("agents.dynamic_programming.policies.ADAPTIVE_WORK", 1e7)
         for make in (dp, dp_adaptive):
             policy = make(scenario, seed)
             assert np.isfinite(policy.value)

@@ -11,12 +11,12 @@ import pytest
 
 import evaluate
 from agents.evaluation import statistics
-from agents.evaluation.comparison import compare
+from agents.evaluation.allocation.comparison import compare
+from agents.evaluation.allocation.played_days import default_seeds, replayed
+from agents.evaluation.allocation.shortfall import COLUMNS, shortfall_rows
 from agents.evaluation.figures import costs, png
-from agents.evaluation.played_days import default_seeds, replayed
-from agents.evaluation.rollouts import play
-from agents.evaluation.shortfall import COLUMNS, shortfall_rows
 from agents.policy import load_policy
+from agents.rollouts.allocation import play
 from agents.rules import OneAlgo
 from execution_env import DayStream, Scenario, load_scenario, numbered_days, scenario_to_toml
 from execution_env.replay import write_days

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from agents.adverse_selection import adverse_selection, fills_and_moves
-from agents.evaluation.rollouts import play
-from agents.lp import LinearProgramme, ScenarioProgramme, lp, lp_buffered, lp_scenario
-from agents.lp_model import CHORDS
-from agents.lp_pieces import join, pieces
+from agents.lp.model import CHORDS
+from agents.lp.variants import LinearProgramme, ScenarioProgramme, lp, lp_buffered, lp_scenario
+from agents.planning.adverse_selection import adverse_selection, fills_and_moves
+from agents.planning.pieces import join, pieces
 from agents.policy import read_observations
+from agents.rollouts.allocation import play
 from execution_env import OrderAllocationEnv, load_scenario
 from execution_env.market import VALIDATION, DayStream
 from tests.markets import shortfall, with_day_effects

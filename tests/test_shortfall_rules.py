@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.evaluation.rollouts import play
-from agents.expected_fills import curves, expected_fills, lots_for
+from agents.planning.expected_fills import curves, expected_fills, lots_for
+from agents.rollouts.allocation import play
 from agents.rules import PassiveThenSweep, Twap, rules
 from execution_env import DayStream, Scenario
 from execution_env.depth import expected_fill

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 
-from agents import storage
-from agents.storage import RunError, atomic_write, load_arrays, save_arrays, write_text
+from agents.storage import files as storage
+from agents.storage.files import RunError, atomic_write, load_arrays, save_arrays, write_text
 
 ARRAYS = {
     "q": np.arange(12, dtype=np.float32).reshape(3, 4),

@@ -16,11 +16,11 @@ import pytest
 from joblib.externals.loky import get_reusable_executor
 
 from agents import sweep
-from agents.q_run import ORDERS, Settings, config_of
-from agents.run_directory import CHECKPOINT, CONFIG, LEARNING_CURVE, POLICY, RunConfig
-from agents.storage import RunError
+from agents.q_learning.run import ORDERS, Settings, config_of
+from agents.storage.files import RunError
+from agents.storage.run_directory import CHECKPOINT, CONFIG, LEARNING_CURVE, POLICY, RunConfig
 from agents.sweep import Job, WorkerDiedError, train, train_all
-from agents.training_run import Run
+from agents.training.run import Run
 from tests.sweeps import BLOCKS, SCENARIO, Killer, assert_same, contents, ppo_jobs, q_jobs
 
 
@@ -88,8 +88,8 @@ def test_a_run_goes_on_from_its_checkpoint(
 ) -> None:
     (job,) = q_jobs(tmp_path, 1)
     with monkeypatch.context() as patch:
-        patch.setattr("agents.training_run.CHECKPOINT_SECONDS", 0.0)
-        patch.setattr("agents.training_run.CHECKPOINT_SHARE", 1.0)
+        patch.setattr("agents.training.run.CHECKPOINT_SECONDS", 0.0)
+        patch.setattr("agents.training.run.CHECKPOINT_SHARE", 1.0)
         stop_after(patch, 5)
         assert train(job, FREE) == sweep.Outcome(None, 0.0, sweep.STOPPED)
     assert 0 < job.steps_done < job.steps

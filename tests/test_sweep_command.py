@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 
 import train
-from agents import q_run, sweep_command, training_run
-from agents.command_line import grouped
+from agents.commands import sweep as sweep_command
+from agents.commands.command_line import grouped
+from agents.commands.sweep import combinations
 from agents.policy import load_policy
-from agents.q_run import ORDERS
-from agents.run_directory import FILES, read_config
+from agents.q_learning.run import ORDERS
+from agents.storage.run_directory import FILES, read_config
 from agents.sweep import Outcome
-from agents.sweep_command import combinations
+from agents.training import run as training_run
+from tests.faster import faster
 from tests.sweeps import contents
 
 SMALL = ["--set", "order.size=3000", "order.buckets=3", "volume.total=9000"]
@@ -29,8 +31,7 @@ SHORT = ["--scenario", "two-algos", *SMALL, "--episodes", str(20 * ORDERS), "--b
 @pytest.fixture(scope="module", autouse=True)
 def _faster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, number in {"VALIDATION_DAYS": 64, "CURVE_POINTS": 4, "MEASURED": 4}.items():
-            patch.setattr(q_run if name == "MEASURED" else training_run, name, number)
+        faster({"VALIDATION_DAYS": 64, "CURVE_POINTS": 4, "MEASURED": 4}, patch.setattr)
         yield
 
 

@@ -14,8 +14,8 @@ from rich.console import Console
 
 import evaluate
 from agents.evaluation import compare, figures
-from agents.evaluation.trace import COLUMNS, Trace, standing, trace, trace_csv
-from agents.evaluation.trace_report import show
+from agents.evaluation.allocation.trace import COLUMNS, Trace, standing, trace, trace_csv
+from agents.evaluation.allocation.trace_report import show
 from agents.policy import Lots, Observations, Policy
 from execution_env import Scenario, load_scenario
 from tests.test_evaluate import complaint, output
@@ -239,7 +239,7 @@ def test_an_interrupt_leaves_whole_files(
     words = ["trace", *WORDS, "--policies", "twap", "--out", "out"]
     output(capsys, *words)
     before = {path: path.read_bytes() for path in Path("out").iterdir()}
-    monkeypatch.setattr(f"agents.evaluate_commands.{where}", interrupted)
+    monkeypatch.setattr(f"agents.commands.trace.{where}", interrupted)
     assert evaluate.main(words) == 130
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -18,15 +18,16 @@ import pytest
 from PIL import Image
 
 import train
-from agents import q_run, storage, training_run
 from agents.policy import load_policy
-from agents.q_learning import Hyperparameters
-from agents.q_run import ORDERS, SAVED, Settings
-from agents.q_training import Trainer
-from agents.run_directory import FILES, read_config, read_progress
-from agents.storage import load_arrays
+from agents.q_learning.algorithm import Hyperparameters
+from agents.q_learning.orders import Trainer
+from agents.q_learning.run import ORDERS, SAVED, Settings
+from agents.storage import files as storage
+from agents.storage.files import load_arrays
+from agents.storage.run_directory import FILES, read_config, read_progress
 from execution_env import load_scenario
 from execution_env.market import stream_generator
+from tests.faster import faster
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--set", "order.size=3000", "order.buckets=3", "volume.total=9000"]
@@ -36,8 +37,7 @@ SHORT = ["--scenario", "two-algos", *SMALL, "--episodes", str(20 * ORDERS), "--b
 @pytest.fixture(scope="module", autouse=True)
 def _faster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, number in {"VALIDATION_DAYS": 64, "CURVE_POINTS": 8, "MEASURED": 4}.items():
-            patch.setattr(q_run if name == "MEASURED" else training_run, name, number)
+        faster({"VALIDATION_DAYS": 64, "CURVE_POINTS": 8, "MEASURED": 4}, patch.setattr)
         yield
 
 

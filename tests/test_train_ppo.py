@@ -20,14 +20,15 @@ from stable_baselines3.common.logger import TensorBoardOutputFormat
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
-from agents import storage, training_run
 from agents.policy import load_policy
-from agents.ppo import Learner
-from agents.ppo_policy import PPOPolicy
-from agents.ppo_settings import Hyperparameters
-from agents.run_directory import FILES, read_config, read_progress
+from agents.ppo.learner import Learner
+from agents.ppo.policy import PPOPolicy
+from agents.ppo.settings import Hyperparameters
+from agents.storage import files as storage
+from agents.storage.run_directory import FILES, read_config, read_progress
 from execution_env import load_scenario
 from execution_env.sb3 import OrderAllocationVecEnv
+from tests.faster import faster
 
 ROOT = Path(__file__).parents[1]
 FEW = {"order.size": 1500, "order.buckets": 4, "volume.total": 10000}
@@ -39,8 +40,7 @@ SHORT = ["ppo", "--scenario", "two-algos", *SMALL, *TINY, "--timesteps", str(8 *
 @pytest.fixture(scope="module", autouse=True)
 def _faster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, number in {"VALIDATION_DAYS": 16, "CURVE_POINTS": 4}.items():
-            patch.setattr(training_run, name, number)
+        faster({"VALIDATION_DAYS": 16, "CURVE_POINTS": 4}, patch.setattr)
         yield
 
 

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from agents.evaluation import Comparison, compare
-from agents.evaluation.report import finding, table
+from agents.evaluation.allocation.report import finding, table
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")

@@ -4,6 +4,6 @@
 >>> compare(["twap", "runs/first"], "baseline", range(1000)).objectives  # doctest: +SKIP
 """
 
-from agents.evaluation.comparison import Comparison, compare
+from agents.evaluation.allocation.comparison import Comparison, compare
 
 __all__ = ["Comparison", "compare"]

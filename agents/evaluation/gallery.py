@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from agents.evaluation import figures
-from agents.evaluation.comparison import Comparison
+from agents.evaluation.allocation.comparison import Comparison
+from agents.evaluation.allocation.selection import REFERENCE, same
 from agents.evaluation.figures.choice import everyone
-from agents.evaluation.rollouts import play
-from agents.evaluation.selection import REFERENCE, same
+from agents.evaluation.validation import validation_days
 from agents.learners import PPO, Q_LEARNING
-from agents.run_directory import PROGRESS
-from agents.training_run import validation_days
+from agents.rollouts.allocation import play
+from agents.storage.run_directory import PROGRESS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,7 +87,7 @@ def _references(result: Comparison) -> dict[str, float]:
     """Objectives that learning curves are read against, on the same validation days as these: of the
     best dynamic programme, of ``lp``, and of the bound.
     """
-    from agents.bounds import clairvoyant  # noqa: PLC0415  slow to import
+    from agents.bounds.clairvoyant_bound import clairvoyant  # noqa: PLC0415  slow to import
 
     scenario = result.scenario
     days = validation_days(scenario)

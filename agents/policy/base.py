@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agents.policy.observed import Lots, Observations, read_postable, widths
-from agents.run_directory import RunConfig
+from agents.storage.run_directory import RunConfig
 from execution_env import Scenario
 from execution_env.actions import action_grid, allocate_grid
 

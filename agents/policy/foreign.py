@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from agents.policy.base import Policy, grid_lots
 from agents.policy.observed import Lots, Observations, read_masks, read_postable, widths
-from agents.storage import one_line
+from agents.storage.files import one_line
 from execution_env import Scenario
 from execution_env.actions import lots_masks
 from execution_env.validation import choice, shown, suggestion

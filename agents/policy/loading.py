@@ -10,7 +10,7 @@ from agents.learners import LEARNERS, attribute
 from agents.policy.base import Policy
 from agents.policy.foreign import REFERENCE, load_foreign
 from agents.policy.sb3_zip import is_zip, load_zip
-from agents.run_directory import read_config
+from agents.storage.run_directory import read_config
 from execution_env import Scenario, load_scenario
 from execution_env.validation import shown, suggestion
 

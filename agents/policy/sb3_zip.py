@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from agents.policy.base import Policy
 from agents.policy.foreign import Predictor
-from agents.storage import ELSEWHERE, RunError, one_line, unreadable
+from agents.storage.files import ELSEWHERE, RunError, one_line, unreadable
 from execution_env import Scenario
 from execution_env.validation import shown
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.bounds import clairvoyant, hindsight
-from agents.dynamic_programming import dp, dp_adaptive, dp_fine
-from agents.evaluation.rollouts import play
+from agents.bounds.clairvoyant_bound import clairvoyant, hindsight
+from agents.dynamic_programming.policies import dp, dp_adaptive, dp_fine
 from agents.policy import Lots, Observations, Policy
+from agents.rollouts.allocation import play
 from execution_env import load_scenario, numbered_days
 
 Benchmark = Any

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from agents.lp import lp, lp_scenario
+from agents.lp.variants import lp, lp_scenario
 from execution_env import load_scenario
 from tests.test_lp import Reference, observations_of
 

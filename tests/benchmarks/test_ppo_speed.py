@@ -18,8 +18,8 @@ import pytest
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.ppo import Learner
-from agents.ppo_settings import Hyperparameters
+from agents.ppo.learner import Learner
+from agents.ppo.settings import Hyperparameters
 from execution_env import ENV_ID, load_scenario
 from execution_env.sb3 import OrderAllocationVecEnv
 

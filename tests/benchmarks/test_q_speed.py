@@ -16,10 +16,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from agents.q_learning import Hyperparameters, Table, q_learning
-from agents.q_stages import refine
-from agents.q_states import StateSpace, with_estimates, without_estimates
-from agents.q_training import BLOCK, REPLAYS, Trainer
+from agents.q_learning.algorithm import Hyperparameters, Table, q_learning
+from agents.q_learning.orders import BLOCK, REPLAYS, Trainer
+from agents.q_learning.stages import refine
+from agents.q_learning.states import StateSpace, with_estimates, without_estimates
 from execution_env import load_scenario
 from tests.benchmarks.test_environment_speed import drawing
 from tests.test_q_training import PlainLearner

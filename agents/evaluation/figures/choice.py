@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents.evaluation.comparison import Comparison
-from agents.evaluation.report import split
-from agents.evaluation.rollouts import Rollout
-from agents.evaluation.selection import REFERENCE
+from agents.evaluation.allocation.comparison import Comparison
+from agents.evaluation.allocation.report import split
+from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.tables import Cell, Row
 from agents.learners import LEARNERS
 from agents.policy import BOUNDS, Policy
+from agents.rollouts.allocation import Rollout
 from execution_env.validation import suggestion
 
 MOST = 6

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.evaluation.comparison import Comparison
+from agents.evaluation.allocation.comparison import Comparison
+from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.figures.choice import Shown, chosen, day_count, number, rollout_of
 from agents.evaluation.figures.dots import view_of
 from agents.evaluation.figures.style import (
@@ -22,8 +23,7 @@ from agents.evaluation.figures.style import (
     short,
     styled,
 )
-from agents.evaluation.rollouts import Rollout
-from agents.evaluation.selection import REFERENCE
+from agents.rollouts.allocation import Rollout
 from execution_env.rendering import INK
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agents.evaluation.allocation.trace import Played, Trace
 from agents.evaluation.figures.allocations import algo_colour
 from agents.evaluation.figures.style import DPI, EDGE, SMALL, TITLE, styled
-from agents.evaluation.trace import Played, Trace
 from execution_env.rendering import BAND, INK, MUTED
 
 if TYPE_CHECKING:

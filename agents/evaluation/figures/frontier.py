@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agents.evaluation.allocation.frontier import attainable
 from agents.evaluation.figures.choice import COLOURS, family, listed, number
 from agents.evaluation.figures.style import (
     QUIET,
@@ -19,7 +20,6 @@ from agents.evaluation.figures.style import (
     short,
     styled,
 )
-from agents.evaluation.frontier import attainable
 from agents.evaluation.tables import Cell
 
 if TYPE_CHECKING:

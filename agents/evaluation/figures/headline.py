@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agents.evaluation.comparison import Comparison
+from agents.evaluation.allocation.comparison import Comparison
+from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.figures.choice import (
     MOST,
     Shown,
@@ -27,7 +28,6 @@ from agents.evaluation.figures.style import (
     short,
     styled,
 )
-from agents.evaluation.selection import REFERENCE
 from agents.evaluation.tables import verdict
 from agents.learners import LEARNERS
 

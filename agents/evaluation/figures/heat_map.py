@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.dp_problem import expected_observations, levels_of
+from agents.dynamic_programming.problem import expected_observations, levels_of
 from agents.evaluation.figures.allocations import algo_colour
 from agents.evaluation.figures.style import (
     QUIET,
@@ -26,8 +26,8 @@ from agents.evaluation.figures.style import (
     styled,
     wrapped,
 )
-from agents.evaluation.rollouts import Rollout
 from agents.policy import Policy, check_fits, read_postable
+from agents.rollouts.allocation import Rollout
 from execution_env import Scenario
 from execution_env.rendering import INK
 

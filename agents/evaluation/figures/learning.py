@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.evaluation.allocation.selection import by_seed, same
 from agents.evaluation.figures.choice import COLOURS, family, listed
 from agents.evaluation.figures.style import (
     QUIET,
@@ -23,9 +24,8 @@ from agents.evaluation.figures.style import (
     short,
     styled,
 )
-from agents.evaluation.selection import by_seed, same
 from agents.learners import LEARNERS
-from agents.run_directory import PROGRESS, RunConfig, read_config, read_progress
+from agents.storage.run_directory import PROGRESS, RunConfig, read_config, read_progress
 from execution_env.rendering import ALGO_COLOURS, INK, MUTED
 
 if TYPE_CHECKING:

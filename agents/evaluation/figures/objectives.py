@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agents.evaluation.comparison import Comparison
+from agents.evaluation.allocation.comparison import Comparison
+from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.figures.choice import (
     COLOURS,
     Shown,
@@ -17,7 +18,6 @@ from agents.evaluation.figures.choice import (
 )
 from agents.evaluation.figures.dots import ROW, Dot, draw_dots, ends, sides, vertical, view_of
 from agents.evaluation.figures.style import new_figure, percent, styled
-from agents.evaluation.selection import REFERENCE
 from agents.evaluation.tables import Row, verdict
 
 if TYPE_CHECKING:

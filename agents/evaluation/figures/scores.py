@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.figures.choice import COLOURS, family, listed, number
 from agents.evaluation.figures.style import (
     QUIET,
@@ -23,7 +24,6 @@ from agents.evaluation.figures.style import (
     signed,
     styled,
 )
-from agents.evaluation.selection import REFERENCE
 from agents.evaluation.tables import Cell
 from agents.policy import BOUNDS
 from execution_env.rendering import INK

@@ -1,0 +1,1 @@
+"""What to post now, in an order that is under way."""

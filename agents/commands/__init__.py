@@ -1,0 +1,1 @@
+"""The command lines: a module per command, its dataclass the options."""

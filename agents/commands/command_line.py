@@ -1,0 +1,266 @@
+"""What ``train.py`` and ``evaluate.py`` share: commands as dataclasses, ``--set``, errors of one line.
+
+A command is a dataclass; tyro makes its options and help of it. ``parse`` gives an instance, and
+``run_command`` runs what is done with it, so that whatever a user can cause ends with one line on
+stderr and exit code 2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import os
+import re
+import sys
+import tomllib
+import typing
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+from tyro.constructors import PrimitiveConstructorSpec
+
+from agents.console import USER_ERRORS, flat
+from agents.storage.files import writable_folder
+from execution_env.scenario import Scenario
+from execution_env.validation import ScenarioError, shown, suggestion
+
+Command = TypeVar("Command")
+
+RULE = re.compile(r"[-─╭╮╰╯]{3,}")
+"""A line across tyro's box."""
+
+RUNS = Path("runs")
+"""Where runs and results go that are not told where."""
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+# Types of options.
+
+
+def _whole(least: int, what: str) -> Any:
+    def read(words: list[str]) -> int:
+        try:
+            number = int(words[0])
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise ValueError(f"{words[0]} must be {what}, such as 10000.")
+        return number
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="N",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, int),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+Count = Annotated[int, _whole(1, "a whole number of at least 1")]
+Natural = Annotated[int, _whole(0, "a whole number of at least 0")]
+Settings = Annotated[
+    list[str], tyro.conf.arg(name="set", metavar="KEY=VALUE ...", help_behavior_hint="")
+]
+
+
+def read_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """What ``--set`` says, as overrides for ``load_scenario``.
+
+    Values are TOML, such as ``20``, ``0.5``, ``[1, 2]`` or ``true``; a word that is none is a text,
+    and ``none`` removes the key.
+
+    Args:
+        settings: such as ``["order.buckets=20", "costs.basis=filled", "participation=none"]``.
+
+    Raises:
+        ScenarioError: one has no key or no value, or a key is set twice.
+    """
+    overrides: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = (part.strip() for part in setting.partition("="))
+        if not key or not equals or not value:
+            raise ScenarioError(
+                f"--set {setting}: must be KEY=VALUE, such as order.buckets=20, without spaces."
+            )
+        if key in overrides:
+            raise ScenarioError(f"--set {key}: is set twice; once is enough.")
+        overrides[key] = None if value == "none" else _toml_value(value)
+    return overrides
+
+
+def results_folder(out: str | None, what: str, scenario: Scenario, *more: object) -> Path:
+    """The folder for results, made where it is missing: ``out``, or one in runs/ that says what it has.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    name = "".join(letter if letter.isalnum() else "-" for letter in scenario.name)
+    return writable_folder(RUNS / "-".join([what, name, *map(str, more)]) if out is None else out)
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        content = tomllib.loads(f"value = {text}")
+    except ValueError:
+        return text
+    return content["value"] if len(content) == 1 else text
+
+
+# Parsing.
+
+
+def parse(
+    commands: Mapping[str, type[Command]],
+    default: str,
+    arguments: Sequence[str] | None = None,
+    program: str | None = None,
+    others: Sequence[str] = (),
+) -> Command:
+    """The command that ``arguments`` ask for.
+
+    Options with several values may be repeated; all their values count.
+
+    Args:
+        commands: dataclasses by the word that asks for them.
+        default: the word that goes without saying.
+        arguments: of the command line; default ``sys.argv``.
+        program: its name in messages; default the script's.
+        others: words that ask for what is parsed elsewhere.
+
+    Raises:
+        SystemExit: 0 after printing help; 2 with one line on stderr where the arguments are wrong.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    program = program or os.path.basename(sys.argv[0])
+    word = given.pop(0) if given and not given[0].startswith("-") else default
+    if word not in commands:
+        known = [*commands, *others]
+        stop(
+            f"{shown(word)}: no such command.{suggestion(word, known)} There is: {', '.join(known)}."
+        )
+    command = commands[word]
+    words = _merged(command, given)
+    messages = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(messages):
+            return tyro.cli(
+                command,
+                prog=f"{program} {word}",
+                args=words,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as stopped:
+        if stopped.code in (None, 0):
+            raise
+        stop(f"{_in_one_line(messages.getvalue())} See python {program} {word} --help.")
+
+
+def _merged(command: type, arguments: Sequence[str]) -> list[str]:
+    """``arguments`` with repeated options joined where they are lists, and refused elsewhere."""
+    groups = grouped(arguments, _lists(command))
+    words = [word for key, values in groups.items() for word in (key, *values)]
+    return words[1:] if words and not words[0] else words
+
+
+def grouped(
+    arguments: Sequence[str], several: Container[str] | None = None
+) -> dict[str, list[str]]:
+    """Values by option, such as ``{"--seed": ["0", "1"]}``; under "" what no option comes before.
+
+    Args:
+        arguments: of a command line.
+        several: options that may be repeated; all their values count. None for all of them.
+
+    Raises:
+        SystemExit: another option is repeated; one line on stderr has said so.
+    """
+    groups: dict[str, list[str]] = {}
+    where = ""
+    for argument in arguments:
+        if argument.startswith("--"):
+            where, equals, value = argument.partition("=")
+            where = where.replace("_", "-")
+            if where in groups and several is not None and where not in several:
+                stop(f"{where}: given twice; once is enough.")
+            groups.setdefault(where, [])
+            if equals:
+                groups[where].append(value)
+        else:
+            groups.setdefault(where, []).append(argument)
+    return groups
+
+
+def _lists(command: type) -> list[str]:
+    """Options of ``command`` that take several values."""
+    found = []
+    for name, hint in typing.get_type_hints(command, include_extras=True).items():
+        kind, *extras = typing.get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
+        if typing.get_origin(kind) is list:
+            names = [extra.name for extra in extras if getattr(extra, "name", None)]
+            found.append("--" + (names[0] if names else name).replace("_", "-"))
+    return found
+
+
+def _in_one_line(message: str) -> str:
+    """What matters of tyro's box: its lines up to the first rule, and the option it thinks was meant."""
+    lines = [line.strip("│ ") for line in message.splitlines()[1:]]  # after the title
+    if lines and RULE.fullmatch(lines[0]):  # tyro draws so where there is ASCII only
+        lines = lines[1:]
+    matter = itertools.takewhile(lambda line: not RULE.fullmatch(line), lines)
+    text = " ".join(matter).removeprefix("Error parsing ") or " ".join(message.split())
+    text = text if text.endswith(".") else f"{text}."
+    meant = re.search(r"Perhaps you meant.*?(--[\w-]+)", message, re.DOTALL)
+    return f"{text} Did you mean {meant[1]}?" if meant else text
+
+
+def stop(message: str) -> typing.NoReturn:
+    """End with a line on stderr and exit code 2."""
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+# Running.
+
+
+def run_command(
+    main: Callable[[], int | None], interrupted: str = "stopped; nothing was written."
+) -> int:
+    """Run ``main``; returns the exit code.
+
+    That is what ``main`` returns (None is 0); 2 after an error that a user can cause, with one line
+    on stderr; 130 after Ctrl-C; 0 where the reader of a pipe has seen enough.
+
+    Args:
+        main: does what the command line asks for.
+        interrupted: said after Ctrl-C, outside ``saying``.
+    """
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt as stop:
+        print(f"\n{str(stop) or interrupted}", file=sys.stderr)
+        return INTERRUPTED
+    except MemoryError as error:
+        print(f"error: not enough memory ({flat(error)}).", file=sys.stderr)
+        return 2
+    except USER_ERRORS as error:
+        print(f"error: {flat(error)}", file=sys.stderr)
+        return 2
+    return code or 0
+
+
+@contextlib.contextmanager
+def saying(interrupted: str) -> Iterator[None]:
+    """A block after whose Ctrl-C ``run_command`` says ``interrupted``."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(interrupted) from None

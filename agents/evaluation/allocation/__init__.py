@@ -1,0 +1,1 @@
+"""Comparison of allocation policies on held-out days, its tables and reports."""

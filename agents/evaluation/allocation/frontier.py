@@ -1,0 +1,282 @@
+"""What staying inside the envelope costs: posting cost against how often an order is behind.
+
+An objective weighs cost against being behind at one price, ``penalties.envelope``. Which policy is
+better at another price it does not say. So every policy is played at several prices, and gives a curve
+with a point for every price. What a policy can do is more than its points: playing one of two points on
+some days and the other on the rest gives every point between them, and whoever is seldom behind is also
+at most somewhat more often behind. So a policy's frontier at x is the least cost among all mixtures of
+its points that are behind at most x of the time (the lower convex hull with free disposal; Banker,
+Charnes & Cooper 1984, Some models for estimating technical and scale inefficiencies in data envelopment
+analysis, Management Science 30). One policy beats another where its frontier lies below in at least
+97.5 % of the resamples of the days, each x for itself. (The hull of noisy points lies too low, by a part
+of their standard error: compare on enough days.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.console import Track, silent
+from agents.evaluation import statistics
+from agents.evaluation.allocation.comparison import Comparison, compare
+from agents.evaluation.allocation.selection import Given
+from agents.evaluation.bootstrap import RESAMPLES, checked, resampled_means
+from agents.evaluation.tables import Row
+from execution_env import Scenario, load_scenario
+from execution_env.validation import shown
+
+PENALTIES = (1.0, 2.0, 5.0, 10.0)
+"""Envelope penalties, half-spreads per share outside and bucket."""
+
+PRICE = "{}"
+"""Stands for the penalty in the path of a run that is trained for it."""
+
+POINTS = 200
+"""Behind-rates at which frontiers are compared."""
+
+FEWEST = 3
+"""Neighbouring points at which a frontier must lie below for it to be a win."""
+
+KNOWN = 0.95
+"""Share of the resamples in which both frontiers must be there."""
+
+COLUMNS = (
+    "policy",
+    "scenario",
+    "penalty",
+    "episodes",
+    "behind_rate_mean",
+    "behind_rate_ci_low",
+    "behind_rate_ci_high",
+    "posting_cost_mean",
+    "posting_cost_ci_low",
+    "posting_cost_ci_high",
+    "posting_and_residual_mean",
+    "posting_and_residual_ci_low",
+    "posting_and_residual_ci_high",
+    "residual_penalty_mean",
+    "envelope_penalty_mean",
+    "objective_mean",
+    "ahead_rate",
+    "completion_rate",
+)
+
+MEASURES = ("posting_cost", "posting_and_residual")
+"""What frontiers are of: the posting cost, and with it what is left at the end, at its price."""
+
+Floats = NDArray[np.float64]
+
+
+class Win(NamedTuple):
+    """Where one frontier lies below another, at 95 % confidence at every point.
+
+    Attributes:
+        policy, other: whose.
+        measure: one of ``MEASURES``.
+        low, high: behind-rates from and to where it does.
+        least, most: by how much at least and at most there, half-spreads per share.
+        share: of the behind-rates at which both are compared.
+    """
+
+    policy: str
+    other: str
+    measure: str
+    low: float
+    high: float
+    least: float
+    most: float
+    share: float
+
+
+class Frontier(NamedTuple):
+    """Curves of policies.
+
+    Attributes:
+        scenario: as given, but for the envelope penalty.
+        seeds: of the days, (n,).
+        rows: a cell for every one of ``COLUMNS``, by policy and penalty.
+        wins: where a policy beats another.
+        notes: a sentence each on what a reader should know.
+    """
+
+    scenario: Scenario
+    seeds: list[int]
+    rows: list[Row]
+    wins: list[Win]
+    notes: list[str]
+
+
+def frontier(
+    policies: Sequence[Given],
+    scenario: str | Path | Scenario,
+    penalties: Sequence[float],
+    seeds: Sequence[int],
+    *,
+    track: Track = silent,
+    trust: bool = False,
+) -> Frontier:
+    """Play every policy at every envelope penalty on the same days.
+
+    Args:
+        policies: as for ``compare``; ``{}`` in one stands for the penalty, such as
+            ``Q=runs/envelope-{}/q``. One without it is the same at every penalty, made for it where it
+            is built in.
+        scenario: as for ``load_scenario``.
+        penalties: different, at least two, none negative.
+        seeds: of the days.
+        track: shows progress.
+        trust: as for ``compare``.
+
+    Raises:
+        ValueError: penalties are impossible; or as ``compare`` has it.
+    """
+    base = load_scenario(scenario)
+    prices = _checked(penalties)
+    names: list[str] = []
+    rows: list[Row] = []
+    notes: list[str] = []
+    scores: list[Floats] = []
+    for price in prices:
+        given = [
+            item.replace(PRICE, plain(price)) if isinstance(item, str) else item
+            for item in policies
+        ]
+        priced = load_scenario(base, {"penalties.envelope": price})
+        result = compare(given, priced, seeds, track=track, trust=trust, bounded=False)
+        if names and result.names != names:
+            raise ValueError(
+                f"policies are called {', '.join(result.names)} at an envelope penalty of {price:g}, "
+                f"{', '.join(names)} before; give labels, such as Q=runs/envelope-{PRICE}/q."
+            )
+        names = result.names
+        notes += [f"At an envelope penalty of {price:g}: {note}" for note in result.notes]
+        with track("statistics", None):
+            scores.append(_scores(result))
+            rows += _rows(result, price, scores[-1])
+    rows.sort(key=lambda row: names.index(str(row["policy"])))  # stable: penalties stay in order
+    with track("frontiers", None):
+        wins = _wins(names, np.stack(scores, axis=2))
+    return Frontier(base, list(seeds), rows, wins, notes)
+
+
+def _scores(result: Comparison) -> Floats:
+    """(3, P, n) behind-rates, then each of ``MEASURES``, by day."""
+    rollouts = [result.rollouts[name] for name in result.names]
+    posting = np.array([rollout.posting_cost for rollout in rollouts])
+    left = np.array([rollout.residual_penalty for rollout in rollouts])
+    return np.stack([np.array([rollout.behind for rollout in rollouts]), posting, posting + left])
+
+
+def _rows(result: Comparison, price: float, scores: Floats) -> list[Row]:
+    known = {str(row["policy"]): row for row in result.rows}
+    intervals = [statistics.mean(values) for values in scores]
+    rows = []
+    for j, name in enumerate(result.names):
+        row: Row = {**known[name], "penalty": price}
+        for what, interval in zip(("behind_rate", *MEASURES), intervals, strict=True):
+            for key, cells in zip(("mean", "ci_low", "ci_high"), interval, strict=True):
+                row[f"{what}_{key}"] = float(cells[j])
+        rows.append({key: row[key] for key in COLUMNS})
+    return rows
+
+
+def plain(price: float) -> str:
+    """A penalty as it is typed: 5 for 5.0, all digits otherwise."""
+    return repr(float(price)).removesuffix(".0")
+
+
+def _checked(penalties: Sequence[float]) -> list[float]:
+    for price in penalties:
+        if not (isinstance(price, int | float) and 0 <= price < np.inf):
+            raise ValueError(f"penalties: {shown(price)} must be a number of at least 0.")
+    prices = sorted(map(float, penalties))
+    if len(set(prices)) < max(2, len(prices)):
+        raise ValueError(
+            f"penalties = {', '.join(f'{price:g}' for price in prices)}: must be at least two "
+            "different ones, such as 1 2 5 10; a curve needs points."
+        )
+    return prices
+
+
+def attainable(behind: Floats, cost: Floats, at: Floats) -> Floats:
+    """The least cost of mixtures of points that are behind at most ``at``, (..., G); inf where there is
+    none.
+
+    Args:
+        behind, cost: (..., P) of the points.
+        at: (G,).
+    """
+    x, y = behind[..., :, None], cost[..., :, None]
+    best = np.where(x <= at, y, np.inf).min(axis=-2)
+    for i in range(behind.shape[-1]):
+        for j in range(behind.shape[-1]):
+            left, right = behind[..., i, None], behind[..., j, None]
+            between = (left <= at) & (at <= right) & (left < right)
+            weight = np.where(between, at - left, 0.0) / np.where(left < right, right - left, 1.0)
+            mixed = (1.0 - weight) * cost[..., i, None] + weight * cost[..., j, None]
+            best = np.minimum(best, np.where(between, mixed, np.inf))
+    return np.asarray(best)
+
+
+def _wins(names: Sequence[str], scores: Floats) -> list[Win]:
+    """Where frontiers lie below others.
+
+    Args:
+        names: (P,) labels.
+        scores: (3, P, penalties, n) behind-rates, then one of each of ``MEASURES``, by day.
+    """
+    measures, count, prices, days = scores.shape
+    if days == 1:
+        return []
+    settings = checked(0.95, 0, RESAMPLES)
+    resampled = resampled_means(scores.reshape(-1, days), settings)
+    resampled = resampled.reshape(-1, measures, count, prices)
+    means = scores.mean(axis=-1)
+    # As far as resamples go: to the left of its own points a frontier is not there.
+    at = np.linspace(means[0].min(), resampled[:, 0].max(), POINTS)
+    found = []
+    for m, measure in enumerate(MEASURES, start=1):
+        curves = attainable(means[0], means[m], at)
+        varied = attainable(resampled[:, 0], resampled[:, m], at)
+        for j, policy in enumerate(names):
+            for k, other in enumerate(names):
+                if j != k:
+                    both = np.isfinite(curves[j]) & np.isfinite(curves[k])
+                    below = both & _below(varied[:, j], varied[:, k])
+                    lead = np.where(both, curves[k], 0.0) - np.where(both, curves[j], 0.0)
+                    found += [
+                        Win(
+                            policy,
+                            other,
+                            measure,
+                            float(at[part[0]]),
+                            float(at[part[-1]]),
+                            float(lead[part].min()),
+                            float(lead[part].max()),
+                            part.size / int(both.sum()),
+                        )
+                        for part in _runs(below)
+                    ]
+    return found
+
+
+def _below(one: Floats, other: Floats) -> NDArray[np.bool_]:
+    """(G,) whether ``one`` lies below ``other``, both (resamples, G), in 97.5 % of the resamples."""
+    there = np.isfinite(one) & np.isfinite(other)
+    below = there & (np.where(there, one, 0.0) < np.where(there, other, 0.0))
+    known = there.sum(axis=0)
+    return np.asarray((known >= KNOWN * len(one)) & (below.sum(axis=0) >= 0.975 * known))
+
+
+def _runs(which: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    """Positions that are true, a run of neighbours at a time; without short ones."""
+    positions = np.flatnonzero(which)
+    if not positions.size:
+        return []
+    runs = np.split(positions, np.flatnonzero(np.diff(positions) > 1) + 1)
+    return [run for run in runs if run.size >= FEWEST]

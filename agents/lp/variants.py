@@ -1,0 +1,111 @@
+"""The linear programme as a policy, and two variants that know that fills are uncertain.
+
+At every bucket the best plan for the rest of the order at the current estimates, of which the first
+bucket is posted: model predictive control (Rawlings, Mayne & Diehl 2017, Model Predictive Control,
+chapter 1). ``lp_model`` holds the programme as a HiGHS model, ``lp_data`` puts an observation's numbers
+into it, ``lp_policy`` is the policy, ``lp_scenario`` the stochastic programme; here are the variants by
+name, and the search for margins.
+
+Taking estimates for the truth, ``lp`` plans along the cheapest edge of the envelope, and half the time
+fills fall on its wrong side. ``lp-buffered`` keeps margins from the edges: constraint tightening, as in
+robust control (Mayne et al. 2005, Automatica 41). ``lp-scenario`` weighs what several outcomes of the
+first bucket would cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from agents.lp.policy import LinearProgramme, Plan, Tuning
+from agents.lp.two_stage import ScenarioProgramme
+from agents.rollouts.allocation import play
+from execution_env import Scenario
+from execution_env.market import VALIDATION, DayStream
+
+__all__ = [
+    "LinearProgramme",
+    "Plan",
+    "ScenarioProgramme",
+    "Tuning",
+    "lp",
+    "lp_buffered",
+    "lp_scenario",
+]
+
+TRIALS = 24
+"""Pairs of margins that are tried at most."""
+
+DECISIONS = 2500
+"""Per trial: 250 days of 10 buckets. All trials play the same days, which is why few suffice."""
+
+COARSE, FINE = 0.08, 0.01
+"""First and last step of the search, as fractions of the order."""
+
+
+def lp(scenario: Scenario) -> LinearProgramme:
+    """The plain linear programme."""
+    return LinearProgramme(scenario)
+
+
+def lp_scenario(
+    scenario: Scenario,
+    scenarios: int = 12,
+    margins: tuple[float, float] = (0.0, 0.0),
+    seed: int = 0,
+) -> ScenarioProgramme:
+    """The two-stage stochastic programme; see ``ScenarioProgramme``."""
+    return ScenarioProgramme(scenario, scenarios=scenarios, margins=margins, seed=seed)
+
+
+def lp_buffered(
+    scenario: Scenario,
+    seed: int = 0,
+    days: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> LinearProgramme:
+    """The linear programme with the margins that do best on tuning days; ``tuning`` says how well.
+
+    A search along one margin at a time, with steps that halve when none of them helps (Hooke & Jeeves
+    1961, Direct search, J. ACM 8).
+
+    Args:
+        scenario: what is planned for.
+        seed: of the tuning days.
+        days: how many; default as many as make 2,500 decisions, at least 30.
+        progress: called with the trials made and the most there can be.
+
+    Raises:
+        ValueError: ``days`` is not a positive whole number.
+    """
+    if days is None:
+        days = max(30, DECISIONS // scenario.buckets)
+    if isinstance(days, bool) or not isinstance(days, int | np.integer) or days < 1:
+        raise ValueError(f"days = {days!r}: must be a whole number of tuning days, at least 1.")
+    tuning_days = DayStream(scenario, seed, VALIDATION).draw(int(days))
+    objectives: dict[tuple[float, float], float] = {}
+
+    def tried(margins: tuple[float, float]) -> float:
+        if margins not in objectives:
+            policy = LinearProgramme(scenario, "lp-buffered", margins)
+            objectives[margins] = float(play(policy, scenario, tuning_days).adjusted.mean())
+            if progress is not None:
+                progress(len(objectives), TRIALS)
+        return objectives[margins]
+
+    best, step = (0.0, 0.0), COARSE * scenario.lots
+    tried(best)
+    while step >= FINE * scenario.lots and len(objectives) < TRIALS:
+        before = best
+        for lower, upper in ((step, 0.0), (-step, 0.0), (0.0, step), (0.0, -step)):
+            margins = (max(best[0] + lower, 0.0), max(best[1] + upper, 0.0))
+            if len(objectives) < TRIALS and tried(margins) < objectives[best]:
+                best = margins
+        if best == before:
+            step /= 2.0
+    if progress is not None:
+        progress(TRIALS, TRIALS)
+    policy = LinearProgramme(scenario, "lp-buffered", best)
+    policy.tuning = Tuning(seed, int(days), objectives)
+    return policy

@@ -1,0 +1,1 @@
+"""What planners know of the fills of the rest of an order."""

@@ -1,0 +1,87 @@
+"""What rules expect to fill: estimates are of an even slice of the order, with depth more fills less.
+
+An algo that is estimated to fill a share e of an even slice is taken to fill, of x lots,
+
+    e sum_p q_p min(max(x - a_p, 0), b_p - a_p)
+
+over its pieces (a_p, b_p], q_p being the share that a piece is predicted to fill relative to the slice
+(see ``lp_pieces``). Where a rate decides there is one piece, and this is e x.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.jit import inline, jit
+from agents.planning.pieces import pieces
+from execution_env import Scenario
+
+Floats = NDArray[np.float64]
+Lots = NDArray[np.int64]
+
+
+class Curves(NamedTuple):
+    """How fills grow with lots, for W pieces.
+
+    Attributes:
+        algo: (W,) which algo each is of.
+        start, width: (W,) lots.
+        share: (B, W) q; 1 for the first piece of an algo.
+    """
+
+    algo: Lots
+    start: Floats
+    width: Floats
+    share: Floats
+
+
+def curves(scenario: Scenario) -> Curves:
+    """Of ``scenario``."""
+    cells, algo, widths = pieces(scenario)
+    f, first = cells["prediction"], cells["start"][0] == 0.0
+    share = np.divide(cells["rate"], f, out=np.zeros(f.shape), where=f > 0)
+    return Curves(algo, cells["start"][0].copy(), widths, np.where(first, 1.0, share))
+
+
+@inline
+def expected_fill(curves: Curves, bucket: int, algo: int, estimate: float, lots: float) -> float:
+    """Lots expected to fill of ``lots`` through ``algo``."""
+    fill = 0.0
+    for p in range(curves.algo.size):
+        if curves.algo[p] == algo:
+            inside = min(max(lots - curves.start[p], 0.0), curves.width[p])
+            fill += estimate * curves.share[bucket, p] * inside
+    return fill
+
+
+@jit
+def expected_fills(
+    curves: Curves, bucket: Lots, estimates: Floats, lots: Lots, fills: Floats
+) -> None:
+    """Write ``fills`` (n, K): what is expected of all ``lots`` (n,) through each algo, in ``bucket``
+    (n,) at ``estimates`` (n, K).
+    """
+    for e in range(lots.size):
+        for i in range(estimates.shape[1]):
+            fills[e, i] = expected_fill(curves, bucket[e], i, estimates[e, i], np.float64(lots[e]))
+
+
+@jit
+def lots_for(
+    curves: Curves, bucket: Lots, estimates: Floats, algo: Lots, fills: Floats, lots: Floats
+) -> None:
+    """Write ``lots`` (n,): how many are to be posted through ``algo`` (n,) so that ``fills`` (n,) are
+    expected to fill.
+    """
+    for e in range(lots.size):
+        missing, posted = fills[e], 0.0
+        for p in range(curves.algo.size):
+            share = estimates[e, algo[e]] * curves.share[bucket[e], p]
+            if curves.algo[p] == algo[e] and missing > 0.0 and share > 0.0:
+                taken = min(missing / share, curves.width[p])
+                posted += taken
+                missing -= share * taken
+        lots[e] = posted

@@ -1,0 +1,318 @@
+"""Proximal policy optimisation: Stable-Baselines3's, on the native vector environment.
+
+PPO (Schulman et al. 2017, Proximal policy optimization algorithms, arXiv:1707.06347) plays orders with
+a random policy pi, a neural network, and then makes actions that turned out better than expected more
+probable, as long as that does not change what pi does too much at once:
+
+    maximise  E min(rho A, clip(rho, 1 - c, 1 + c) A) + e H(pi),    rho = pi(a|s) / pi_before(a|s)
+
+A is the advantage, estimated from the rewards that followed and from a second network that learns the
+expected return (Schulman et al. 2016, High-dimensional continuous control using generalized advantage
+estimation, arXiv:1506.02438, equation 16); H is the entropy. With ``masked`` the policy knows only the
+actions that differ from all earlier ones (Huang & Ontanon 2022, A closer look at invalid action masking
+in policy gradient algorithms), by sb3-contrib's MaskablePPO.
+
+The algorithm is theirs, untouched. Ours is what it is given: what the networks see
+(``ppo_policy.features``); batches of whole orders, so that no advantage is cut off in the middle; and
+randomness that follows from the seed and the number of the batch alone, so that a training that was
+stopped goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3 import PPO
+from stable_baselines3.common.logger import Logger, configure
+from stable_baselines3.common.utils import set_random_seed
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+from torch.nn.utils import parameters_to_vector
+
+from agents.ppo.policy import Layer, feature_count, features
+from agents.ppo.settings import Hyperparameters
+from agents.storage.files import unwritable
+from execution_env import Scenario
+from execution_env.market import POLICY
+from execution_env.sb3 import OrderAllocationVecEnv
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What Adam remembers, as torch calls it."""
+
+SEEDS = 2**32
+"""Random seeds of torch and NumPy are below this."""
+
+Vector = NDArray[np.float32]
+
+
+class Seen(VecEnvWrapper):
+    """The environment as the networks see it: features for observations, rewards in units of the
+    dearest algo's cost, so that learning does not depend on the currency. With shortfall costs our own
+    environment's rewards come without the drift of what waited at a bucket's start, which has mean zero
+    whatever is done (see ``q_training._without_waiting``) and is nearly all of their noise.
+
+    ``terminal_observation`` stays as it is: no order is ever cut off, so nobody asks for its value.
+    """
+
+    def __init__(self, venv: VecEnv, scenario: Scenario, observation: str) -> None:
+        self.scenario, self.observation = scenario, observation
+        width = feature_count(scenario, observation)
+        self._unit = np.float32(cost_unit(scenario))
+        self._batch = None
+        if scenario.shortfall and isinstance(venv, OrderAllocationVecEnv):
+            self._batch = venv.envs.batch
+        super().__init__(venv, gym.spaces.Box(-1.0, 1.0, (width,), np.float32))
+
+    def reset(self) -> NDArray[np.float32]:
+        """(n, F) features."""
+        return self._features(self.venv.reset())
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Features (n, F), rewards (n,), dones (n,) and infos."""
+        waiting = self._waiting()
+        observations, rewards, dones, infos = self.venv.step_wait()
+        return self._features(observations), (rewards + waiting) / self._unit, dones, infos
+
+    def _waiting(self) -> Vector | np.float32:
+        """(n,) what the move of the bucket about to be played costs the lots that remain."""
+        if self._batch is None:
+            return np.float32(0.0)
+        orders, n = self._batch.orders, self._batch.count
+        move = self._batch.days.move[orders.bucket, np.arange(n)]
+        return (move * orders.remaining / self.scenario.lots).astype(np.float32)
+
+    def _features(self, observations: Any) -> NDArray[np.float32]:
+        return features(self.scenario, self.observation, observations)
+
+
+def cost_unit(scenario: Scenario) -> float:
+    """Cost per share that makes one unit of reward: the dearest algo's, or the standard deviation of the
+    mid's move in a bucket where that is larger; where nothing costs anything, the highest penalty.
+    """
+    moves = 0.0 if scenario.price is None else float(np.max(scenario.price.sd))
+    costs = max(float(np.abs(scenario.posting_costs).max()), moves)
+    penalties = scenario.penalties
+    return costs or max(penalties.envelope, penalties.residual, penalties.residual_quadratic) or 1.0
+
+
+class Learner:
+    """PPO that learns from one batch of orders after the other.
+
+    Args:
+        scenario: whose training days it plays.
+        seed: of everything random.
+        observation: "minimal", "default" or "full", what the networks see.
+        masked: whether only actions that differ from all earlier ones are known to it.
+        hyperparameters: all else, without zeros; see ``Hyperparameters.chosen``.
+        log: folder for TensorBoard's files, made when there is something to write; None for none.
+        environment: n_envs orders of the scenario, to be played instead of the native ones, on days
+            that are its own affair.
+
+    Attributes:
+        model: the Stable-Baselines3 model.
+
+    Raises:
+        ValueError: the scenario is too short for so many minibatches.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        observation: str,
+        masked: bool,
+        hyperparameters: Hyperparameters,
+        log: Path | None = None,
+        environment: VecEnv | None = None,
+    ) -> None:
+        self.scenario, self.seed, self._rate = scenario, seed, hyperparameters.learning_rate
+        self._days_are_ours = environment is None
+        envs = environment or OrderAllocationVecEnv(
+            hyperparameters.n_envs, scenario=scenario, observation=observation, info="none"
+        )
+        self._steps = hyperparameters.n_envs * scenario.buckets
+        with one_thread():
+            set_random_seed(self._seeds(0)[0])  # of the networks' first weights
+            self.model = _algorithm(masked)(
+                "MlpPolicy",
+                Seen(envs, scenario, observation),
+                learning_rate=lambda _: self._rate,
+                n_steps=scenario.buckets,
+                batch_size=hyperparameters.batch_size(scenario),
+                n_epochs=hyperparameters.n_epochs,
+                gamma=hyperparameters.gamma,
+                gae_lambda=hyperparameters.gae_lambda,
+                clip_range=hyperparameters.clip_range,
+                ent_coef=hyperparameters.ent_coef,
+                vf_coef=hyperparameters.vf_coef,
+                max_grad_norm=hyperparameters.max_grad_norm,
+                stats_window_size=hyperparameters.n_envs,
+                policy_kwargs={
+                    "net_arch": [hyperparameters.width] * hyperparameters.layers,
+                    "activation_fn": torch.nn.ReLU,
+                },
+                device="cpu",  # networks this small are slower on a GPU
+            )
+        self._log, self._log_is_open = log, False
+        self.model.set_logger(Logger(None, []))
+
+    def _seeds(self, number: int) -> tuple[int, int]:
+        """Seeds for torch's and NumPy's generators and for the days of batch ``number``, from 1."""
+        sequence = np.random.SeedSequence(self.seed, spawn_key=(POLICY, number))
+        exploration, days = sequence.generate_state(2, np.uint64).tolist()
+        return exploration % SEEDS, days
+
+    def learn(self, number: int, learning_rate: float) -> dict[str, float]:
+        """Play batch ``number``, from 1, and learn from it.
+
+        Returns:
+            what Stable-Baselines3 measured: the policy's entropy, how far it moved, and the share of
+            the returns' variance that the second network explains.
+
+        Raises:
+            RunError: TensorBoard's files cannot be written.
+        """
+        exploration, days = self._seeds(number)
+        set_random_seed(exploration)
+        self._rate = learning_rate
+        self._open_log()
+        model = self.model
+        if self._days_are_ours:
+            model.env.set_options({"training_seed": days})
+        # To Stable-Baselines3 a batch is a whole training: it starts with a reset, and ends.
+        with one_thread():
+            model.learn(self._steps, log_interval=None)
+        measured = dict(model.logger.name_to_value)
+        returns = [episode["r"] for episode in model.ep_info_buffer]
+        model.logger.record("rollout/ep_rew_mean", float(np.mean(returns)))
+        self._write(number * self._steps)
+        explained = float(measured["train/explained_variance"])
+        return {
+            "entropy": -float(measured["train/entropy_loss"]),
+            "approx_kl": float(measured["train/approx_kl"]),
+            # Where all returns are the same there is nothing to explain.
+            "explained_variance": 0.0 if math.isnan(explained) else explained,
+        }
+
+    def log(self, numbers: Mapping[str, float], step: int) -> None:
+        """Write ``numbers`` to TensorBoard's files.
+
+        Raises:
+            RunError: they cannot be written.
+        """
+        self._open_log()
+        for name, number in numbers.items():
+            self.model.logger.record(name, number)
+        self._write(step)
+
+    def _open_log(self) -> None:
+        if self._log is not None and not self._log_is_open:
+            with self._log_errors():
+                self.model.set_logger(configure(str(self._log), ["tensorboard"]))
+            self._log_is_open = True
+
+    def _write(self, step: int) -> None:
+        with self._log_errors():
+            self.model.logger.dump(step)
+
+    @contextmanager
+    def _log_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise unwritable(self._log or Path(), error) from error
+
+    # State, as flat vectors. What is set goes into the memory that is there: where a matrix lies
+    # decides how its products are summed up.
+
+    def parameters(self) -> Vector:
+        """(P,) all weights of both networks."""
+        vector: Vector = parameters_to_vector(self.model.policy.parameters()).detach().numpy()
+        return vector.copy()
+
+    def set_parameters(self, vector: Vector) -> None:
+        """Overwrite all weights.
+
+        Raises:
+            ValueError: their number is another.
+        """
+        parameters = list(self.model.policy.parameters())
+        with torch.no_grad():
+            for parameter, part in zip(parameters, self._parts(vector), strict=True):
+                parameter.copy_(part)
+
+    def moments(self) -> tuple[int, Vector, Vector]:
+        """Steps that Adam has taken, and its (P,) means of gradients and of their squares."""
+        states = [self._adam.state[parameter] for parameter in self.model.policy.parameters()]
+        if not all(states):
+            return 0, np.zeros_like(self.parameters()), np.zeros_like(self.parameters())
+        first, second = (
+            parameters_to_vector([state[name] for state in states]).numpy().copy()
+            for name in MOMENTS
+        )
+        return int(states[0]["step"]), first, second
+
+    def set_moments(self, steps: int, first: Vector, second: Vector) -> None:
+        """Overwrite Adam's memory.
+
+        Raises:
+            ValueError: the number of weights is another.
+        """
+        parameters = list(self.model.policy.parameters())
+        parts = [self._parts(vector) for vector in (first, second)]
+        for parameter, *moments in zip(parameters, *parts, strict=True):
+            copies = {name: part.clone() for name, part in zip(MOMENTS, moments, strict=True)}
+            self._adam.state[parameter] = {"step": torch.tensor(float(steps)), **copies}
+
+    @property
+    def _adam(self) -> torch.optim.Optimizer:
+        optimizer: torch.optim.Optimizer = self.model.policy.optimizer
+        return optimizer
+
+    def _parts(self, vector: Vector) -> list[torch.Tensor]:
+        """Views of ``vector``, shaped as the weights are."""
+        parameters = list(self.model.policy.parameters())
+        sizes = [parameter.numel() for parameter in parameters]
+        if vector.shape != (sum(sizes),):
+            raise ValueError(f"{vector.size} weights: these networks have {sum(sizes)}.")
+        parts = np.split(vector, np.cumsum(sizes)[:-1])
+        return [torch.from_numpy(p).view_as(of) for p, of in zip(parts, parameters, strict=True)]
+
+    def layers(self) -> list[Layer]:
+        """Copies of the policy network's layers."""
+        network = [*self.model.policy.mlp_extractor.policy_net, self.model.policy.action_net]
+        return [
+            Layer(layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy())
+            for layer in network
+            if isinstance(layer, torch.nn.Linear)
+        ]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in one thread: networks this small gain nothing from more, lose a lot where
+    others want the cores as well, and sum up in another order, so that results would depend on the
+    machine.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _algorithm(masked: bool) -> Any:
+    if not masked:
+        return PPO
+    from sb3_contrib import MaskablePPO  # noqa: PLC0415  wanted by few
+
+    return MaskablePPO

@@ -1,0 +1,178 @@
+"""The policy that PPO learned: what its network sees, its weights, and their file.
+
+The network is small, and evaluated in NumPy: a run directory is loaded without torch, and nothing in it
+is unpickled or run. In double precision an order gets the same action alone and in a batch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.learners import PPO
+from agents.policy import Floats, LearnedPolicy, Observations, read_masks, read_state, widths
+from agents.storage.files import RunError, load_arrays, remedy, save_arrays
+from agents.storage.run_directory import POLICY, RunConfig
+from execution_env import Scenario
+from execution_env.market import POLICY as OWN_RANDOMNESS
+from execution_env.market import stream_generator
+
+"""Of run."""
+
+MOST_LAYERS = 16
+
+
+class Layer(NamedTuple):
+    """x -> W x + b; all but the last of a network are followed by max(., 0).
+
+    Attributes:
+        weights: W, (outputs, inputs).
+        biases: b, (outputs,).
+    """
+
+    weights: NDArray[np.float32]
+    biases: NDArray[np.float32]
+
+
+def feature_count(scenario: Scenario, observation: str) -> int:
+    """F, numbers that the network sees of an observation of some kind."""
+    return widths(scenario)[observation] + scenario.buckets
+
+
+def features(
+    scenario: Scenario, observation: str, observations: Observations
+) -> NDArray[np.float32]:
+    """(n, F) what the network sees: the columns of ``observation``, moved from [0, 1] to [-1, 1], and
+    for every bucket whether it is the one about to be decided.
+
+    What is right changes abruptly from one bucket to the next, most of all before the last. Networks
+    that are told the time as a number only need longer to learn that (docs/ppo-tuning.md).
+
+    Args:
+        scenario: that the observations are of.
+        observation: "minimal", "default" or "full".
+        observations: (n, D) of that kind, or with more columns. Of orders that are over there is no
+            bucket about to be decided.
+    """
+    buckets, _ = read_state(scenario, observations)
+    seen = 2 * observations[:, : widths(scenario)[observation]] - 1
+    which = np.eye(scenario.buckets + 1, scenario.buckets, dtype=np.float32)[buckets]
+    return np.concatenate([seen, which], axis=1, dtype=np.float32)
+
+
+class PPOPolicy(LearnedPolicy):
+    """Takes the action that the network finds most probable.
+
+    Args:
+        scenario: to act in.
+        layers: of the network, from F features to A logits.
+        sees: kind of observation that the network gets: "minimal", "default" or "full".
+        masked: whether only actions that differ from all earlier ones are taken; then the policy reads
+            "full" observations, because those tell how many lots may be posted.
+        name: that tables call it by.
+        seconds, steps: of training.
+        seed: of the actions drawn with ``deterministic=False``; None for others every time.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        layers: list[Layer],
+        sees: str,
+        masked: bool = False,
+        name: str = PPO,
+        seconds: float | None = None,
+        steps: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(scenario, name)
+        self.layers, self.sees, self.masked = layers, sees, masked
+        self.observation = "full" if masked else sees
+        self.train_seconds, self.train_steps = seconds, steps
+        self._layers = [(layer.weights.T.astype(np.float64), layer.biases) for layer in layers]
+        self._generator = stream_generator(seed, OWN_RANDOMNESS)
+
+    def logits(self, observations: Observations) -> Floats:
+        """(n, A) logarithms of the actions' probabilities, but for a constant; -inf where masked."""
+        numbers: Floats = features(self.scenario, self.sees, observations).astype(np.float64)
+        for weights, biases in self._layers[:-1]:
+            numbers = np.maximum(numbers @ weights + biases, 0.0)
+        weights, biases = self._layers[-1]
+        numbers = numbers @ weights + biases
+        if self.masked:
+            numbers[read_masks(self.scenario, observations) == 0] = -np.inf
+        return numbers
+
+    def actions(self, observations: Observations) -> NDArray[np.int64]:
+        """(n,) most probable actions; see ``GridPolicy``."""
+        actions: NDArray[np.int64] = np.argmax(self.logits(observations), axis=1)
+        return actions
+
+    def _act(self, observations: Observations, deterministic: bool) -> NDArray[np.int64]:
+        if deterministic:
+            return self.actions(observations)
+        # The largest of logits plus Gumbel noise is distributed as the policy says.
+        logits = self.logits(observations)
+        noise = self._generator.gumbel(size=logits.shape)
+        actions: NDArray[np.int64] = np.argmax(logits + noise, axis=1)
+        return actions
+
+    def save(self, directory: Path) -> None:
+        """Write ``policy.npz``.
+
+        Raises:
+            RunError: it cannot be written, or a weight is not finite.
+        """
+        arrays = {
+            f"{name}_{j}": array
+            for j, layer in enumerate(self.layers)
+            for name, array in layer._asdict().items()
+        }
+        save_arrays(
+            directory / POLICY,
+            seconds=np.float64(self.train_seconds or 0.0),
+            steps=np.int64(self.train_steps or 0),
+            **arrays,
+        )
+
+
+def load(directory: Path, config: RunConfig) -> PPOPolicy:
+    """The policy in a run directory. No code of its files is run.
+
+    Raises:
+        RunError: a file is missing or damaged, or does not fit the run's scenario.
+    """
+    path, scenario = directory / POLICY, config.scenario
+    values = config.hyperparameters
+    sees, masked, layers = (values.get(name) for name in ("observation", "masked", "layers"))
+    if (
+        not (isinstance(sees, str) and sees in widths(scenario))
+        or not isinstance(masked, bool)
+        or not (isinstance(layers, int) and 0 <= layers < MOST_LAYERS)
+    ):
+        raise RunError(
+            f"{directory}: config.json has observation = {sees}, masked = {masked}, layers = {layers}, "
+            f"which no {PPO} run has. {remedy(directory)}"
+        )
+    expected: dict[str, tuple[type, int]] = {"seconds": (np.float64, 0), "steps": (np.int64, 0)}
+    for j in range(layers + 1):
+        expected |= {f"weights_{j}": (np.float32, 2), f"biases_{j}": (np.float32, 1)}
+    arrays = load_arrays(path, expected)
+    network = [Layer(arrays[f"weights_{j}"], arrays[f"biases_{j}"]) for j in range(layers + 1)]
+    width = feature_count(scenario, sees)
+    for layer in network:
+        if layer.weights.shape != (layer.biases.size, width):
+            raise RunError(
+                f"{path}: a layer of shape {layer.weights.shape} cannot follow {width} numbers in "
+                f"{scenario.name}. {remedy(path)}"
+            )
+        width = layer.biases.size
+    if width != scenario.grid_size:
+        raise RunError(
+            f"{path}: is for {width} actions, {scenario.name} has {scenario.grid_size}. {remedy(path)}"
+        )
+    seconds, steps = float(arrays["seconds"]), int(arrays["steps"])
+    return PPOPolicy(scenario, network, sees, masked, directory.name, seconds, steps)

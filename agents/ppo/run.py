@@ -1,0 +1,202 @@
+"""A training of PPO: what a checkpoint holds, and the best policy so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from agents.ppo.learner import Learner
+from agents.ppo.policy import PPOPolicy
+from agents.ppo.settings import Settings, settings_of
+from agents.storage.files import RunError, load_arrays, one_line, remedy, save_arrays
+from agents.storage.run_directory import TENSORBOARD, RunConfig
+from agents.training.training import OBJECTIVE, Row, Training
+from execution_env import Scenario
+
+SAVED = {
+    "run": (np.uint8, 1),
+    "blocks": (np.int64, 0),
+    "seconds": (np.float64, 0),
+    "parameters": (np.float32, 1),
+    "adam_steps": (np.int64, 0),
+    "adam_means": (np.float32, 1),
+    "adam_squares": (np.float32, 1),
+    "measured": (np.float64, 1),
+    "best": (np.float32, 1),
+    "best_row": (np.float64, 1),
+}
+"""The arrays of ``checkpoint.npz``: dtypes and numbers of axes."""
+
+TORCH_REFUSES = "to satisfy the constraint"
+"""What torch says where a probability is no number."""
+
+MEASURED = ("entropy", "approx_kl", "explained_variance")
+"""Columns of ``progress.csv`` that ``Learner.learn`` fills in."""
+
+
+class PPOTraining(Training):
+    """A training of PPO, batch by batch.
+
+    Args:
+        scenario: whose training days it plays.
+        seed: of everything random.
+        settings: all else.
+        log: folder for TensorBoard's files; None for none.
+    """
+
+    columns = ("episodes", "steps", "seconds", *OBJECTIVE, *MEASURED)
+
+    def __init__(
+        self, scenario: Scenario, seed: int, settings: Settings, log: Path | None = None
+    ) -> None:
+        settings = settings.chosen(scenario)
+        self.settings, self._hyperparameters = settings, settings.hyperparameters
+        super().__init__(scenario, seed, settings)
+        self.learner = Learner(
+            scenario,
+            seed,
+            settings.observation,
+            settings.masked,
+            self._hyperparameters,
+            log,
+        )
+        self._measured = dict.fromkeys(MEASURED, 0.0)
+        self._best = self.learner.parameters()
+        self._best_row: Row | None = None
+
+    def block(self) -> None:
+        """Play and learn from one more batch.
+
+        Raises:
+            RunError: the networks' numbers are no longer finite; TensorBoard's files cannot be written.
+        """
+        left = 1 - self.blocks / self.total
+        rate = left * self._hyperparameters.learning_rate
+        reason = "weights that are not finite"
+        try:
+            self._measured = self.learner.learn(self.blocks + 1, rate)
+        except RunError:
+            raise
+        except ValueError as error:
+            if TORCH_REFUSES not in str(error):
+                raise
+            reason = one_line(error)
+        else:
+            if np.isfinite(self.learner.parameters()).all():
+                return
+        raise RunError(
+            f"training has diverged in batch {self.blocks + 1} ({reason}). Try a smaller "
+            f"learning rate than {self._hyperparameters.learning_rate}."
+        )
+
+    def policy(self) -> PPOPolicy:
+        """The greedy policy now."""
+        settings = self.settings
+        return PPOPolicy(
+            self.scenario,
+            self.learner.layers(),
+            settings.observation,
+            settings.masked,
+            seconds=self.seconds,
+            steps=self.steps,
+        )
+
+    def kept(self) -> PPOPolicy:
+        """The policy that did best on the validation days so far. What it took to find it is the whole
+        training so far.
+        """
+        now = self.learner.parameters()
+        self.learner.set_parameters(self._best)
+        policy = self.policy()
+        self.learner.set_parameters(now)
+        return policy
+
+    def result(self, rows: Sequence[Row]) -> Row:
+        """The row of the policy that did best, the first of equals."""
+        return self._best_row or rows[-1]
+
+    def note(self, row: Row) -> bool:
+        """Hear of the row that is of the policy now; returns whether it is the best so far."""
+        best = self._best_row
+        if best is not None and row["objective_mean"] >= best["objective_mean"]:
+            return False
+        self._best, self._best_row = self.learner.parameters(), row
+        return True
+
+    def log(self, row: Row) -> None:
+        """Show a new row in TensorBoard.
+
+        Raises:
+            RunError: its files cannot be written.
+        """
+        self.learner.log({"validation/objective": row["objective_mean"]}, self.steps)
+
+    def save(self, path: Path) -> None:
+        """Write all that ``restore`` needs.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        steps, means, squares = self.learner.moments()
+        save_arrays(
+            path,
+            run=self.identity,
+            blocks=np.int64(self.blocks),
+            seconds=np.float64(self.seconds),
+            parameters=self.learner.parameters(),
+            adam_steps=np.int64(steps),
+            adam_means=means,
+            adam_squares=squares,
+            measured=np.array(list(self._measured.values())),
+            best=self._best,
+            best_row=np.array([*(self._best_row or {}).values()], np.float64),
+        )
+
+    def restore(self, path: Path) -> None:
+        """Go on from where ``save`` was called: what follows is bit for bit the same.
+
+        Raises:
+            RunError: the file is missing, damaged, or of another run.
+        """
+        saved = load_arrays(path, SAVED)
+        self.check_identity(path, saved["run"])
+        try:
+            measured = dict(zip(MEASURED, saved["measured"].tolist(), strict=True))
+            best_row = _row(self.columns, saved["best_row"].tolist())
+            for weights in (saved["best"], saved["parameters"]):  # the former must fit as well
+                self.learner.set_parameters(weights)
+            self.learner.set_moments(
+                int(saved["adam_steps"]), saved["adam_means"], saved["adam_squares"]
+            )
+        except ValueError as error:
+            raise RunError(f"{path}: {error} {remedy(path)}") from error
+        self._measured = measured
+        self._best, self._best_row = saved["best"], best_row
+        self.blocks, self.seconds = int(saved["blocks"]), float(saved["seconds"])
+
+    def facts(self) -> Row:
+        """Where the training is."""
+        return super().facts() | self._measured
+
+    def status(self) -> str:
+        """A few words for the progress bar."""
+        speed = self.steps / max(self.seconds, 1e-9) / 1e3
+        return f"{speed:.0f} k steps/s, entropy {self._measured['entropy']:.2f}"
+
+
+def _row(columns: Sequence[str], values: Sequence[float]) -> Row | None:
+    """The row that was saved; None where there was none yet."""
+    return dict(zip(columns, values, strict=True)) if values else None
+
+
+def training_of(config: RunConfig, directory: Path) -> PPOTraining:
+    """Make the training that ``config`` is of, at its start; it logs where TensorBoard is installed.
+
+    Raises:
+        RunError: it is not a run of PPO.
+    """
+    log = directory / TENSORBOARD if find_spec("tensorboard") else None
+    return PPOTraining(config.scenario, config.seed, settings_of(config), log)

@@ -1,0 +1,145 @@
+"""The greedy policy of a Q-table, and its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.learners import Q_LEARNING
+from agents.policy import LearnedPolicy, Observations
+from agents.q_learning.algorithm import Table
+from agents.q_learning.states import StateSpace, without_estimates
+from agents.storage.files import RunError, load_arrays, remedy, save_arrays
+from agents.storage.run_directory import CHECKPOINT, POLICY, RunConfig
+from execution_env import Scenario
+
+"""What ``config.json`` calls it."""
+
+FILE = {
+    "values": (np.float32, 2),
+    "actions": (np.int32, 1),
+    "bins": (np.int64, 1),
+    "edges": (np.float32, 3),
+    "seconds": (np.float64, 0),
+    "steps": (np.int64, 0),
+}
+"""The arrays of ``policy.npz``: dtypes and numbers of axes."""
+
+
+class QPolicy(LearnedPolicy):
+    """Takes the action of highest value.
+
+    Args:
+        scenario: to act in.
+        space: how observations become states.
+        values: (S, A), Q; minus an objective per share.
+        actions: (S,) the greedy ones.
+        name: that tables call it by.
+        seconds, steps: of training.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        space: StateSpace,
+        values: NDArray[np.float32],
+        actions: NDArray[np.int32],
+        name: str = Q_LEARNING,
+        seconds: float | None = None,
+        steps: int | None = None,
+    ) -> None:
+        super().__init__(scenario, name)
+        self.space, self.values, self.table_actions = space, values, actions
+        self.observation = "minimal" if space.combinations == 1 else "default"
+        self.train_seconds, self.train_steps = seconds, steps
+
+    @classmethod
+    def of(
+        cls, scenario: Scenario, space: StateSpace, table: Table, caution: float = 0.0, **about: Any
+    ) -> QPolicy:
+        """The greedy policy of ``table``, see ``Table.greedy``; states never met act as the nearest
+        that was.
+        """
+        return cls(scenario, space, table.mean(), _greedy(space, table, caution), **about)
+
+    def actions(self, observations: Observations) -> NDArray[np.int64]:
+        """(n,) greedy actions; see ``GridPolicy``."""
+        return self.table_actions[self.space.states(observations)].astype(np.int64)
+
+    def save(self, directory: Path) -> None:
+        """Write ``policy.npz``.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        save_arrays(
+            directory / POLICY,
+            values=self.values,
+            actions=self.table_actions,
+            bins=self.space.bins,
+            edges=self.space.finite_edges,
+            seconds=np.float64(self.train_seconds or 0.0),
+            steps=np.int64(self.train_steps or 0),
+        )
+
+
+def load(directory: Path, config: RunConfig) -> QPolicy:
+    """The policy in a run directory.
+
+    Raises:
+        RunError: the file is missing, damaged, or does not fit the run's scenario.
+    """
+    path = directory / POLICY
+    try:
+        arrays = load_arrays(path, FILE)
+    except RunError as error:
+        if not (directory / CHECKPOINT).exists():
+            raise
+        raise RunError(
+            f"{error} Or make it from the run's checkpoint: python train.py --resume --out {directory}"
+        ) from error
+    scenario, bins, edges = config.scenario, arrays["bins"], arrays["edges"]
+    plain = without_estimates(scenario)
+    buckets, algos = plain.buckets, plain.bins.size
+    if (
+        bins.shape != (algos,)
+        or (bins < 1).any()
+        or edges.shape != (buckets, algos, bins.max() - 1)
+        or (np.diff(edges, axis=2) < 0).any()
+    ):
+        raise RunError(f"{path}: its bins do not fit {config.scenario.name}. {remedy(path)}")
+    space = plain._replace(bins=bins, edges=edges)
+    values, actions = arrays["values"], arrays["actions"]
+    size = scenario.grid_size
+    if (
+        values.shape != (space.size, size)
+        or actions.shape != (space.size,)
+        or (actions < 0).any()
+        or (actions >= size).any()
+    ):
+        raise RunError(
+            f"{path}: holds values {values.shape} and actions {actions.shape}, but {space.size:,} "
+            f"states of {size} actions were expected. {remedy(path)}"
+        )
+    seconds, steps = float(arrays["seconds"]), int(arrays["steps"])
+    return QPolicy(scenario, space, values, actions, directory.name, seconds, steps)
+
+
+def _greedy(space: StateSpace, table: Table, caution: float) -> NDArray[np.int32]:
+    """(S,) greedy actions; where no action was ever tried, that of the nearest level of remaining
+    lots in the same bucket and bins, the lower one of two.
+    """
+    best = table.greedy(caution).reshape(space.buckets, space.levels, space.combinations)
+    level = np.arange(space.levels)[None, :, None]
+    known = best >= 0
+    far = 2 * space.levels
+    below = np.maximum.accumulate(np.where(known, level, -far), axis=1)
+    above = np.where(known, level, far)[:, ::-1]
+    above = np.minimum.accumulate(above, axis=1)[:, ::-1]
+    nearest = np.where(level - below <= above - level, below, above)
+    # Nothing at all is known there: no observation leads there, any action will do.
+    nearest = np.clip(nearest, 0, space.levels - 1)
+    return np.maximum(np.take_along_axis(best, nearest, axis=1), 0).reshape(-1).astype(np.int32)

@@ -1,0 +1,246 @@
+"""A training of the Q-learner: its settings, its stages, what a checkpoint holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.learners import Q_LEARNING
+from agents.q_learning.algorithm import Hyperparameters, Table
+from agents.q_learning.orders import BLOCK, REPLAYS, Trainer, warm_up
+from agents.q_learning.policy import QPolicy
+from agents.q_learning.stages import choose_bins, coarser, refine, stages, worst_return
+from agents.q_learning.states import with_estimates, without_estimates
+from agents.storage.files import load_arrays, save_arrays
+from agents.storage.run_directory import RunConfig, new_config
+from agents.training.training import OBJECTIVE, Row, RunSettings, Training, settings_from
+from execution_env import Scenario
+
+ORDERS = BLOCK * REPLAYS
+"""Orders between two moments at which a run can be saved."""
+
+MEASURED = 40
+"""Blocks played greedily, without learning, to see which estimates orders meet."""
+
+MOST_EPISODES = 2**31 - 1
+"""Orders that a training may have: visits are counted in 32 bits."""
+
+SAVED = {
+    "run": (np.uint8, 1),
+    "values": (np.float32, 3),
+    "visits": (np.int32, 3),
+    "bins": (np.int64, 1),
+    "final_bins": (np.int64, 1),
+    "edges": (np.float32, 3),
+    "blocks": (np.int64, 0),
+    "stage": (np.int64, 0),
+    "seconds": (np.float64, 0),
+    "days": (np.uint64, 1),
+    "exploration": (np.uint64, 1),
+}
+"""The arrays of ``checkpoint.npz``: dtypes and numbers of axes."""
+
+
+@dataclass(frozen=True)
+class Settings(RunSettings):
+    """What a training run is, besides its scenario and seed.
+
+    The defaults, those of ``Hyperparameters``, and the shares of the stages were chosen on the
+    validation streams 0 and 1 of ``baseline``, ``drifting`` and ``known-rates``; no numbered day was
+    part of it.
+
+    Raises:
+        ValueError: a value is out of range; the message names it.
+    """
+
+    episodes: int = 25_000_000
+    bins: int = 6
+    start: Literal["optimistic", "pessimistic"] = "optimistic"
+    hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.episodes, int) and 1 <= self.episodes <= MOST_EPISODES):
+            raise ValueError(
+                f"episodes = {self.episodes}: must be a whole number from 1 to {MOST_EPISODES:,}."
+            )
+        if not (isinstance(self.bins, int) and 1 <= self.bins <= 64):
+            raise ValueError(
+                f"bins = {self.bins}: must be a whole number from 1 (no estimates) to 64."
+            )
+        if self.start not in ("optimistic", "pessimistic"):
+            raise ValueError(f"start = {self.start}: must be optimistic or pessimistic.")
+
+    def orders(self, scenario: Scenario) -> int:
+        """In a block."""
+        return ORDERS
+
+    def blocks(self, scenario: Scenario) -> int:
+        """Of the whole training."""
+        return -(-self.episodes // ORDERS)
+
+
+class QTraining(Training):
+    """A training of the Q-learner.
+
+    Attributes:
+        space, table: states and values so far.
+    """
+
+    columns = ("episodes", "steps", "seconds", "epsilon", *OBJECTIVE, "states")
+    at_once = 50
+
+    def __init__(self, scenario: Scenario, seed: int, settings: Settings) -> None:
+        super().__init__(scenario, seed, settings)
+        self.settings = settings
+        self._hyperparameters = settings.hyperparameters
+        self._step_sizes = self._hyperparameters.step_sizes()
+        self._stages = stages(self.total)
+        self._stage = 0
+        self._trainer = Trainer(scenario, seed)
+        self._final_bins = np.ones(len(scenario.algos), np.int64)
+        self.space = without_estimates(scenario)
+        value = 0.0 if settings.start == "optimistic" else worst_return(scenario)
+        tables = self._hyperparameters.tables
+        self.table = Table.start(tables, self.space.size, scenario.grid_size, value)
+
+    @property
+    def epsilon(self) -> float:
+        """Share of random actions now."""
+        return self._hyperparameters.epsilon_at(self.blocks / self.total)
+
+    def prepare(self) -> None:
+        """Compile."""
+        warm_up(self.scenario)
+
+    def block(self) -> None:
+        """Play and learn from one more block."""
+        while self.blocks >= self._stages[self._stage].blocks:
+            self._next_stage()
+        self._trainer.block(
+            self.space, self.table, self._step_sizes, self._hyperparameters, self.epsilon
+        )
+
+    def _next_stage(self) -> None:
+        estimates = self._met_estimates()
+        if self._stage == 0:
+            self._final_bins = choose_bins(
+                self.scenario,
+                self.settings.bins,
+                estimates,
+                len(self.table.values),
+                self.total * ORDERS * self.scenario.buckets,
+            )
+        self._stage += 1
+        bins = coarser(self._final_bins, self._stages[self._stage].divisor)
+        space = with_estimates(self.scenario, bins, estimates)
+        self.table = refine(self.space, self.table, space, estimates)
+        self.space = space
+
+    def _met_estimates(self) -> NDArray[np.float32]:
+        """(B, K, n) estimates that the greedy policy meets."""
+        met = []
+        for _ in range(MEASURED):
+            self._trainer.watch(self.space, self.table)
+            met.append(self._trainer.notes.estimates.copy())
+        return np.concatenate(met, axis=2)
+
+    def policy(self) -> QPolicy:
+        """The greedy policy now."""
+        return QPolicy.of(
+            self.scenario,
+            self.space,
+            self.table,
+            self._hyperparameters.caution,
+            name=Q_LEARNING,
+            seconds=self.seconds,
+            steps=self.steps,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write all that ``restore`` needs.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        save_arrays(
+            path,
+            run=self.identity,
+            values=self.table.values,
+            visits=self.table.visits,
+            bins=self.space.bins,
+            final_bins=self._final_bins,
+            edges=self.space.finite_edges,
+            blocks=np.int64(self.blocks),
+            stage=np.int64(self._stage),
+            seconds=np.float64(self.seconds),
+            days=_position(self._trainer.days.generator),
+            exploration=_position(self._trainer.exploration),
+        )
+
+    def restore(self, path: Path) -> None:
+        """Go on from where ``save`` was called: what follows is bit for bit the same.
+
+        Raises:
+            RunError: the file is missing, damaged, or of another run.
+        """
+        saved = load_arrays(path, SAVED)
+        self.check_identity(path, saved["run"])
+        self.space = self.space._replace(bins=saved["bins"], edges=saved["edges"])
+        self.table = Table(saved["values"], saved["visits"])
+        self._final_bins = saved["final_bins"]
+        self._stage, self.blocks = int(saved["stage"]), int(saved["blocks"])
+        self.seconds = float(saved["seconds"])
+        _move(self._trainer.days.generator, saved["days"])
+        _move(self._trainer.exploration, saved["exploration"])
+
+    def facts(self) -> Row:
+        """Where the training is."""
+        return super().facts() | {"epsilon": self.epsilon, "states": self.space.size}
+
+    def status(self) -> str:
+        """A few words for the progress bar."""
+        speed = self.steps / max(self.seconds, 1e-9) / 1e6
+        return f"{speed:.1f} M updates/s, epsilon {self.epsilon:.2f}"
+
+
+def _position(generator: np.random.Generator) -> NDArray[np.uint64]:
+    """(4,) the state of an SFC64 generator."""
+    state: NDArray[np.uint64] = generator.bit_generator.state["state"]["state"]
+    return state.copy()
+
+
+def _move(generator: np.random.Generator, position: NDArray[np.uint64]) -> None:
+    state = generator.bit_generator.state
+    state["state"]["state"] = position
+    generator.bit_generator.state = state
+
+
+def config_of(scenario: Scenario, seed: int, settings: Settings) -> RunConfig:
+    """What ``config.json`` will say."""
+    return new_config(Q_LEARNING, scenario, seed, settings.flat())
+
+
+def settings_of(config: RunConfig) -> Settings:
+    """The settings that ``config.json`` tells.
+
+    Raises:
+        RunError: they are none.
+    """
+
+    def make(episodes: Any, bins: Any, start: Any, **rest: Any) -> Settings:
+        return Settings(episodes, bins, start, Hyperparameters(**rest))
+
+    return settings_from(config, Q_LEARNING, make)
+
+
+def training_of(config: RunConfig, directory: Path) -> QTraining:
+    """Make the training that ``config`` is of, at its start.
+
+    Raises:
+        RunError: it is not a run of the Q-learner.
+    """
+    return QTraining(config.scenario, config.seed, settings_of(config))

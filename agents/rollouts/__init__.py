@@ -1,0 +1,1 @@
+"""Policies played on days: batches of orders, and one order bucket by bucket."""

@@ -1,0 +1,1 @@
+"""Files and run directories that survive interrupts, full disks and damage."""

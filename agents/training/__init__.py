@@ -1,0 +1,1 @@
+"""Training in a run directory, whatever the learner: progress, validation, checkpoints, resuming."""
