@@ -12,11 +12,11 @@ from typing import Annotated
 
 import tyro
 
-import evaluate
-import train
 from agents import console
-from agents.commands import frontier as frontier_command
+from agents.commands import evaluate, train
 from agents.commands.command_line import INTERRUPTED, Count, parse, run_command
+from agents.commands.compare import COMPARISON_CSV
+from agents.commands.frontier import FRONTIER_MD
 from agents.storage.files import RunError, writable_folder, write_text
 from agents.storage.run_directory import POLICY
 from execution_env.validation import choice
@@ -70,7 +70,7 @@ class Results:
                 plan.trainings(name),
                 list(plan.runs(name).values()),
                 plan.comparison(name),
-                [folder / evaluate.TABLE, *(folder / table for table in tables.NAMES)],
+                [folder / COMPARISON_CSV, *(folder / table for table in tables.NAMES)],
                 partial(tables.write, folder, name, plan),
             )
             scenario_page.write(folder, name)
@@ -81,7 +81,7 @@ class Results:
                 prices.trainings(name),
                 prices.runs(name),
                 prices.comparison(name),
-                [RESULTS / f"frontier-{name}" / frontier_command.PAGE],
+                [RESULTS / f"frontier-{name}" / FRONTIER_MD],
             )
         missing = [name for name in PLANS if not (RESULTS / name / tables.SCORES).exists()]
         missing += [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agents.commands.compare import COMPARISON_CSV
 from agents.evaluation.allocation.selection import REFERENCE
 from agents.storage.files import write_text
-from evaluate import TABLE
 from results.plan import PLANS, PPO, Q
 from results.scenario_page import PAGE
 from results.tables import BOUND, PAIRS, SCORES
@@ -61,7 +61,7 @@ def readme(folder: Path) -> str:
                 f"`baseline`, {days:,} days, {seeds} training seeds, 95 % intervals, half-spreads per share; score 0 "
                 f"is `lp`, 1 the bound `{BOUND}`; rules that cost more than twice as much as `lp` are left out. Made by `python -m results --scenarios baseline` (the "
                 "commands it runs are in [its folder](results/baseline/README.md)); numbers are in "
-                f"[{TABLE}](results/baseline/{TABLE}), [{PAIRS}](results/baseline/{PAIRS}) and "
+                f"[{COMPARISON_CSV}](results/baseline/{COMPARISON_CSV}), [{PAIRS}](results/baseline/{PAIRS}) and "
                 f"[{SCORES}](results/baseline/{SCORES})."
             ),
         ]

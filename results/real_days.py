@@ -17,14 +17,14 @@ from typing import Annotated
 
 import tyro
 
-import train
 from agents import console
+from agents.commands import train
 from agents.commands.command_line import Count, parse, run_command
+from agents.commands.compare import Compare
 from agents.evaluation import compare
 from agents.evaluation.allocation.comparison import Comparison
 from agents.evaluation.allocation.played_days import default_seeds
 from agents.storage.files import RunError, write_bytes, write_text
-from evaluate import Compare
 from execution_env import DayStream, load_scenario, numbered_days
 from execution_env import __main__ as environment
 from execution_env.market import VALIDATION

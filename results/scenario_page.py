@@ -7,10 +7,10 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
+from agents.commands.compare import COMPARISON_CSV, SHORTFALL_CSV
 from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.gallery import ALTERNATIVE
 from agents.storage.files import write_text
-from evaluate import SHORTFALL, TABLE
 from execution_env import load_scenario
 from results.plan import PLANS, PPO, Q, shell
 from results.tables import BOUND, PAIRS
@@ -33,7 +33,7 @@ PAGE = "README.md"
 
 OF_SHORTFALLS = (
     "Nearly all noise of a shortfall is the drift of the mid while shares wait, whose mean is zero where nobody can tell "
-    f"where it goes. [{SHORTFALL}]({SHORTFALL}), also a table in [comparison.md](comparison.md), has the parts of "
+    f"where it goes. [{SHORTFALL_CSV}]({SHORTFALL_CSV}), also a table in [comparison.md](comparison.md), has the parts of "
     "the shortfall, and differences without that drift, whose intervals are narrower. Read both."
 )
 """Where costs are a shortfall."""
@@ -123,7 +123,7 @@ def legend(days: int, seeds: int, unit: str) -> str:
         f"per share, lower is better. Score is (lp - policy) / (lp - {BOUND}): 0 is `lp`, 1 the bound. "
         "Worst 5 % is the mean of the worst days, behind the share of bucket ends behind the envelope, "
         "complete the share of days with nothing left, training the seconds of one run, beside other work. Rows of several "
-        f"seeds have intervals over days and seeds; single runs are in [{TABLE}]({TABLE})."
+        f"seeds have intervals over days and seeds; single runs are in [{COMPARISON_CSV}]({COMPARISON_CSV})."
     )
 
 

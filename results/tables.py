@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.commands.compare import EPISODES_CSV
 from agents.evaluation import statistics
 from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.tables import Row, csv_text
 from agents.policy import BOUNDS
 from agents.storage.files import write_text
 from agents.storage.run_directory import PROGRESS
-from evaluate import DAYS as EPISODES
 from results.plan import Plan
 
 NAMES = SCORES, PAIRS, CURVES = "scores.csv", "pairs.csv", "learning_curves.csv"
@@ -36,7 +36,7 @@ def write(folder: Path, scenario: str, plan: Plan) -> None:
     Raises:
         RunError: a file cannot be written; OSError: one cannot be read.
     """
-    days = read_days(folder / EPISODES)
+    days = read_days(folder / EPISODES_CSV)
     write_text(folder / SCORES, csv_text(SCORE_COLUMNS, scores(scenario, days, plan.groups)))
     write_text(folder / PAIRS, csv_text(PAIR_COLUMNS, pairs(scenario, days, plan.groups)))
     write_text(folder / CURVES, csv_text(CURVE_COLUMNS, curves(scenario, plan.runs(scenario))))

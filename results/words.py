@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from agents.commands.compare import COMPARISON_CSV
 from agents.evaluation.allocation.report import markdown_table
 from agents.evaluation.allocation.selection import REFERENCE
 from agents.policy import BOUNDS
-from evaluate import TABLE
 from results.plan import PLANS
 from results.tables import BOUND, PAIRS, SCORES
 
@@ -58,7 +58,7 @@ def read(folder: Path) -> Found:
     Raises:
         OSError: a file is missing.
     """
-    rows = read_csv(folder / TABLE)
+    rows = read_csv(folder / COMPARISON_CSV)
     known = {row["policy"]: row for row in read_csv(folder / SCORES)}
     return Found(
         folder.name,

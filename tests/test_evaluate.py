@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import evaluate
+from agents.commands import compare as command_of
 from agents.evaluation import compare, gallery
 from agents.evaluation.allocation.columns import COLUMNS
 from agents.evaluation.gallery import ALTERNATIVE
@@ -202,9 +203,9 @@ def test_without_runs_a_line_says_how_to_make_one(capsys: pytest.CaptureFixture[
     def given(scenario: Scenario, folder: Path) -> Any:
         return ["twap"], real(scenario, folder)[1]
 
-    real = evaluate.everything
+    real = command_of.everything
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate, "everything", given)
+        patch.setattr(command_of, "everything", given)
         _, noted = output(capsys, *SMALL)
     assert "No run in runs was trained on this scenario; python train.py makes one." in noted
 
@@ -302,7 +303,7 @@ def test_mistakes_are_one_line(
 def test_a_folder_that_cannot_be_written_shows_before_anything_is_computed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "compare", lambda *_, **__: pytest.fail("was computed"))
+    monkeypatch.setattr(command_of, "compare", lambda *_, **__: pytest.fail("was computed"))
     Path("file").write_text("")
     assert "is a file" in complaint(capsys, "--policies", "twap", "--out", "file")
 
@@ -343,7 +344,7 @@ def test_an_interrupt_while_writing_does_not_say_that_nothing_was_written(
 
     words = ["--policies", "twap", *SMALL, "--out", "out"]
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate, "episodes_csv", interrupted)
+        patch.setattr(command_of, "episodes_csv", interrupted)
         assert evaluate.main(words) == 130
     said = capsys.readouterr().err
     assert "stopped while writing" in said
@@ -351,7 +352,7 @@ def test_an_interrupt_while_writing_does_not_say_that_nothing_was_written(
         "comparison.csv, episodes.csv and comparison.md in out may be new or as they were" in said
     )
     assert os.listdir("out") == ["comparison.csv"]
-    monkeypatch.setattr(evaluate, "table", interrupted)
+    monkeypatch.setattr(command_of, "table", interrupted)
     assert evaluate.main(words) == 130
     assert "stopped; the results are in out." in capsys.readouterr().err
     assert sorted(os.listdir("out")) == ["comparison.csv", "comparison.md", "episodes.csv"]

@@ -332,7 +332,7 @@ def test_a_step_that_fails_ends_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for code, right in ((2, 2), (130, 130)):
-        monkeypatch.setattr("train.main", lambda words, code=code: code)
+        monkeypatch.setattr("agents.commands.train.main", lambda words, code=code: code)
         assert command.main(["--scenarios", "two-algos"]) == right
         said = capsys.readouterr().err
         assert "$ python train.py sweep q-learning --scenario two-algos --seed 0 1 2" in said

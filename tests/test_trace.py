@@ -13,6 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 import evaluate
+from agents.commands import trace as command_of
 from agents.evaluation import compare, figures
 from agents.evaluation.allocation.trace import COLUMNS, Trace, standing, trace, trace_csv
 from agents.evaluation.allocation.trace_report import show
@@ -186,7 +187,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_by_default_lp_and_dp_adaptive() -> None:
-    command = evaluate.Trace()
+    command = command_of.Trace()
     assert (command.policies, command.seed) == (["lp", "dp-adaptive"], 1_000_000)
 
 

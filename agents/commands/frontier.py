@@ -40,7 +40,12 @@ from agents.evaluation.tables import Row, csv_text
 from agents.storage.files import write_bytes, write_text
 from execution_env import load_scenario
 
-TABLE, WINS, PAGE, PICTURE = "frontier.csv", "wins.csv", "frontier.md", "frontier.png"
+FRONTIER_CSV, WINS_CSV, FRONTIER_MD, FRONTIER_PNG = (
+    "frontier.csv",
+    "wins.csv",
+    "frontier.md",
+    "frontier.png",
+)
 
 WORDS = {
     "posting_cost": "posting cost",
@@ -127,11 +132,11 @@ class FrontierCommand:
         for note in result.notes:
             console.say(notes, note)
         with saying(f"stopped while writing; files in {folder} may be new or as they were."):
-            write_text(folder / TABLE, csv_text(COLUMNS, result.rows))
+            write_text(folder / FRONTIER_CSV, csv_text(COLUMNS, result.rows))
             wins = [win._asdict() for win in result.wins]
-            write_text(folder / WINS, csv_text(Win._fields, wins))
-            write_text(folder / PAGE, self.page(result))
-            write_bytes(folder / PICTURE, picture)
+            write_text(folder / WINS_CSV, csv_text(Win._fields, wins))
+            write_text(folder / FRONTIER_MD, self.page(result))
+            write_bytes(folder / FRONTIER_PNG, picture)
         output = console.output()
         output.print(_table(result.rows))
         output.print()
@@ -139,7 +144,7 @@ class FrontierCommand:
             console.say(output, line)
         console.say(
             notes,
-            f"Wrote {TABLE}, {WINS}, {PAGE} and {PICTURE} to {folder} after "
+            f"Wrote {FRONTIER_CSV}, {WINS_CSV}, {FRONTIER_MD} and {FRONTIER_PNG} to {folder} after "
             f"{time.perf_counter() - start:.0f} s.",
         )
 
@@ -151,14 +156,14 @@ class FrontierCommand:
             "",
             f"    {self.command()}",
             "",
-            f"![Posting cost against the behind-rate, a curve per policy]({PICTURE})",
+            f"![Posting cost against the behind-rate, a curve per policy]({FRONTIER_PNG})",
             "",
             *(f"- {line}" for line in findings(result.wins)),
             "",
             markdown_table(HEADER, list(map(_cells, result.rows))),
             "",
             f"{console.counted(len(result.seeds), 'day')}, seeds {first} to {last}; intervals are in "
-            f"{TABLE}.",
+            f"{FRONTIER_CSV}.",
             *(f"\n{note}" for note in result.notes),
             "",
         ]

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from agents import console
 from agents.commands.command_line import Count, grouped, parse, run_command, stop
-from agents.commands.train import COMMANDS, PPO, QLearning
+from agents.commands.train_options import COMMANDS, PPO, QLearning
 from agents.evaluation.validation import VALIDATION_DAYS
 from agents.learners import LEARNERS
 from agents.storage.files import writable_folder, write_text
@@ -27,7 +27,7 @@ from agents.sweep import Job, Outcome, check, train_all
 from agents.training.training import OBJECTIVE
 from execution_env.validation import shown, suggestion
 
-TABLE = "sweep.csv"
+SWEEP_CSV = "sweep.csv"
 
 OWN = ("--jobs", "--engine", "--out")
 """Options that are not the learner's."""
@@ -182,7 +182,7 @@ def _run(sweep: Sweep, asked: Sequence[Asked]) -> int:
 
         outcomes = train_all(jobs, sweep.jobs, sweep.engine, report, say)
     rows = [_row(run, outcome) for run, outcome in zip(asked, outcomes, strict=True)]
-    _add_to(folder / TABLE, rows)
+    _add_to(folder / SWEEP_CSV, rows)
     output.print(_table(sweep, asked, outcomes))
     failed = [
         (run, outcome.error) for run, outcome in zip(asked, outcomes, strict=True) if outcome.error

@@ -16,7 +16,7 @@ from agents.evaluation.allocation.trace import DEFAULT, trace, trace_csv
 from agents.storage.files import write_bytes, write_text
 from execution_env import load_scenario
 
-TABLE, FIGURE = "trace.csv", "trace.png"
+TRACE_CSV, TRACE_PNG = "trace.csv", "trace.png"
 
 
 @dataclass
@@ -78,12 +78,12 @@ class Trace:
         for note in found.notes:
             say(console, note)
         with saying(
-            f"stopped while writing; {TABLE} and {FIGURE} in {folder} may be new or as they were. Run "
-            "it again."
+            f"stopped while writing; {TRACE_CSV} and {TRACE_PNG} in {folder} may be new or as they "
+            "were. Run it again."
         ):
-            write_text(folder / TABLE, trace_csv(found))
-            write_bytes(folder / FIGURE, image)
+            write_text(folder / TRACE_CSV, trace_csv(found))
+            write_bytes(folder / TRACE_PNG, image)
         with saying(f"stopped; the results are in {folder}."):
             show(found, output())
             sys.stdout.flush()
-            say(console, f"Wrote {TABLE} and {FIGURE} to {folder}.")
+            say(console, f"Wrote {TRACE_CSV} and {TRACE_PNG} to {folder}.")

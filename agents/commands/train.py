@@ -1,134 +1,124 @@
-"""What ``train.py`` can be told to train: a dataclass per learner, its fields the options."""
+"""``python train.py``: one training in a run directory, or with the word sweep many."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
 
-import tyro
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from agents import learners
-from agents.commands.command_line import Count, Natural, read_settings
-from agents.commands.command_line import Settings as Overrides
-from agents.ppo import settings as ppo_settings
-from agents.q_learning import algorithm as q_learning
-from agents.q_learning import run as q_run
-from agents.storage.run_directory import RunConfig
-from execution_env import Scenario, load_scenario
-
-
-@dataclass(frozen=True)
-class Common:
-    """What all trainings can be told."""
-
-    scenario: str = "baseline"
-    """A shipped name (python -m execution_env lists them) or the path of a TOML file."""
-    overrides: Overrides = field(default_factory=list)
-    """Values of the scenario to change, such as order.buckets=20."""
-    seed: Natural = 0
-    """Of the training days and of exploration."""
-    out: Annotated[
-        str | None,
-        tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/COMMAND-SCENARIO-seedN)"),
-    ] = None
-    """The run directory."""
-    resume: bool = False
-    """Go on with the run in --out, with its own settings."""
-
-    def loaded(self) -> Scenario:
-        """The scenario, changed as asked for.
-
-        Raises:
-            ScenarioError: it cannot be.
-        """
-        return load_scenario(self.scenario, read_settings(self.overrides))
-
-    def comparison(self, directories: Sequence[Path]) -> str:
-        """The command that compares runs in the scenario."""
-        words = ["python", "evaluate.py", "--scenario", self.scenario]
-        words += ["--set", *self.overrides] if self.overrides else []
-        return shlex.join([*words, "--policies", "lp", "dp", *map(str, directories)])
+from agents import console
+from agents.commands.command_line import RUNS, parse, run_command
+from agents.commands.sweep import run_sweep
+from agents.commands.train_options import COMMANDS, PPO, QLearning
+from agents.evaluation.validation import validated_on
+from agents.learners import LEARNERS
+from agents.storage.files import RunError
+from agents.storage.run_directory import RunConfig, existing_config, new_run_directory
+from agents.training.run import Run, differences, draw
+from agents.training.training import Row, Training
 
 
-@dataclass(frozen=True)
-class QLearning(Common):
-    """Train a tabular Q-learner on the training days of a scenario.
-
-    Writes a run directory: config.json, policy.npz, progress.csv, learning_curve.png and
-    checkpoint.npz. Ctrl-C, or even kill -9, loses a few seconds of work: --resume goes on, and ends
-    with the same table as if nothing had happened. Evaluate it by python evaluate.py --policies lp DIR.
-
-    The other commands are ppo, and sweep for many trainings: python train.py ppo --help.
-
-    For example
-      python train.py
-      python train.py --scenario drifting --seed 1 --episodes 20000000
-      python train.py --scenario baseline --set order.buckets=20 --bins 1 --out runs/no-estimates
-      python train.py --resume --out runs/no-estimates
-    """
-
-    kind: ClassVar[str] = learners.Q_LEARNING
-    length: ClassVar[str] = "--episodes"
-
-    episodes: Count = q_run.Settings.episodes
-    """Orders to train on, rounded up to whole blocks of 2,048; every day is played four times."""
-    bins: Count = q_run.Settings.bins
-    """Most bins per estimate, fewer where the table would pass 64 MB; 1 for a state without
-    estimates."""
-    start: Literal["optimistic", "pessimistic"] = q_run.Settings.start
-    """Values to start from: no cost at all, or the worst that can be."""
-    hyperparameters: tyro.conf.OmitArgPrefixes[q_learning.Hyperparameters] = field(
-        default_factory=q_learning.Hyperparameters
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["sweep"]:
+        return run_sweep(words[1:])
+    command = parse(COMMANDS, "q-learning", words, "train.py", others=["sweep"])
+    return run_command(
+        lambda: _train(command, _given(words)),
+        "stopped. What was learned is kept: the same command with --resume goes on.",
     )
 
-    def config(self) -> RunConfig:
-        """Of the run that is asked for."""
-        settings = q_run.Settings(self.episodes, self.bins, self.start, self.hyperparameters)
-        return q_run.config_of(self.loaded(), self.seed, settings)
+
+def _given(words: list[str]) -> set[str]:
+    """The options on the command line; --set is part of the scenario."""
+    names = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
+    return {"scenario" if name == "set" else name.replace("-", "_") for name in names}
 
 
-@dataclass(frozen=True)
-class PPO(Common):
-    """Train a neural network by proximal policy optimisation, Stable-Baselines3's PPO or, with --masked,
-    sb3-contrib's MaskablePPO, on the training days of a scenario.
-
-    Writes a run directory: config.json, policy.npz, progress.csv, learning_curve.png, checkpoint.npz
-    and, where TensorBoard is installed, tensorboard/ (tensorboard --logdir runs shows it). The policy is
-    the one that did best on the validation days. The ten million steps of the default take some six
-    minutes. Ctrl-C, or even kill -9, loses a few seconds of work: --resume goes on, and ends with the
-    same networks as if nothing had happened. Evaluate it by python evaluate.py --policies lp DIR.
-
-    For example
-      python train.py ppo
-      python train.py ppo --scenario drifting --seed 1 --timesteps 20000000
-      python train.py ppo --masked --observation full --out runs/masked
-      python train.py ppo --resume --out runs/masked
-    """
-
-    kind: ClassVar[str] = learners.PPO
-    length: ClassVar[str] = "--timesteps"
-
-    timesteps: Count = ppo_settings.Settings.timesteps
-    """Environment steps to train on, rounded up to whole batches of n_envs orders."""
-    observation: Literal["minimal", "default", "full"] = ppo_settings.Settings.observation
-    """What the networks see: remaining lots and time; fill-rate estimates too; evidence, envelope and
-    postable lots too."""
-    masked: bool = ppo_settings.Settings.masked
-    """Leave out actions that post the same lots as an earlier one (MaskablePPO)."""
-    hyperparameters: tyro.conf.OmitArgPrefixes[ppo_settings.Hyperparameters] = field(
-        default_factory=ppo_settings.Hyperparameters
-    )
-
-    def config(self) -> RunConfig:
-        """Of the run that is asked for."""
-        settings = ppo_settings.Settings(
-            self.timesteps, self.observation, self.masked, self.hyperparameters
+def _train(command: QLearning | PPO, given: set[str]) -> int:
+    out = str(_default_directory(command)) if command.out is None else command.out
+    config = _config(command, Path(out), given)
+    directory = new_run_directory(out, command.resume)
+    learner = LEARNERS[command.kind]
+    with console.bars() as track, track(f"preparing {command.kind}", None):
+        training = learner.training(config, directory)
+    run = Run(directory, config, training, command.resume)
+    notes, output = console.notes(), console.output()
+    if run.finished:
+        console.say(
+            notes,
+            f"{directory}: this run is finished; {command.length} and another --out start a new one.",
         )
-        return ppo_settings.config_of(self.loaded(), self.seed, settings)
+    else:
+        verb = "going on with" if training.blocks else "training"
+        console.say(
+            notes,
+            f"{verb} {command.kind} on {config.scenario.name}, seed {config.seed}, "
+            f"{training.total * training.orders:,} orders -> {directory}",
+        )
+        _with_progress(run)
+    draw(run)
+    result = training.result(run.rows)
+    low, high = result["objective_ci_low"], result["objective_ci_high"]
+    console.say(
+        output,
+        f"{directory}: objective {result['objective_mean']:.4f} [{low:.4f}, {high:.4f}] on "
+        f"{validated_on(config.scenario)}{learner.caveat}, after "
+        f"{training.steps:,} {learner.unit} in {training.seconds:.1f} s",
+    )
+    console.say(notes, f"compare it on held-out days: {_next_command(command, config, directory)}")
+    return 0
 
 
-COMMANDS: dict[str, type[QLearning | PPO]] = {command.kind: command for command in (QLearning, PPO)}
-"""Dataclasses by the word that asks for them."""
+def _default_directory(command: QLearning | PPO) -> Path:
+    """The directory of a run that is not told where to go: a new one, or with --resume the last."""
+    name = Path(command.scenario).stem
+    taken = RUNS / f"{command.kind}-{name}-seed{command.seed}"
+    candidates = [taken, *(Path(f"{taken}-{j}") for j in range(2, 1000))]
+    free = next(j for j, path in enumerate(candidates) if not path.exists())
+    return candidates[max(free - 1, 0)] if command.resume else candidates[free]
+
+
+def _config(command: QLearning | PPO, directory: Path, given: set[str]) -> RunConfig:
+    """Of the run to be; with --resume the one that is there, if the command does not contradict it."""
+    config = command.config()
+    before = existing_config(directory) if command.resume else None
+    if before is None:
+        return config
+    for key, stored in differences(config, before).items():
+        if key in given:
+            raise RunError(
+                f"--resume: the run in {directory} has {key.replace('_', '-')} = {stored}, which "
+                "cannot change half-way. Leave the option out, or choose another --out."
+            )
+    return before
+
+
+def _with_progress(run: Run) -> None:
+    notes = console.notes()
+    columns = (
+        BarColumn(bar_width=10),  # no words, so that the rest fits into 80 columns
+        TaskProgressColumn(),
+        console.TimeLeft(),
+        TextColumn("{task.fields[status]}"),
+    )
+    hidden = not notes.is_terminal
+    with Progress(*columns, console=notes, transient=True, disable=hidden) as progress:
+        task = progress.add_task("training", total=run.training.total, status="")
+
+        def report(training: Training, row: Row | None) -> None:
+            status = training.status()
+            if run.rows:
+                status += f", objective {run.rows[-1]['objective_mean']:.4f}"
+            progress.update(task, completed=training.blocks, status=status)
+
+        run.go(report)
+
+
+def _next_command(command: QLearning | PPO, config: RunConfig, directory: Path) -> str:
+    if command.loaded() != config.scenario:  # --resume was enough to say
+        command = replace(command, scenario=config.scenario.name, overrides=[])
+    return command.comparison([directory])
