@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import execution_env
-from execution_env.jit import compiler
+from execution_env.core.jit import compiler
 
 _SOURCES = (Path(__file__).parent, Path(execution_env.__file__).parent)
 

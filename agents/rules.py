@@ -37,9 +37,9 @@ from agents.policy import (
     read_state,
 )
 from execution_env import Scenario
-from execution_env.market import POLICY, stream_generator
-from execution_env.parameters import parameters
-from execution_env.validation import integer, natural
+from execution_env.allocation.market.day_stream import POLICY, stream_generator
+from execution_env.allocation.parameters import parameters
+from execution_env.core.validation import integer, natural
 
 Factory = Callable[[Scenario], Policy]
 

@@ -37,7 +37,7 @@ from agents.training.interrupts import interrupts_wait
 from agents.training.run import Run, differences, draw
 from agents.training.training import Row, RunSettings
 from execution_env import __file__ as execution_env_file
-from execution_env.validation import choice
+from execution_env.core.validation import choice
 
 FUTILE = 3
 """Times in a row that workers may die before any run has got further."""

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from gymnasium.envs.registration import register
 
-from execution_env.env import OrderAllocationEnv
-from execution_env.market import Days, DayStream, numbered_days
-from execution_env.scenario import Scenario
-from execution_env.scenario_file import load_scenario, scenario_to_toml, scenarios
-from execution_env.validation import ScenarioError
-from execution_env.vector_env import OrderAllocationVectorEnv
+from execution_env.allocation.env import OrderAllocationEnv
+from execution_env.allocation.market.day_stream import DayStream, numbered_days
+from execution_env.allocation.market.days import Days
+from execution_env.allocation.scenario import Scenario
+from execution_env.allocation.scenario_file import load_scenario, scenario_to_toml, scenarios
+from execution_env.allocation.vector_env import OrderAllocationVectorEnv
+from execution_env.core.validation import ScenarioError
 
 __all__ = [
     "ENV_ID",
@@ -40,6 +41,6 @@ ENV_ID = "execution_env/OrderAllocation-v0"
 
 register(
     id=ENV_ID,
-    entry_point="execution_env.env:OrderAllocationEnv",
-    vector_entry_point="execution_env.vector_env:OrderAllocationVectorEnv",
+    entry_point="execution_env:OrderAllocationEnv",
+    vector_entry_point="execution_env:OrderAllocationVectorEnv",
 )

@@ -10,14 +10,14 @@ import textwrap
 import numpy as np
 from gymnasium.error import Error as GymnasiumError
 
+from execution_env.allocation.diagnosis import oddities
+from execution_env.allocation.env import OrderAllocationEnv
+from execution_env.allocation.estimation import prior_of_estimates
+from execution_env.allocation.market.day_stream import POLICY, stream_generator
+from execution_env.allocation.rendering import Recorder
+from execution_env.allocation.scenario import Scenario
+from execution_env.allocation.scenario_file import load_scenario, scenario_to_toml, scenarios
 from execution_env.calibration.options import NEEDS, add_calibrate
-from execution_env.diagnosis import oddities
-from execution_env.env import OrderAllocationEnv
-from execution_env.estimation import prior_of_estimates
-from execution_env.market import POLICY, stream_generator
-from execution_env.rendering import Recorder
-from execution_env.scenario import Scenario
-from execution_env.scenario_file import load_scenario, scenario_to_toml, scenarios
 
 SKETCH_ROWS = 12
 

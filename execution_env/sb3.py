@@ -26,9 +26,9 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
-from execution_env.env import OrderAllocationEnv, read_options
-from execution_env.validation import flag, optional_natural, shown, suggestion
-from execution_env.vector_env import OrderAllocationVectorEnv
+from execution_env.allocation.env import OrderAllocationEnv, read_options
+from execution_env.allocation.vector_env import OrderAllocationVectorEnv
+from execution_env.core.validation import flag, optional_natural, shown, suggestion
 
 METHODS = ("action_masks", "render")
 """What ``env_method`` can call: the methods of a single environment that change nothing."""

@@ -27,8 +27,8 @@ from agents.evaluation.allocation.played_days import default_seeds
 from agents.storage.files import RunError, write_bytes, write_text
 from execution_env import DayStream, load_scenario, numbered_days
 from execution_env import __main__ as environment
-from execution_env.market import VALIDATION
-from execution_env.replay import days_file, write_days
+from execution_env.allocation.market.day_stream import VALIDATION
+from execution_env.allocation.market.days_file import days_file, write_days
 from results import real_figures, real_page, real_tables
 from results.__main__ import step
 from results.plan import PPO, REAL_DAYS, RESULTS, RUNS, SEEDS, TIMESTEPS, Q

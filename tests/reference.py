@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from execution_env import Days, Scenario
-from execution_env.estimation import prior_of_estimates
+from execution_env.allocation.estimation import prior_of_estimates
 
 TOLERANCE = 1e-6
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from execution_env.actions import grid_size
-from execution_env.scenario_file import scenario_from_dict
+from execution_env.allocation.actions import grid_size
+from execution_env.allocation.scenario_file import scenario_from_dict
 
 rates = st.one_of(st.just(0.0), st.just(1.0), st.floats(0.01, 0.99))
 sds = st.one_of(st.just(0.0), st.floats(0.01, 2.0))

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execution_env.actions import action_grid, allocate_grid, allocate_lots, grid_size, split_lots
+from execution_env.allocation.actions import (
+    action_grid,
+    allocate_grid,
+    allocate_lots,
+    grid_size,
+    split_lots,
+)
 
 
 def largest_remainder(total: int, weights: list[int]) -> list[int]:

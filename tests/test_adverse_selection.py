@@ -9,7 +9,7 @@ import pytest
 
 from agents.planning.adverse_selection import adverse_selection, filled_share_price, fills_and_moves
 from execution_env import DayStream, load_scenario
-from execution_env.market import POLICY
+from execution_env.allocation.market.day_stream import POLICY
 from tests.markets import shortfall, with_day_effects
 
 RATE = {"name": "Rate", "half_spread": 1.0, "fill_rate": 0.4, "bucket_sd": 0.5, "day_sd": 0.3}

@@ -20,7 +20,7 @@ from agents.ppo.policy import Layer, PPOPolicy, feature_count
 from agents.q_learning.policy import QPolicy
 from agents.q_learning.states import without_estimates
 from execution_env import OrderAllocationEnv, Scenario, load_scenario, numbered_days
-from execution_env.market import own_predictions
+from execution_env.allocation.market.model import own_predictions
 from tests.strategies import scenarios_drawn
 from tests.test_evaluate import complaint, output
 

@@ -16,7 +16,7 @@ from execution_env import (
     load_scenario,
     scenarios,
 )
-from execution_env.scenario_file import scenario_from_dict
+from execution_env.allocation.scenario_file import scenario_from_dict
 
 Content = dict[str, Any]
 

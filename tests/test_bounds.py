@@ -17,8 +17,8 @@ from agents.dynamic_programming.policies import dp
 from agents.policy import Lots, Observations, Policy, grid_lots, read_observations
 from agents.rollouts.allocation import play
 from execution_env import Days, DayStream, Scenario, load_scenario, numbered_days, scenarios
-from execution_env.market import VALIDATION
-from execution_env.scenario_file import scenario_from_dict
+from execution_env.allocation.market.day_stream import VALIDATION
+from execution_env.allocation.scenario_file import scenario_from_dict
 from tests.reference import ReferenceOrder
 from tests.strategies import scenario_dicts, scenarios_drawn
 

@@ -10,7 +10,7 @@ import pytest
 
 from execution_env import load_scenario, scenario_to_toml, scenarios
 from execution_env.__main__ import main
-from execution_env.scenario_file import scenario_from_dict
+from execution_env.allocation.scenario_file import scenario_from_dict
 
 ROOT = Path(__file__).parents[1]
 FOLLOWS = "# What follows from it"

@@ -12,15 +12,15 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import kstest, norm
 
 from execution_env import DayStream
-from execution_env.day_types import UNLIMITED
-from execution_env.depth import (
+from execution_env.allocation.depth import (
     depth_score,
     expected_fill,
     learned_depth,
     normal_cdf,
     normal_quantile,
 )
-from execution_env.jit import jit
+from execution_env.allocation.market.days import UNLIMITED
+from execution_env.core.jit import jit
 from tests.markets import shortfall, with_day_effects
 
 

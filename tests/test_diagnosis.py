@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from execution_env import load_scenario, scenarios
-from execution_env.diagnosis import oddities
-from execution_env.scenario_file import scenario_from_dict
+from execution_env.allocation.diagnosis import oddities
+from execution_env.allocation.scenario_file import scenario_from_dict
 
 Algo = tuple[float | list[float], float | list[float]]
 

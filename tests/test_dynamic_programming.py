@@ -25,8 +25,8 @@ from agents.dynamic_programming.problem import levels_of, pose, same_cells
 from agents.policy import Lots, Observations, Observed, Policy, grid_lots, read_observations
 from agents.rollouts.allocation import play
 from execution_env import Days, DayStream, Scenario, load_scenario, numbered_days
-from execution_env.market import VALIDATION
-from execution_env.scenario_file import scenario_from_dict
+from execution_env.allocation.market.day_stream import VALIDATION
+from execution_env.allocation.scenario_file import scenario_from_dict
 from tests.reference import ReferenceOrder
 from tests.strategies import scenarios_drawn
 

@@ -20,7 +20,7 @@ from execution_env import (
     Scenario,
     numbered_days,
 )
-from execution_env.transition import LOT_TOLERANCE
+from execution_env.allocation.transition import LOT_TOLERANCE
 from tests.reference import ReferenceOrder
 from tests.strategies import scenarios_drawn
 

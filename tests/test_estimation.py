@@ -9,8 +9,8 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from execution_env import load_scenario
-from execution_env.estimation import estimate, learned, prior_of_estimates
-from execution_env.logistic_normal import intercept, mean, variance_split
+from execution_env.allocation.estimation import estimate, learned, prior_of_estimates
+from execution_env.allocation.logistic_normal import intercept, mean, variance_split
 
 
 def test_one_bucket_by_hand() -> None:

@@ -28,7 +28,7 @@ from agents.rollouts.allocation import Rollout, play
 from agents.rules import OneAlgo, Twap
 from agents.storage.run_directory import new_config, write_config, write_progress
 from execution_env import Scenario, load_scenario, numbered_days
-from execution_env.rendering import ALGO_COLOURS
+from execution_env.allocation.rendering import ALGO_COLOURS
 
 SCENARIO = load_scenario("baseline", {"order.buckets": 6, "volume.total": 60000})
 DAYS = 60

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import execution_env
-from execution_env import jit
-from execution_env.memory import addresses
+from execution_env.core import jit
+from execution_env.core.memory import addresses
 
 PACKAGE = Path(execution_env.__file__).parent
 PROGRAM = """

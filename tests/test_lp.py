@@ -17,8 +17,14 @@ from agents.lp.variants import LinearProgramme, ScenarioProgramme, lp, lp_buffer
 from agents.policy import read_observations
 from agents.rollouts.allocation import play
 from execution_env import OrderAllocationEnv, load_scenario
-from execution_env.market import POLICY, VALIDATION, DayStream, numbered_days, stream_generator
-from execution_env.scenario_file import with_overrides
+from execution_env.allocation.market.day_stream import (
+    POLICY,
+    VALIDATION,
+    DayStream,
+    numbered_days,
+    stream_generator,
+)
+from execution_env.allocation.scenario_file import with_overrides
 from tests.strategies import scenarios_drawn
 
 

@@ -16,14 +16,14 @@ from execution_env import (
     load_scenario,
     numbered_days,
 )
-from execution_env.day_types import UNLIMITED
-from execution_env.drawing import logistic
-from execution_env.market import (
+from execution_env.allocation.market.day_stream import (
     NUMBERED,
     TRAINING,
     VALIDATION,
     stream_generator,
 )
+from execution_env.allocation.market.days import UNLIMITED
+from execution_env.allocation.market.drawing import logistic
 from tests.strategies import scenarios_drawn
 
 

@@ -52,7 +52,7 @@ def test_a_wheel_works_in_an_empty_environment_from_another_folder(tmp_path: Pat
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"execution_env"}
-    shipped = {path.name for path in (ROOT / "execution_env/scenarios").glob("*.toml")}
+    shipped = {path.name for path in (ROOT / "execution_env/allocation/scenarios").glob("*.toml")}
     assert shipped == {Path(name).name for name in names if name.endswith(".toml")}
     assert "execution_env/py.typed" in names
 

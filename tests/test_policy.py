@@ -19,7 +19,7 @@ from agents.rules import OneAlgo, Random, Twap
 from agents.storage.files import RunError
 from agents.storage.run_directory import RunConfig, new_config, write_config
 from execution_env import ScenarioError, load_scenario, numbered_days
-from execution_env.batch import Batch
+from execution_env.allocation.batch import Batch
 
 BASELINE = load_scenario("baseline")
 BUILT_IN = ["lp", "lp-buffered", "lp-scenario", "dp", "dp-fine", "dp-adaptive"]

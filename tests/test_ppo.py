@@ -16,10 +16,11 @@ from agents.ppo.policy import feature_count, features
 from agents.ppo.run import PPOTraining
 from agents.ppo.settings import Hyperparameters, Settings
 from agents.rollouts.allocation import play
-from execution_env import DayStream, Scenario, load_scenario, vector_env
-from execution_env.market import TRAINING, VALIDATION
+from execution_env import DayStream, Scenario, load_scenario
+from execution_env.allocation import vector_env
+from execution_env.allocation.market.day_stream import TRAINING, VALIDATION
+from execution_env.allocation.scenario_file import scenario_from_dict
 from execution_env.sb3 import OrderAllocationVecEnv
-from execution_env.scenario_file import scenario_from_dict
 
 FEW = {"order.size": 1500, "order.buckets": 4, "volume.total": 10000}
 """Fifteen lots, of which seven or so may be posted: masks matter."""

@@ -17,7 +17,7 @@ from agents.ppo.learner import Learner
 from agents.ppo.policy import Layer, PPOPolicy, feature_count, features
 from agents.ppo.settings import Hyperparameters
 from execution_env import Scenario, load_scenario, numbered_days
-from execution_env.batch import Batch
+from execution_env.allocation.batch import Batch
 from tests.strategies import scenarios_drawn
 
 KINDS = ("minimal", "default", "full")

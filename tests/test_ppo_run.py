@@ -36,7 +36,7 @@ from agents.training import run as training_run
 from agents.training.run import Run
 from agents.training.training import OBJECTIVE
 from execution_env import DayStream, load_scenario
-from execution_env.market import VALIDATION
+from execution_env.allocation.market.day_stream import VALIDATION
 from tests.faster import faster
 
 ROOT = Path(__file__).parents[1]

@@ -51,7 +51,7 @@ from agents.storage.run_directory import (
 from agents.training import run as training_run
 from agents.training.run import CHECKPOINT_SHARE, Run
 from execution_env import Scenario, load_scenario, numbered_days
-from execution_env.batch import Batch
+from execution_env.allocation.batch import Batch
 from tests.faster import faster
 
 ROOT = Path(__file__).parents[1]

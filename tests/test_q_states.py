@@ -34,7 +34,7 @@ from agents.q_learning.states import (
     without_estimates,
 )
 from execution_env import DayStream, Scenario, load_scenario, scenarios
-from execution_env.batch import Batch
+from execution_env.allocation.batch import Batch
 from tests.strategies import scenarios_drawn
 
 F = np.float32

@@ -17,10 +17,10 @@ from agents.q_learning.run import QTraining, Settings
 from agents.q_learning.stages import refine, worst_return
 from agents.q_learning.states import StateSpace, with_estimates, without_estimates
 from execution_env import DayStream, Scenario, load_scenario
-from execution_env.actions import action_grid
-from execution_env.batch import Batch
-from execution_env.market import POLICY, TRAINING, stream_generator
-from execution_env.scenario_file import scenario_from_dict
+from execution_env.allocation.actions import action_grid
+from execution_env.allocation.batch import Batch
+from execution_env.allocation.market.day_stream import POLICY, TRAINING, stream_generator
+from execution_env.allocation.scenario_file import scenario_from_dict
 
 F = np.float32
 

@@ -13,7 +13,7 @@ from agents.commands.sweep import combinations
 from agents.evaluation import compare, statistics
 from agents.evaluation.allocation import played_days
 from execution_env import Scenario, load_scenario, scenario_to_toml
-from execution_env.replay import write_days
+from execution_env.allocation.market.days_file import write_days
 from results import real_days, real_figures, real_page, real_tables
 from results.real_days import Fold, beliefs
 from results.real_tables import RIGHT, Orders, Tables

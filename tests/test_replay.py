@@ -18,8 +18,14 @@ from execution_env import (
     numbered_days,
     scenario_to_toml,
 )
-from execution_env.market import POLICY, TRAINING, VALIDATION
-from execution_env.replay import DaysFile, days_file, read_days, replayed_orders, write_days
+from execution_env.allocation.market.day_stream import POLICY, TRAINING, VALIDATION
+from execution_env.allocation.market.days_file import (
+    DaysFile,
+    days_file,
+    read_days,
+    replayed_orders,
+    write_days,
+)
 from tests.markets import SHORTFALL, shortfall
 
 

@@ -12,7 +12,7 @@ import pytest
 from agents.commands.command_line import grouped
 from agents.commands.sweep import combinations
 from agents.evaluation import statistics
-from execution_env.scenario_file import scenarios
+from execution_env.allocation.scenario_file import scenarios
 from results import __main__ as command
 from results import overview, plan, readme, scenario_page, tables
 from results.plan import BLIND, FRONTIERS, PLANS, RESULTS

@@ -12,7 +12,7 @@ from agents.policy import Lots, Observations, Policy
 from agents.rollouts.allocation import play
 from agents.rules import OneAlgo, PassiveThenSweep, Random, Twap, one_algo_names, rules
 from execution_env import DayStream, Scenario, load_scenario, numbered_days
-from execution_env.market import POLICY, stream_generator
+from execution_env.allocation.market.day_stream import POLICY, stream_generator
 from tests.strategies import scenarios_drawn
 
 UNCAPPED = {"volume": None, "participation": None}

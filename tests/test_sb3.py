@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import execution_env
 from execution_env import OrderAllocationEnv, OrderAllocationVectorEnv, Scenario
-from execution_env.market import DayStream
+from execution_env.allocation.market.day_stream import DayStream
 from tests.strategies import scenarios_drawn
 from tests.test_env import modes, random_action, same
 from tests.test_vector_env import AgainAndAgain
@@ -403,7 +403,7 @@ def test_with_a_training_seed_only_seed_plays_numbered_days(
 
     venv = OrderAllocationVecEnv(3, training_seed=0, **SHORT)
     with monkeypatch.context() as patch:
-        patch.setattr("execution_env.vector_env.numbered_days", refuse)
+        patch.setattr("execution_env.allocation.vector_env.numbered_days", refuse)
         for _ in range(3):
             venv.reset()
             rewards_of(venv)

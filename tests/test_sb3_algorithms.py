@@ -196,7 +196,7 @@ def test_a_seeded_model_plays_numbered_days_first(monkeypatch: pytest.MonkeyPatc
         played.append(list(seeds))
         return numbered_days(scenario, seeds)
 
-    monkeypatch.setattr("execution_env.vector_env.numbered_days", noted)
+    monkeypatch.setattr("execution_env.allocation.vector_env.numbered_days", noted)
     first = returns(seed=7, training_seed=None)
     assert played == [[7, 8, 9, 10]]
     assert len(first) == 12

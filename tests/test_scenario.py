@@ -12,10 +12,14 @@ import pytest
 from hypothesis import given, settings
 
 from execution_env import Scenario, ScenarioError, load_scenario, scenario_to_toml, scenarios
-from execution_env.algo import Algo
-from execution_env.scenario_file import SHIPPED as SHIPPED_FOLDER
-from execution_env.scenario_file import scenario_from_dict, scenario_to_dict, with_overrides
-from execution_env.sections import Envelope, Order, Penalties
+from execution_env.allocation.algo import Algo
+from execution_env.allocation.scenario_file import SHIPPED as SHIPPED_FOLDER
+from execution_env.allocation.scenario_file import (
+    scenario_from_dict,
+    scenario_to_dict,
+    with_overrides,
+)
+from execution_env.allocation.sections import Envelope, Order, Penalties
 from tests.strategies import scenario_dicts
 
 SHIPPED = [

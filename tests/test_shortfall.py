@@ -18,8 +18,8 @@ from execution_env import (
     numbered_days,
     scenario_to_toml,
 )
-from execution_env.batch import PARTS, Batch
-from execution_env.scenario_file import scenario_from_dict, scenario_to_dict
+from execution_env.allocation.batch import PARTS, Batch
+from execution_env.allocation.scenario_file import scenario_from_dict, scenario_to_dict
 from tests.markets import SHORTFALL, shortfall, with_day_effects
 
 

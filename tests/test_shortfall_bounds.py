@@ -15,7 +15,7 @@ from agents.policy import Lots, Observations, Policy, read_observations
 from agents.rollouts.allocation import CHUNK, play
 from agents.rules import rules
 from execution_env import Days, DayStream, Scenario
-from execution_env.market import VALIDATION
+from execution_env.allocation.market.day_stream import VALIDATION
 from tests.markets import shortfall, with_day_effects
 from tests.strategies import markets_drawn
 from tests.test_bounds import Whatever

@@ -19,9 +19,9 @@ from agents.planning.adverse_selection import adverse_selection, moves_with_fact
 from agents.policy import Lots, Observations, Policy, grid_lots, read_observations
 from agents.rollouts.allocation import play
 from execution_env import Days, DayStream, Scenario
-from execution_env.depth import expected_fill
-from execution_env.market import VALIDATION
-from execution_env.parameters import parameters
+from execution_env.allocation.depth import expected_fill
+from execution_env.allocation.market.day_stream import VALIDATION
+from execution_env.allocation.parameters import parameters
 from tests.markets import shortfall, with_day_effects
 from tests.strategies import markets_drawn
 

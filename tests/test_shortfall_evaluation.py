@@ -19,7 +19,7 @@ from agents.policy import load_policy
 from agents.rollouts.allocation import play
 from agents.rules import OneAlgo
 from execution_env import DayStream, Scenario, load_scenario, numbered_days, scenario_to_toml
-from execution_env.replay import write_days
+from execution_env.allocation.market.days_file import write_days
 from tests.markets import shortfall
 from tests.test_replay import file_of
 

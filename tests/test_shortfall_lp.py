@@ -14,7 +14,7 @@ from agents.planning.pieces import join, pieces
 from agents.policy import read_observations
 from agents.rollouts.allocation import play
 from execution_env import OrderAllocationEnv, load_scenario
-from execution_env.market import VALIDATION, DayStream
+from execution_env.allocation.market.day_stream import VALIDATION, DayStream
 from tests.markets import shortfall, with_day_effects
 from tests.strategies import markets_drawn, scenarios_drawn
 from tests.test_lp import Reference

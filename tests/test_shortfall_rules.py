@@ -11,8 +11,8 @@ from agents.planning.expected_fills import curves, expected_fills, lots_for
 from agents.rollouts.allocation import play
 from agents.rules import PassiveThenSweep, Twap, rules
 from execution_env import DayStream, Scenario
-from execution_env.depth import expected_fill
-from execution_env.market import VALIDATION
+from execution_env.allocation.depth import expected_fill
+from execution_env.allocation.market.day_stream import VALIDATION
 from tests.markets import shortfall
 from tests.strategies import markets_drawn
 

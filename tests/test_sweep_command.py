@@ -232,7 +232,9 @@ def test_what_is_printed_of_failures_and_odd_names(
     row = {"objective_mean": 1.0, "objective_ci_low": 0.5, "objective_ci_high": 2.0, "steps": 9.0}
     outcomes = [Outcome(row, 100.0, ""), Outcome(None, 0.0, "no space")]
     monkeypatch.setattr(sweep_command, "train_all", lambda *_: outcomes)
-    (source,) = (Path(train.__file__).parent / "execution_env" / "scenarios").glob("two-algos.toml")
+    (source,) = (Path(train.__file__).parent / "execution_env" / "allocation" / "scenarios").glob(
+        "two-algos.toml"
+    )
     Path("a [red] one.toml").write_text(source.read_text())
     words = ["sweep", "--scenario", "a [red] one.toml", "--seed", "0", "1"]
     assert train.main([*words, "--out", "all"]) == 2

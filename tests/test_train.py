@@ -26,7 +26,7 @@ from agents.storage import files as storage
 from agents.storage.files import load_arrays
 from agents.storage.run_directory import FILES, read_config, read_progress
 from execution_env import load_scenario
-from execution_env.market import stream_generator
+from execution_env.allocation.market.day_stream import stream_generator
 from tests.faster import faster
 
 ROOT = Path(__file__).parents[1]

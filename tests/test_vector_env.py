@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import execution_env
 from execution_env import OrderAllocationEnv, OrderAllocationVectorEnv, Scenario
-from execution_env.batch import _advance
+from execution_env.allocation.batch import _advance
 from tests.strategies import scenarios_drawn
 from tests.test_env import ID, modes, random_action, same
 

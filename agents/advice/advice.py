@@ -28,7 +28,7 @@ from agents.ppo.policy import PPOPolicy
 from agents.q_learning.policy import QPolicy
 from agents.rollouts.one_order import HARD_EDGE, Bucket, Replay
 from execution_env import Scenario, load_scenario
-from execution_env.actions import split_lots
+from execution_env.allocation.actions import split_lots
 
 MOST_OPTIONS = 5
 """Allocations shown of a policy that weighs them."""

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from agents.rollouts.one_order import Bucket, Replay
 from execution_env import Days, Scenario
-from execution_env.market import own_predictions
-from execution_env.parameters import parameters
-from execution_env.validation import shown
+from execution_env.allocation.market.model import own_predictions
+from execution_env.allocation.parameters import parameters
+from execution_env.core.validation import shown
 
 PerAlgo = str | Sequence[object]
 """A number of shares per algo: "1000,500,0" or [1000, 500, 0]."""

@@ -46,10 +46,12 @@ from agents.dynamic_programming.problem import LEVELS, envelopes, levels_of
 from agents.jit import inner_inline, jit
 from agents.rollouts.allocation import Progress
 from execution_env import Days, Scenario
-from execution_env.depth import depth_score
-from execution_env.drawing import logistic
-from execution_env.market import POLICY, MarketModel, market_model, stream_generator
-from execution_env.parameters import Parameters, parameters
+from execution_env.allocation.depth import depth_score
+from execution_env.allocation.market.day_stream import POLICY, stream_generator
+from execution_env.allocation.market.days import MarketModel
+from execution_env.allocation.market.drawing import logistic
+from execution_env.allocation.market.model import market_model
+from execution_env.allocation.parameters import Parameters, parameters
 
 __all__ = ["clairvoyant", "hindsight"]
 

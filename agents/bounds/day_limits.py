@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.jit import inline, jit
-from execution_env.parameters import Parameters
-from execution_env.transition import (
+from execution_env.allocation.parameters import Parameters
+from execution_env.allocation.transition import (
     Index,
     distance_outside,
     envelope_room,

@@ -24,8 +24,8 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from agents.console import USER_ERRORS, flat
 from agents.storage.files import writable_folder
-from execution_env.scenario import Scenario
-from execution_env.validation import ScenarioError, shown, suggestion
+from execution_env.allocation.scenario import Scenario
+from execution_env.core.validation import ScenarioError, shown, suggestion
 
 Command = TypeVar("Command")
 

@@ -25,7 +25,7 @@ from agents.learners import LEARNERS
 from agents.storage.files import writable_folder, write_text
 from agents.sweep import Job, Outcome, check, train_all
 from agents.training.training import OBJECTIVE
-from execution_env.validation import shown, suggestion
+from execution_env.core.validation import shown, suggestion
 
 SWEEP_CSV = "sweep.csv"
 

@@ -28,8 +28,8 @@ from scipy.special import ndtri  # type: ignore[import-untyped]
 from agents.jit import inner_inline, jit
 from agents.policy import Lots, grid_lots
 from execution_env import Scenario
-from execution_env.actions import action_grid
-from execution_env.transition import LOT_TOLERANCE, Index
+from execution_env.allocation.actions import action_grid
+from execution_env.allocation.transition import LOT_TOLERANCE, Index
 
 Floats = NDArray[np.float64]
 

@@ -43,9 +43,10 @@ from agents.planning.adverse_selection import moves_with_factor
 from agents.policy import Lots, Observations, Observed, Policy, grid_lots, read_observations
 from agents.rollouts.allocation import Progress, play
 from execution_env import DayStream, Scenario
-from execution_env.actions import grid_size
-from execution_env.market import POLICY, market_model
-from execution_env.parameters import Parameters
+from execution_env.allocation.actions import grid_size
+from execution_env.allocation.market.day_stream import POLICY
+from execution_env.allocation.market.model import market_model
+from execution_env.allocation.parameters import Parameters
 
 Floats = NDArray[np.float64]
 

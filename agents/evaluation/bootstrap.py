@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit  # type: ignore[import-untyped, unused-ignore]
 
-from execution_env.validation import natural
+from execution_env.core.validation import natural
 
 RESAMPLES = 2000
 """Ends of a 95 % interval then vary by some 4 % of its half-width from one ``seed`` to another."""
@@ -35,7 +35,7 @@ KEPT_CELLS = 2**23
 """Counts that may be kept for the next time, at most 16 MiB of them."""
 
 STREAM = 4
-"""Spawn key of the bootstrap; 0 to 3 belong to days and policies (see ``execution_env.market``)."""
+"""Spawn key of the bootstrap; ``day_stream`` has 0 to 3, those of days and policies."""
 
 Floats = NDArray[np.float64]
 

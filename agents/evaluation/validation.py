@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from execution_env import Days, DayStream, Scenario
-from execution_env.market import VALIDATION
-from execution_env.replay import replayed
+from execution_env.allocation.market.day_stream import VALIDATION
+from execution_env.allocation.market.days_file import replayed
 
 VALIDATION_DAYS = 2048
 """Days that the learning curve is measured on, the same in every run."""

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from agents.planning.pieces import pieces
 from execution_env import Scenario
-from execution_env.parameters import parameters
+from execution_env.allocation.parameters import parameters
 
 WHOLE = 100.0
 """The order, in the programme's unit."""

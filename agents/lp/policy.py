@@ -18,8 +18,8 @@ from agents.lp.model import WHOLE, Programme
 from agents.planning.pieces import join, pieces
 from agents.policy import Lots, Observations, Policy, read_observations, read_state
 from execution_env import Scenario
-from execution_env.actions import split_lots
-from execution_env.market import POLICY, stream_generator
+from execution_env.allocation.actions import split_lots
+from execution_env.allocation.market.day_stream import POLICY, stream_generator
 
 BINS = 16
 """Of remaining lots; a solve starts from the basis that is optimal in the middle of its bin."""

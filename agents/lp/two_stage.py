@@ -47,7 +47,7 @@ from agents.lp.data import Horizon, put_estimates
 from agents.lp.policy import LinearProgramme
 from agents.policy import Observations
 from execution_env import Scenario
-from execution_env.depth import depth_score, expected_fill
+from execution_env.allocation.depth import depth_score, expected_fill
 
 SHUFFLES = 500
 

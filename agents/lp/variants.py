@@ -22,7 +22,7 @@ from agents.lp.policy import LinearProgramme, Plan, Tuning
 from agents.lp.two_stage import ScenarioProgramme
 from agents.rollouts.allocation import play
 from execution_env import Scenario
-from execution_env.market import VALIDATION, DayStream
+from execution_env.allocation.market.day_stream import VALIDATION, DayStream
 
 __all__ = [
     "LinearProgramme",

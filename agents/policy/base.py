@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from agents.policy.observed import Lots, Observations, read_postable, widths
 from agents.storage.run_directory import RunConfig
 from execution_env import Scenario
-from execution_env.actions import action_grid, allocate_grid
+from execution_env.allocation.actions import action_grid, allocate_grid
 
 
 class Policy(ABC):

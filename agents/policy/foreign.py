@@ -16,8 +16,8 @@ from agents.policy.base import Policy, grid_lots
 from agents.policy.observed import Lots, Observations, read_masks, read_postable, widths
 from agents.storage.files import one_line
 from execution_env import Scenario
-from execution_env.actions import lots_masks
-from execution_env.validation import choice, shown, suggestion
+from execution_env.allocation.actions import lots_masks
+from execution_env.core.validation import choice, shown, suggestion
 
 REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """What ``package.module:factory`` looks like."""

@@ -12,7 +12,7 @@ from agents.policy.foreign import REFERENCE, load_foreign
 from agents.policy.sb3_zip import is_zip, load_zip
 from agents.storage.run_directory import read_config
 from execution_env import Scenario, load_scenario
-from execution_env.validation import shown, suggestion
+from execution_env.core.validation import shown, suggestion
 
 BUILT_IN = {
     "lp": "agents.lp:lp",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from execution_env import Scenario
-from execution_env.actions import action_grid, grid_masks
+from execution_env.allocation.actions import action_grid, grid_masks
 
 Observations = NDArray[np.float32]
 Lots = NDArray[np.int64]

@@ -26,7 +26,7 @@ from agents.policy.base import Policy
 from agents.policy.foreign import Predictor
 from agents.storage.files import ELSEWHERE, RunError, one_line, unreadable
 from execution_env import Scenario
-from execution_env.validation import shown
+from execution_env.core.validation import shown
 
 MEMBERS = ("data", "policy.pth")
 """What every such zip holds."""

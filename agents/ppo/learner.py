@@ -41,7 +41,7 @@ from agents.ppo.policy import Layer, feature_count, features
 from agents.ppo.settings import Hyperparameters
 from agents.storage.files import unwritable
 from execution_env import Scenario
-from execution_env.market import POLICY
+from execution_env.allocation.market.day_stream import POLICY
 from execution_env.sb3 import OrderAllocationVecEnv
 
 MOMENTS = ("exp_avg", "exp_avg_sq")

@@ -17,8 +17,8 @@ from agents.policy import Floats, LearnedPolicy, Observations, read_masks, read_
 from agents.storage.files import RunError, load_arrays, remedy, save_arrays
 from agents.storage.run_directory import POLICY, RunConfig
 from execution_env import Scenario
-from execution_env.market import POLICY as OWN_RANDOMNESS
-from execution_env.market import stream_generator
+from execution_env.allocation.market.day_stream import POLICY as OWN_RANDOMNESS
+from execution_env.allocation.market.day_stream import stream_generator
 
 """Of run."""
 

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.jit import inline
-from execution_env.market import POLICY, stream_generator
+from execution_env.allocation.market.day_stream import POLICY, stream_generator
 
 MOST_VISITS = 1 << 16
 """Visits after which the step size no longer falls: at n^-1 it is then 0.000015."""

@@ -24,10 +24,10 @@ from agents.q_learning.algorithm import (
 from agents.q_learning.replay import Grid, Notes, learn_backwards
 from agents.q_learning.states import StateSpace, bin_of, level_of, without_estimates
 from execution_env import Days, DayStream, Scenario
-from execution_env.actions import allocate_grid
-from execution_env.market import POLICY, stream_generator
-from execution_env.parameters import Parameters, parameters
-from execution_env.transition import (
+from execution_env.allocation.actions import allocate_grid
+from execution_env.allocation.market.day_stream import POLICY, stream_generator
+from execution_env.allocation.parameters import Parameters, parameters
+from execution_env.allocation.transition import (
     Market,
     Orders,
     order_blocks,

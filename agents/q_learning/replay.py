@@ -16,7 +16,7 @@ from agents.q_learning.algorithm import (
     learn,
 )
 from execution_env import Scenario
-from execution_env.actions import action_grid
+from execution_env.allocation.actions import action_grid
 
 
 class Grid(NamedTuple):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from agents.jit import inline, jit
 from execution_env import Scenario
-from execution_env.estimation import prior_of_estimates
+from execution_env.allocation.estimation import prior_of_estimates
 
 MOST_LEVELS = 401
 """Levels of remaining lots: an order of 400 lots is still told apart lot by lot."""

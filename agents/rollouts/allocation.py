@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from agents.policy import Policy
 from execution_env import Days, Scenario
-from execution_env.batch import Batch
+from execution_env.allocation.batch import Batch
 
 CHUNK = 4096
 """Days played side by side: enough for full speed, few enough to show progress."""

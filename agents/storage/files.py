@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from execution_env.validation import shown
+from execution_env.core.validation import shown
 
 REMEDIES = {
     "config.json": "Restore it from a copy, or train again with another --out.",

@@ -39,8 +39,8 @@ from agents.storage.files import (
     write_text,
 )
 from execution_env import Scenario, ScenarioError, __version__
-from execution_env.scenario_file import scenario_from_dict, scenario_to_dict
-from execution_env.validation import shown, suggestion
+from execution_env.allocation.scenario_file import scenario_from_dict, scenario_to_dict
+from execution_env.core.validation import shown, suggestion
 
 CONFIG, POLICY, CHECKPOINT = "config.json", "policy.npz", "checkpoint.npz"
 PROGRESS, LEARNING_CURVE = "progress.csv", "learning_curve.png"

@@ -33,7 +33,7 @@ from agents.storage.run_directory import (
 from agents.training.interrupts import interrupts_wait
 from agents.training.training import OBJECTIVE, Row, Training
 from execution_env import Days
-from execution_env.replay import replayed_orders
+from execution_env.allocation.market.days_file import replayed_orders
 
 CURVE_POINTS = 40
 

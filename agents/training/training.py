@@ -20,8 +20,8 @@ from agents.storage.run_directory import (
     RunConfig,
 )
 from execution_env import Scenario
-from execution_env.scenario_file import scenario_to_dict
-from execution_env.validation import shown
+from execution_env.allocation.scenario_file import scenario_to_dict
+from execution_env.core.validation import shown
 
 OBJECTIVE = ("objective_mean", "objective_ci_low", "objective_ci_high")
 """Columns of ``progress.csv`` that validation fills in."""

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from execution_env.allocation.sections import TOTAL
 from execution_env.calibration.console import Progress, show
 from execution_env.calibration.days import days_bytes, days_of, split_windows
 from execution_env.calibration.evidence import Evidence, of_outcomes
@@ -34,8 +35,7 @@ from execution_env.calibration.write import (
     scenario_toml,
     write_files,
 )
-from execution_env.sections import TOTAL
-from execution_env.validation import fail, integer, number, suggestion
+from execution_env.core.validation import fail, integer, number, suggestion
 
 SHARE = 0.05
 """Of an order's mean market volume that its size is, where none is given."""

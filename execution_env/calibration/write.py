@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from execution_env.allocation.scenario import Scenario
+from execution_env.allocation.scenario_file import scenario_from_dict
 from execution_env.calibration.estimate import Estimate, rounded
 from execution_env.calibration.fit import Fit
-from execution_env.scenario import Scenario
-from execution_env.scenario_file import scenario_from_dict
 
 NICE = (1, 2, 3, 5)
 """First digits of a lot."""

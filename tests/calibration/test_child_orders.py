@@ -25,7 +25,7 @@ from execution_env.calibration.placement import (
 )
 from execution_env.calibration.tape import CLOSE, OPEN, DataError, Quotes, Tape, Trades
 from execution_env.calibration.windows import plan_windows
-from execution_env.validation import ScenarioError
+from execution_env.core.validation import ScenarioError
 from tests.calibration.tapes import S, mirrored, random_book, random_tape, tape_of
 
 QUOTES = [(0.0, 2000, 300, 2002, 400), (3.0, 2001, 300, 2005, 400)]

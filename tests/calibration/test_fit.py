@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from execution_env.allocation.depth import expected_fill
+from execution_env.allocation.scenario_file import load_scenario
 from execution_env.calibration.dependence_model import Algo, autocovariance
 from execution_env.calibration.estimate import (
     Estimate,
@@ -31,8 +33,6 @@ from execution_env.calibration.write import (
     scenario_toml,
     write_files,
 )
-from execution_env.depth import expected_fill
-from execution_env.scenario_file import load_scenario
 
 
 def outcomes_of(

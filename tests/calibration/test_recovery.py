@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from execution_env import Scenario
+from execution_env.allocation.market.day_stream import DayStream
 from execution_env.calibration.child_orders import simulate
 from execution_env.calibration.estimate import Estimate, estimate, weights
 from execution_env.calibration.fill_log import read_fill_log
@@ -19,7 +20,6 @@ from execution_env.calibration.lean import read_lean
 from execution_env.calibration.lobster import read_lobster
 from execution_env.calibration.outcomes import Outcomes
 from execution_env.calibration.sample import Sample
-from execution_env.market import DayStream
 from tests.calibration.made_days import NESTED, WINDOWS, made_log, made_tape, with_messages
 from tests.calibration.writers import write_fill_log, write_lean, write_lobster
 from tests.markets import shortfall, with_day_effects

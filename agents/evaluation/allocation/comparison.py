@@ -23,7 +23,7 @@ from agents.evaluation.tables import Row
 from agents.policy import BOUNDS, Lots, Observations, Policy, widths
 from agents.rollouts.allocation import Rollout, play
 from execution_env import Days, Scenario, load_scenario, numbered_days
-from execution_env.validation import natural
+from execution_env.core.validation import natural
 
 TIMED = 300
 """Decisions whose median is the decision time, about; each bucket has as many."""

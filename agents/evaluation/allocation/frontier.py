@@ -28,7 +28,7 @@ from agents.evaluation.allocation.selection import Given
 from agents.evaluation.bootstrap import RESAMPLES, checked, resampled_means
 from agents.evaluation.tables import Row
 from execution_env import Scenario, load_scenario
-from execution_env.validation import shown
+from execution_env.core.validation import shown
 
 PENALTIES = (1.0, 2.0, 5.0, 10.0)
 """Envelope penalties, half-spreads per share outside and bucket."""

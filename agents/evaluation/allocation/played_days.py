@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from execution_env import Scenario
-from execution_env.replay import replayed_orders
+from execution_env.allocation.market.days_file import replayed_orders
 
 FIRST_SEED, EPISODES = 1_000_000, 10_000
 """The days that results are read on, unless others are asked for."""

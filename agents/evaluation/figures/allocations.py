@@ -25,7 +25,7 @@ from agents.evaluation.figures.style import (
 )
 from agents.rollouts.allocation import Rollout
 from execution_env import Scenario
-from execution_env.rendering import ALGO_COLOURS
+from execution_env.allocation.rendering import ALGO_COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,7 +19,7 @@ from agents.evaluation.tables import Cell, Row
 from agents.learners import LEARNERS
 from agents.policy import BOUNDS, Policy
 from agents.rollouts.allocation import Rollout
-from execution_env.validation import suggestion
+from execution_env.core.validation import suggestion
 
 MOST = 6
 """Policies in a figure with a panel for each, unless others are asked for."""

@@ -24,7 +24,7 @@ from agents.evaluation.figures.style import (
     styled,
 )
 from agents.rollouts.allocation import Rollout
-from execution_env.rendering import INK
+from execution_env.allocation.rendering import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ import numpy as np
 from agents.evaluation.allocation.trace import Played, Trace
 from agents.evaluation.figures.allocations import algo_colour
 from agents.evaluation.figures.style import DPI, EDGE, SMALL, TITLE, styled
-from execution_env.rendering import BAND, INK, MUTED
+from execution_env.allocation.rendering import BAND, INK, MUTED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

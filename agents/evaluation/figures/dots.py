@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from agents.evaluation.figures.style import NARROW, QUIET, SMALL, quiet, short, signed
-from execution_env.rendering import INK
+from execution_env.allocation.rendering import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

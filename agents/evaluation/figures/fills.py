@@ -31,7 +31,7 @@ from agents.evaluation.figures.style import (
 )
 from agents.rollouts.allocation import Rollout
 from execution_env import Scenario
-from execution_env.rendering import BAND
+from execution_env.allocation.rendering import BAND
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -29,7 +29,7 @@ from agents.evaluation.figures.style import (
 from agents.policy import Policy, check_fits, read_postable
 from agents.rollouts.allocation import Rollout
 from execution_env import Scenario
-from execution_env.rendering import INK
+from execution_env.allocation.rendering import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

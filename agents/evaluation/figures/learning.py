@@ -26,7 +26,7 @@ from agents.evaluation.figures.style import (
 )
 from agents.learners import LEARNERS
 from agents.storage.run_directory import PROGRESS, RunConfig, read_config, read_progress
-from execution_env.rendering import ALGO_COLOURS, INK, MUTED
+from execution_env.allocation.rendering import ALGO_COLOURS, INK, MUTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -26,7 +26,7 @@ from agents.evaluation.figures.style import (
 )
 from agents.evaluation.tables import Cell
 from agents.policy import BOUNDS
-from execution_env.rendering import INK
+from execution_env.allocation.rendering import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

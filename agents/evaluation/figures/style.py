@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from execution_env.rendering import INK, MUTED
+from execution_env.allocation.rendering import INK, MUTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,153 @@
+"""What is odd about a scenario that is not wrong: things its author would want to know."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from execution_env.allocation.batch import Batch
+from execution_env.allocation.scenario import Scenario
+
+SLACK = 1e-9
+
+
+def oddities(scenario: Scenario) -> list[str]:
+    """Warnings about ``scenario``, each a sentence; an empty list where there is nothing to say."""
+    bound = _fastest(scenario, everything_fills=True)
+    return [
+        *_dominated_algos(scenario),
+        *_cap_below_order(scenario, int(bound[-1])),
+        *_unreachable_envelope(scenario, bound),
+        *_cheap_residual(scenario),
+    ]
+
+
+def _dominated_algos(scenario: Scenario) -> list[str]:
+    """Algos that a mix of the others, or of others and not posting, beats: at no higher expected
+    cost per posted share it fills no less. In the plane of cost and fill rate they lie on or below
+    the others' hull.
+    """
+    fills = scenario.predictions
+    costs = scenario.posting_costs
+    if scenario.costs.basis != "posted":
+        costs = costs * fills
+    warnings = []
+    for i, name in enumerate(scenario.algo_names):
+        others = [j for j in range(len(scenario.algos)) if j != i]
+        buckets = [
+            b + 1
+            for b in range(scenario.buckets)
+            if _on_or_below_hull(
+                costs[b, i],
+                fills[b, i],
+                np.append(costs[b, others], 0.0),
+                np.append(fills[b, others], 0.0),
+            )
+        ]
+        if buckets:
+            warnings.append(
+                f"algo {name} is dominated in {_listed(buckets, scenario.buckets)}: a mix of the "
+                "others fills as much for the same cost or less"
+                + (", adverse selection aside." if scenario.shortfall else ".")
+            )
+    return warnings
+
+
+def _on_or_below_hull(
+    cost: float, fill: float, costs: NDArray[np.float64], fills: NDArray[np.float64]
+) -> bool:
+    """Whether a mix of two of the points (``costs``, ``fills``) costs at most ``cost`` and fills at
+    least ``fill``: in a plane, two points are enough for the best mix.
+    """
+    if np.any((costs <= cost + SLACK) & (fills >= fill - SLACK)):
+        return True
+    for j, k in combinations(range(len(costs)), 2):
+        low, high = (j, k) if costs[j] <= costs[k] else (k, j)
+        if costs[low] <= cost < costs[high]:
+            share = (cost - costs[low]) / (costs[high] - costs[low])
+            if fills[low] + share * (fills[high] - fills[low]) >= fill - SLACK:
+                return True
+    return False
+
+
+def _listed(buckets: list[int], count: int) -> str:
+    if len(buckets) == count:
+        return "every bucket"
+    shown = ", ".join(map(str, buckets[:8])) + (", ..." if len(buckets) > 8 else "")
+    return f"bucket {shown}" if len(buckets) == 1 else f"buckets {shown}"
+
+
+def _fastest(scenario: Scenario, everything_fills: bool) -> NDArray[np.float64]:
+    """(B,) most lots that can be filled by each bucket's end on a day of expected volume: posting
+    all that may be posted through the algo with the highest fill rate.
+
+    With ``everything_fills`` as if every posted lot filled: then no policy can be faster.
+    """
+    batch = Batch(scenario, 1, "lots", "minimal", informs=False)
+    batch.days.fill_rate[:] = 1.0 if everything_fills else scenario.predictions[:, :, None]
+    batch.days.rounding[:] = 0.5
+    batch.days.volume[:] = scenario.expected_volume[:, None]
+    batch.advance(batch.no_actions, batch.everyone, batch.nobody)
+    filled = np.empty(scenario.buckets)
+    for b in range(scenario.buckets):
+        lots = batch.no_actions.copy()
+        lots[0, scenario.predictions[b].argmax()] = batch.orders.postable[0]
+        batch.advance(lots, batch.nobody, batch.everyone)
+        filled[b] = scenario.lots - batch.orders.remaining[0]
+    return filled
+
+
+def _cap_below_order(scenario: Scenario, most: int) -> list[str]:
+    if most >= scenario.lots:
+        return []
+    return [
+        f"no more than {most} of the order's {scenario.lots} lots can be posted and filled on a day "
+        "of expected volume: the participation cap, the risk limit or a hard upper envelope is "
+        "below the order."
+    ]
+
+
+def _unreachable_envelope(scenario: Scenario, bound: NDArray[np.float64]) -> list[str]:
+    lower, upper = (edge * scenario.lots for edge in scenario.envelope_bounds)
+    warnings = []
+    # The last bucket's envelope is not penalised: what is left there is the residual.
+    penalised = np.arange(scenario.buckets) < scenario.buckets - 1
+    never = penalised & (bound < lower - SLACK)
+    seldom = penalised & ~never & (_fastest(scenario, everything_fills=False) < lower - 1.0)
+    empty = penalised & (np.floor(upper + SLACK) < np.ceil(lower - SLACK))
+    for which, text in (
+        (
+            never,
+            "no policy can reach the envelope's lower edge in {} on a day of expected volume, even "
+            "if every lot fills.",
+        ),
+        (
+            seldom,
+            "the envelope's lower edge in {} is out of reach on an average day: posting everything "
+            "through the algo with the highest fill rate stays below it.",
+        ),
+        (empty, "no whole number of lots lies inside the envelope in {}."),
+    ):
+        if which.any():
+            buckets = (np.flatnonzero(which) + 1).tolist()
+            warnings.append(text.format(_listed(buckets, scenario.buckets)))
+    return warnings
+
+
+def _cheap_residual(scenario: Scenario) -> list[str]:
+    if scenario.shortfall:  # the clean-up buys what is left: it completes the order
+        return []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        prices = scenario.posting_costs.copy()
+        if scenario.costs.basis == "posted":
+            prices = np.where(scenario.predictions > 0, prices / scenario.predictions, np.inf)
+    surest = prices[-1, scenario.predictions[-1].argmax()]
+    # The last share left over costs the linear price: the quadratic one is about all of them.
+    if scenario.penalties.residual >= surest or np.isinf(surest):
+        return []
+    return [
+        f"leaving a share unfilled costs {scenario.penalties.residual:g}, less than the {surest:g} of "
+        "filling it through the surest algo in the last bucket: policies will not complete the order."
+    ]

@@ -1,0 +1,1 @@
+"""Days: everything that the market does during an order, drawn or replayed."""

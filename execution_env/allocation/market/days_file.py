@@ -1,0 +1,288 @@
+"""Days that come from a file: real ones of ``calibrate --days``, or drawn ones (``days_file``).
+
+A file holds N orders of B buckets and K algos, a *day* each, and splits of them by name. It is a NumPy
+archive (``.npz``, never pickled) with
+
+    format            1
+    algos             (K,) names
+    bucket_seconds    length of a bucket; NaN where it is not known
+    depth             (N, B, K) shares that a child order could have filled at most
+    spread            (N, B, K) cost of a filled share above the mid at its bucket's start
+    volume            (N, B) shares traded in the market
+    move              (N, B) move of the mid against the order in the bucket
+    touch             (N,) distance from the last mid to the far touch
+    vwap              (N, B) the market's average price above the mid at arrival
+    symbol, date      (N,) such as "ibm", "20131007"
+    start             (N,) seconds since midnight at the exchange
+    side              (N,) 1 buy, -1 sell
+    split_NAME        (M,) numbers of the days of the split NAME
+
+Prices are basis points of the mid at arrival, positive what costs the order money. The two sides of one
+window share their market: they are one cluster for statistics (``clusters``).
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from execution_env.allocation.market.days import UNLIMITED, Days
+from execution_env.allocation.scenario import Scenario
+from execution_env.core.validation import ScenarioError, fail, suggestion
+
+FORMAT = 1
+
+Floats = NDArray[np.float64]
+
+
+class DaysFile(NamedTuple):
+    """The content of a file of days; see the module.
+
+    Attributes:
+        splits: numbers of days by name of split; the rest as in the file.
+    """
+
+    algos: tuple[str, ...]
+    bucket_seconds: float
+    depth: Floats
+    spread: Floats
+    volume: Floats
+    move: Floats
+    touch: Floats
+    vwap: Floats
+    symbol: NDArray[np.str_]
+    date: NDArray[np.str_]
+    start: Floats
+    side: NDArray[np.int64]
+    splits: dict[str, NDArray[np.int64]]
+
+    @property
+    def clusters(self) -> NDArray[np.int64]:
+        """(N,) a number per window: equal for its two sides."""
+        windows = np.stack([self.symbol, self.date, self.start.astype(np.str_)], axis=1)
+        return np.unique(windows, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+SHAPES = {
+    "depth": "NBK",
+    "spread": "NBK",
+    "volume": "NB",
+    "move": "NB",
+    "touch": "N",
+    "vwap": "NB",
+    "symbol": "N",
+    "date": "N",
+    "start": "N",
+    "side": "N",
+}
+
+
+def write_days(path: Path, days: DaysFile) -> None:
+    """Write a file of days.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    content: dict[str, Any] = {"format": FORMAT, **days._asdict()}
+    content |= {f"split_{name}": which for name, which in content.pop("splits").items()}
+    with path.open("wb") as file:  # savez would append .npz to another ending
+        np.savez_compressed(file, **content)
+
+
+def read_days(path: Path) -> DaysFile:
+    """Read a file of days.
+
+    Raises:
+        ScenarioError: it is missing, damaged, of another format, or inconsistent.
+    """
+    try:
+        # Opened here: NumPy leaves a file that is no archive open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
+            content = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise ScenarioError(
+            f"days {path}: there is no such file; python -m execution_env calibrate --days makes one."
+        ) from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ScenarioError(f"days {path}: cannot be read: {error}.") from None
+    if content.get("format") is None or int(content["format"]) != FORMAT:
+        raise ScenarioError(
+            f"days {path}: is of format {content.get('format')}; this version reads {FORMAT}."
+        )
+    splits = {
+        name.removeprefix("split_"): array.astype(np.int64)
+        for name, array in content.items()
+        if name.startswith("split_")
+    }
+    for name in ("algos", "bucket_seconds", *SHAPES):
+        if name not in content:
+            raise ScenarioError(f"days {path}: has no array {name}; make it anew with calibrate.")
+    sizes = dict(zip("NBK", content["depth"].shape, strict=False))
+    for name, shape in SHAPES.items():
+        right = tuple(sizes[axis] for axis in shape if axis in sizes)
+        if content[name].shape != right:
+            raise ScenarioError(
+                f"days {path}: {name} has shape {content[name].shape}, not {right}."
+            )
+        if content[name].dtype.kind == "f" and not np.isfinite(content[name]).all():
+            raise ScenarioError(f"days {path}: {name} has numbers that are not finite.")
+    for name in ("depth", "volume"):
+        if (content[name] < 0).any():
+            raise ScenarioError(f"days {path}: {name} has negative numbers.")
+    for name, which in splits.items():
+        if which.size and not (which.min() >= 0 and which.max() < sizes["N"]):
+            raise ScenarioError(f"days {path}: split {name} names days that are not there.")
+    return DaysFile(
+        tuple(str(name) for name in content["algos"]),
+        float(content["bucket_seconds"]),
+        **{name: content[name] for name in SHAPES},
+        splits=splits,
+    )
+
+
+def days_file(scenario: Scenario, splits: Mapping[str, Days]) -> DaysFile:
+    """Days that were drawn, as a file: ``replayed`` gives them back, whatever is believed of them.
+
+    Each is a buy and a window of its own.
+
+    Args:
+        scenario: what they were drawn from; its algos have depths, its costs are a shortfall.
+        splits: days by name of split.
+    """
+    days = Days._make(
+        np.concatenate(arrays, axis=-1) for arrays in zip(*splits.values(), strict=True)
+    )
+    ends = np.cumsum([0, *(of.size for of in splits.values())])
+    n = days.size
+    return DaysFile(
+        scenario.algo_names,
+        np.nan,
+        scenario.order.lot_size * days.depth.transpose(2, 0, 1).astype(np.float64),
+        days.spread.transpose(2, 0, 1),
+        days.volume.T,
+        days.move.T,
+        days.touch[0] - scenario.crossing_fee,
+        days.vwap.T,
+        np.full(n, scenario.name),
+        np.full(n, "drawn"),
+        np.arange(n, dtype=np.float64),
+        np.ones(n, np.int64),
+        {name: np.arange(*ends[j : j + 2]) for j, name in enumerate(splits)},
+    )
+
+
+def replayed(scenario: Scenario, split: str) -> Days:
+    """The days of ``split`` of the file that ``scenario`` replays.
+
+    Raises:
+        ScenarioError: the file or the split is missing or does not fit the scenario.
+    """
+    return _replayed(scenario, split, _stamp(scenario))
+
+
+@lru_cache(maxsize=32)
+def _replayed(scenario: Scenario, split: str, stamp: int) -> Days:
+    assert scenario.replay is not None
+    file = _read(scenario.replay.file, stamp)
+    which = _checked_split(scenario, file, split)
+    for algo in scenario.algos:
+        if algo.depth is None:
+            raise fail(
+                f"algos.{algo.name}.fill_rate",
+                algo.fill_rate,
+                "replayed days have a depth: give depth and fill_probability instead.",
+            )
+    buckets = file.depth.shape[1]
+    if buckets != scenario.buckets:
+        raise fail(
+            "order.buckets", scenario.buckets, f"the days of {_of(scenario)} have {buckets}."
+        )
+    if file.algos != scenario.algo_names:
+        raise fail(
+            "algos",
+            list(scenario.algo_names),
+            f"the days of {_of(scenario)} are of {', '.join(file.algos)}.",
+        )
+    days = Days.of(scenario, which.size)
+    days.fill_rate[:] = 1.0
+    days.rounding[:] = 0.0
+    days.volume[:] = file.volume[which].T
+    lots = np.rint(file.depth[which] / scenario.order.lot_size)  # the model's have no bias either
+    days.depth[:] = np.minimum(lots, UNLIMITED).astype(np.int32).transpose(1, 2, 0)
+    days.day_effect[:] = np.nan
+    days.liquidity[:] = np.nan
+    if scenario.shortfall:
+        days.spread[:] = file.spread[which].transpose(1, 2, 0)
+        days.move[:] = file.move[which].T
+        days.touch[0] = file.touch[which] + scenario.crossing_fee
+        days.vwap[:] = file.vwap[which].T
+    return days
+
+
+class ReplayedOrders(NamedTuple):
+    """What is known of the M numbered days of a scenario that replays.
+
+    Attributes:
+        file: name of the file.
+        clusters: (M,) the window of every day, as a number: equal for its two sides.
+        dates: (M,) such as "20131007".
+        sides: (M,) 1 buy, -1 sell.
+    """
+
+    file: str
+    clusters: NDArray[np.int64]
+    dates: NDArray[np.str_]
+    sides: NDArray[np.int64]
+
+
+def replayed_orders(scenario: Scenario, split: str | None = None) -> ReplayedOrders:
+    """Of a split of the file that ``scenario`` replays, by default the one that numbered days are of.
+
+    Raises:
+        ScenarioError: the file or the split is missing.
+    """
+    assert scenario.replay is not None
+    file = _read(scenario.replay.file, _stamp(scenario))
+    which = _checked_split(scenario, file, split or scenario.replay.test)
+    return ReplayedOrders(_of(scenario), file.clusters[which], file.date[which], file.side[which])
+
+
+def _stamp(scenario: Scenario) -> int:
+    """When the file was last changed; 0 where it cannot be seen, which reading it explains."""
+    assert scenario.replay is not None
+    try:
+        return Path(scenario.replay.file).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=8)
+def _read(path: str, stamp: int) -> DaysFile:
+    return read_days(Path(path))
+
+
+def _checked_split(scenario: Scenario, file: DaysFile, split: str) -> NDArray[np.int64]:
+    assert scenario.replay is not None
+    key = "replay.test" if split == scenario.replay.test else "replay.train"
+    found = file.splits.get(split)
+    if found is None:
+        raise fail(
+            key,
+            split,
+            f"is no split of {_of(scenario)}.{suggestion(split, file.splits)} There are "
+            f"{', '.join(file.splits) or 'none'}.",
+        )
+    if not found.size:
+        raise fail(key, split, f"is an empty split of {_of(scenario)}.")
+    return found
+
+
+def _of(scenario: Scenario) -> str:
+    assert scenario.replay is not None
+    return Path(scenario.replay.file).name

@@ -1,0 +1,94 @@
+"""The noise of a scenario, solved once: what the days are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from execution_env.allocation.logistic_normal import intercept, mean
+from execution_env.allocation.market.days import WIDTH, MarketModel
+from execution_env.allocation.scenario import Scenario
+from execution_env.core.validation import shown
+
+SHIFTS = 513
+"""Shifts of the logit at which orders' own predictions are tabulated."""
+
+
+@lru_cache(maxsize=256)
+def market_model(scenario: Scenario) -> MarketModel:
+    """The noise of ``scenario``; its arrays are shared between callers and must not be changed."""
+    algos, factor = scenario.algos, scenario.liquidity
+    day_sd = np.array([algo.day_sd for algo in algos])
+    loading = np.array([algo.liquidity_loading for algo in algos])
+    bucket_sd = np.array([algo.bucket_sd for algo in algos])
+    prediction_sd = np.array([algo.prediction_sd for algo in algos])
+    by_depth = np.array([algo.depth is not None for algo in algos])
+    hidden_sd = np.sqrt(day_sd**2 + (loading * factor.sd) ** 2 + bucket_sd**2)
+    f = scenario.predictions
+    locations = np.zeros(f.shape)
+    shifts = np.linspace(-WIDTH, WIDTH, SHIFTS)
+    tables = np.empty((scenario.buckets if prediction_sd.any() else 0, len(algos), SHIFTS))
+    for i in np.flatnonzero(~by_depth):
+        rates, where = np.unique(f[:, i], return_inverse=True)
+        total_sd = np.hypot(hidden_sd[i], prediction_sd[i])
+        found = intercept(rates, np.full(rates.shape, total_sd))
+        locations[:, i] = found[where]
+        if len(tables):
+            shifted = found[:, None] + prediction_sd[i] * shifts
+            tables[:, i] = mean(shifted, np.full(shifted.shape, hidden_sd[i]))[where]
+    if len(tables):
+        tables[:, by_depth] = f[:, by_depth, None]
+    innovation = factor.sd * np.sqrt(1.0 - factor.persistence**2)
+    volume, price = scenario.volume, scenario.price
+    return MarketModel(
+        locations,
+        day_sd,
+        loading,
+        bucket_sd,
+        np.array([factor.sd, factor.persistence, innovation]),
+        scenario.expected_volume,
+        0.0 if volume is None else volume.sd,
+        0.0 if volume is None else volume.persistence,
+        by_depth,
+        scenario.fill_probability,
+        scenario.depth_per_volume,
+        np.array([algo.depth_sd for algo in algos]),
+        prediction_sd,
+        tables,
+        scenario.half_spreads,
+        np.array(np.broadcast_to(0.0 if price is None else price.sd, scenario.buckets)),
+        0.0 if price is None else price.liquidity_correlation,
+        scenario.penalties.residual,
+    )
+
+
+def own_predictions(scenario: Scenario, first: Sequence[float]) -> NDArray[np.float64]:
+    """(B, K) predictions of an order whose own are ``first`` (K,) in the first bucket.
+
+    What it knows better moves the logits of all its buckets alike.
+
+    Raises:
+        ValueError: the scenario's orders have no predictions of their own, or none like that.
+    """
+    tables = market_model(scenario).predictions
+    if not len(tables):
+        raise ValueError(
+            f"prediction = {shown(list(first))}: orders of {scenario.name} have no predictions of their "
+            "own; leave it out, or give algos a prediction_sd."
+        )
+    found = scenario.predictions
+    for i, name in enumerate(scenario.algo_names):
+        table = tables[0, i]
+        low, high = table[0], table[-1]
+        if not low - 1e-9 <= first[i] <= high + 1e-9:
+            raise ValueError(
+                f"prediction = {first[i]:g} for {name}: must be from {low:.4g} to {high:.4g}, which is "
+                f"{WIDTH:g} standard deviations to either side of the scenario's."
+            )
+        if high > low:
+            shift = np.interp(first[i], table, np.arange(table.size))
+            found[:, i] = [np.interp(shift, np.arange(table.size), of) for of in tables[:, i]]
+    return found

@@ -1,0 +1,217 @@
+"""Scenarios in and out: TOML files, plain dictionaries, overrides, and the shipped ones."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from execution_env.allocation.algo import Algo
+from execution_env.allocation.scenario import OPTIONAL, SECTIONS, Scenario
+from execution_env.core.validation import ScenarioError, check_keys, fail, suggestion
+
+SHIPPED = Path(__file__).parent / "scenarios"
+REQUIRED = ("order", "penalties")
+
+
+def scenarios() -> list[str]:
+    """Names of the shipped scenarios."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def load_scenario(
+    scenario: str | Path | Mapping[str, Any] | Scenario = "baseline",
+    overrides: Mapping[str, Any] | None = None,
+) -> Scenario:
+    """The scenario that ``scenario`` names.
+
+    Args:
+        scenario: a shipped name, the path of a TOML file, its content as a dictionary, or a
+            ``Scenario``.
+        overrides: values by dotted key, such as ``{"order.buckets": 20, "algos.Passive.cost": 0.2,
+            "participation.window": None}``; None removes a key. Algos go by name or by number from 1.
+
+    Raises:
+        ScenarioError: the scenario does not exist, or something in it is wrong.
+    """
+    if overrides is not None and not isinstance(overrides, Mapping):
+        raise fail("overrides", overrides, 'must be a dictionary such as {"order.buckets": 20}.')
+    if isinstance(scenario, Scenario):
+        return with_overrides(scenario, overrides) if overrides else scenario
+    if isinstance(scenario, Mapping):
+        return scenario_from_dict(_overridden(scenario, overrides or {}))
+    if not isinstance(scenario, str | Path):
+        raise fail("scenario", scenario, "must be a shipped name or the path of a TOML file.")
+    path = _path(scenario)
+    try:
+        content = _text(path)
+        if overrides:
+            return scenario_from_dict(_overridden(_located(_parsed(content), path), overrides))
+        return _scenario_of(content, path)
+    except ScenarioError as error:
+        raise ScenarioError(f"{path.name}: {error}") from None
+
+
+def _path(scenario: str | Path) -> Path:
+    if str(scenario) in scenarios():
+        return SHIPPED / f"{scenario}.toml"
+    path = Path(scenario)
+    with contextlib.suppress(RuntimeError):  # no such user
+        path = path.expanduser()
+    if path.is_file():
+        return path
+    if path.suffix == ".toml" or "/" in str(scenario) or os.sep in str(scenario):
+        raise ScenarioError(f"scenario file {path}: there is no such file.")
+    raise fail(
+        "scenario",
+        str(scenario),
+        f"is not shipped.{suggestion(scenario, scenarios())} Shipped are {', '.join(scenarios())}; "
+        "or give the path of a .toml file.",
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"not a text file in UTF-8: {error}.") from None
+    except OSError as error:
+        raise ScenarioError(f"cannot be read: {error.strerror}.") from None
+
+
+def _parsed(content: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(content)
+    except ValueError as error:
+        raise ScenarioError(f"not valid TOML: {error}.") from None
+
+
+def _located(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """``content`` of the file ``path``, with replayed days found from here instead of from there."""
+    replay = content.get("replay")
+    if isinstance(replay, dict) and isinstance(replay.get("file"), str):
+        replay["file"] = str(path.parent / Path(replay["file"]).expanduser())
+    return content
+
+
+@lru_cache(maxsize=64)
+def _scenario_of(content: str, path: Path) -> Scenario:
+    return scenario_from_dict(_located(_parsed(content), path))
+
+
+def scenario_from_dict(content: Mapping[str, Any]) -> Scenario:
+    """The scenario of a dictionary with the structure of a scenario file.
+
+    Raises:
+        ScenarioError: unknown or missing keys, wrong types, impossible values.
+    """
+    known = ["name", "description", *SECTIONS, "algos"]
+    check_keys("", content, known)
+    parts: dict[str, Any] = {
+        key: _section(key, kind, content[key]) for key, kind in SECTIONS.items() if key in content
+    }
+    for key in REQUIRED:
+        if key not in parts:
+            raise ScenarioError(f"[{key}]: missing section.")
+    if "name" not in content:
+        raise ScenarioError('name: missing; add a line such as name = "my scenario" at the top.')
+    algos = content.get("algos", [])
+    if isinstance(algos, Mapping) or not isinstance(algos, list | tuple):
+        raise fail("algos", algos, "must be a list; write [[algos]] with double brackets.")
+    parts["algos"] = tuple(_section(f"algos[{j}]", Algo, item) for j, item in enumerate(algos, 1))
+    return Scenario(name=content["name"], description=content.get("description", ""), **parts)
+
+
+def _section(key: str, kind: type, content: Any) -> Any:
+    if not isinstance(content, Mapping):
+        section = "[[algos]]" if kind is Algo else f"[{key}]"
+        raise fail(key, content, f"must be a section {section} with keys.")
+    fields = dataclasses.fields(kind)
+    check_keys(key, content, [item.name for item in fields])
+    for item in fields:
+        required = item.default is dataclasses.MISSING
+        if required and content.get(item.name) is None:
+            raise ScenarioError(f"{key}.{item.name}: missing key.")
+    return kind(**{name: value for name, value in content.items() if value is not None})
+
+
+def scenario_to_dict(scenario: Scenario) -> dict[str, Any]:
+    """The content of ``scenario``'s file, JSON primitives only; defaults are left out."""
+    content: dict[str, Any] = {"name": scenario.name, "description": scenario.description}
+    for key in SECTIONS:
+        part = getattr(scenario, key)
+        values = {} if part is None else _non_default(part)
+        if values or (key in OPTIONAL and part is not None):
+            content[key] = values
+    content["algos"] = [_non_default(algo) for algo in scenario.algos]
+    return content
+
+
+def _non_default(part: Any) -> dict[str, Any]:
+    values = {}
+    for item in dataclasses.fields(part):
+        value = getattr(part, item.name)
+        if item.default is dataclasses.MISSING or value != item.default:
+            values[item.name] = list(value) if isinstance(value, tuple) else value
+    return values
+
+
+def scenario_to_toml(scenario: Scenario) -> str:
+    """``scenario`` as a TOML file; reading it gives an equal scenario."""
+    import tomlkit  # noqa: PLC0415  only writing needs it, and it takes a while
+
+    return tomlkit.dumps(scenario_to_dict(scenario))
+
+
+def with_overrides(scenario: Scenario, overrides: Mapping[str, Any]) -> Scenario:
+    """``scenario`` with other values, by dotted key as in ``load_scenario``."""
+    return scenario_from_dict(_overridden(scenario_to_dict(scenario), overrides))
+
+
+def _overridden(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    result = {
+        key: dict(value) if isinstance(value, Mapping) else value for key, value in content.items()
+    }
+    algos = result.get("algos", [])
+    if isinstance(algos, list | tuple):
+        result["algos"] = [dict(a) if isinstance(a, Mapping) else a for a in algos]
+    for path, value in overrides.items():
+        *where, key = str(path).split(".")
+        target = _target(result, where, path)
+        if value is None:
+            target.pop(key, None)
+        else:
+            target[key] = value
+    return result
+
+
+def _target(content: dict[str, Any], where: list[str], path: str) -> dict[str, Any]:
+    """The dictionary that the last word of an override's ``path`` is a key of."""
+    if not where:
+        return content
+    if where[0] == "algos" and len(where) == 2:
+        algos: list[dict[str, Any]] = content["algos"]
+        if not isinstance(algos, list) or not all(isinstance(algo, dict) for algo in algos):
+            raise fail("algos", algos, "must be a list; write [[algos]] with double brackets.")
+        names = [str(algo.get("name")) for algo in algos]
+        if where[1] in names:
+            return algos[names.index(where[1])]
+        if where[1].isdecimal() and 1 <= int(where[1]) <= len(algos):
+            return algos[int(where[1]) - 1]
+        raise ScenarioError(
+            f"override {path}: there is no algo {where[1]}.{suggestion(where[1], names)} "
+            f"Algos here: {', '.join(names)}, or a number from 1 to {len(algos)}."
+        )
+    if where[0] in SECTIONS and len(where) == 1:
+        section = content.setdefault(where[0], {})
+        if isinstance(section, dict):
+            return section
+    raise ScenarioError(
+        f"override {path}: no such key.{suggestion(where[0], [*SECTIONS, 'algos'])} Write "
+        "section.key, such as order.buckets, or algos.NAME.key."
+    )

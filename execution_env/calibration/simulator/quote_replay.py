@@ -1,0 +1,128 @@
+"""Child orders walked through quotes and trades.
+
+For a buyer with limit L (a seller is its mirror image), from the moment the order is in the market:
+
+- ``traded`` is what has met the order: prints below L in full, as the order had the better price;
+  prints at L beyond the queue ahead. That queue is the share of the displayed size that the placement
+  says, taken when the order joins the price, or when the price is first seen at the touch; it shrinks
+  by prints at L, by cancellations as assumed, and is gone for good once the best bid is below L: then
+  the order is alone at the best price.
+- ``offered`` is the displayed size of the best ask while that is at or below L, else 0.
+- the order's fill is the largest value that ``traded + offered`` has had. Shares displayed at or below L
+  are the order's at once; when they trade later, with those who took them in truth, ``offered`` falls as
+  ``traded`` rises and nothing counts twice; nor does a seller who cancels and comes back.
+
+A fill in this sense is what an endless order without impact would have had. A print comes before a quote
+of the same nanosecond: the quote shows what is left. Events at the moment of posting are over, those of
+the bucket's last nanosecond belong to it.
+
+That a queue behind which one waits decides a passive order's fate, and that its position has a value,
+is in Moallemi & Yuan (2016), A Model for Queue Position Valuation in a Limit Order Book; fills of a
+resting order as what trades beyond the queue ahead are those of Cont & Kukanov (2017), Optimal order
+placement in limit order markets, Quantitative Finance 17(1).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from execution_env.calibration.outcomes import Floats
+from execution_env.calibration.placement import Posted
+from execution_env.calibration.tape import Quotes, Trades
+from execution_env.core.jit import jit
+
+
+@jit
+def replay_quotes(
+    sign: int,
+    posted: Posted,
+    queue: float,
+    venues: float,
+    cancellations: int,
+    dark: bool,
+    quotes: Quotes,
+    trades: Trades,
+) -> tuple[Floats, Floats]:
+    """Fills of n child orders of one placement and side.
+
+    Args:
+        sign: 1 for buyers, -1 for sellers.
+        posted: the orders; there is a quote at or before each arrival.
+        queue: share of the displayed size that is ahead.
+        venues: what is displayed at the touch in all, as a multiple of the quote.
+        cancellations: position in ``placement.CANCELLATIONS``.
+        dark: whether prints that are not lit count.
+        quotes, trades: of the tape.
+
+    Returns:
+        (n,) shares filled, and (n,) what they cost in 1/20,000 dollar, times ``sign``.
+    """
+    arrival, end, limit = posted.arrival, posted.end, posted.limit
+    near, near_size = quotes.bid, quotes.bid_size
+    far, far_size = quotes.ask, quotes.ask_size
+    if sign < 0:
+        near, near_size, far, far_size = far, far_size, near, near_size
+    last_quote, last_trade = quotes.time.size - 1, trades.time.size - 1
+    filled, cost = np.zeros(arrival.size), np.zeros(arrival.size)
+    for child in range(arrival.size):
+        mine = limit[child]
+        quote = np.searchsorted(quotes.time, arrival[child], "right") - 1
+        trade = np.searchsorted(trades.time, arrival[child], "right")
+        traded = 0.0
+        fill = 0.0
+        taken = 0.0  # by crossing, when it came
+        paid = 0.0
+        ahead = np.inf  # the size displayed at our price is not known yet
+        shown = 0.0  # of it, when last seen
+        explained = 0.0  # printed at our price since then
+
+        offer = 2 * sign * far[quote]
+        if offer <= mine:
+            taken = float(far_size[quote])
+            paid = taken * offer
+            fill = taken
+        fresh = True  # a quote that we have not looked at
+        while True:
+            if fresh:
+                fresh = False
+                best = 2 * sign * near[quote]
+                if best < mine:
+                    ahead = 0.0
+                elif best == mine:
+                    size = float(near_size[quote])
+                    if ahead == np.inf:
+                        ahead = queue * venues * size
+                    elif cancellations > 0 and size != shown:
+                        if cancellations == 2 and size < shown:
+                            known = min(shown - size, explained)
+                            before = venues * shown - known
+                            ahead *= 1.0 - (shown - size - known) / before
+                        ahead = min(ahead, venues * size)
+                    if size != shown:
+                        explained = 0.0
+                    shown = size
+                if 2 * sign * far[quote] <= mine:
+                    fill = max(fill, traded + far_size[quote])
+            has_trade = trade <= last_trade and trades.time[trade] <= end[child]
+            has_quote = quote < last_quote and quotes.time[quote + 1] <= end[child]
+            if has_trade and not (has_quote and quotes.time[quote + 1] < trades.time[trade]):
+                price = 2 * sign * trades.price[trade]
+                if price <= mine and (dark or trades.lit[trade]):
+                    size = float(trades.size[trade])
+                    if price == mine:
+                        explained += size
+                        through = max(size - ahead, 0.0)
+                        ahead = max(ahead - size, 0.0)
+                    else:
+                        through = size
+                    traded += through
+                    fill = max(fill, traded)
+                trade += 1
+            elif has_quote:
+                quote += 1
+                fresh = True
+            else:
+                break
+        filled[child] = fill
+        cost[child] = paid + (fill - taken) * mine
+    return filled, cost

@@ -1,0 +1,1 @@
+"""What every problem uses: the compiler with its cache, memory that compiled code shares, validation."""
