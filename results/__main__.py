@@ -20,7 +20,7 @@ from agents.commands.frontier import FRONTIER_MD
 from agents.storage.files import RunError, writable_folder, write_text
 from agents.storage.run_directory import POLICY
 from execution_env.core.validation import choice
-from results import overview, readme, scenario_page, tables
+from results.pages import overview, readme, scenario_page, tables
 from results.plan import EVERYTHING, FRONTIERS, PLANS, RESULTS, RUNS, shell
 
 README = Path("README.md")

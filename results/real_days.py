@@ -29,10 +29,10 @@ from execution_env import DayStream, load_scenario, numbered_days
 from execution_env import __main__ as environment
 from execution_env.allocation.market.day_stream import VALIDATION
 from execution_env.allocation.market.days_file import days_file, write_days
-from results import real_figures, real_page, real_tables
 from results.__main__ import step
+from results.pages import real_figures, real_page, real_tables
+from results.pages.real_tables import RIGHT, Orders
 from results.plan import PPO, REAL_DAYS, RESULTS, RUNS, SEEDS, TIMESTEPS, Q
-from results.real_tables import RIGHT, Orders
 
 SYMBOLS, DATES = ("bac", "ibm"), ("20131007", "20131008", "20131009")
 

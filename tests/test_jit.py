@@ -138,7 +138,7 @@ def test_the_hash_covers_every_module(tmp_path: Path) -> None:
 def test_the_environment_is_compiled_once_for_all_processes(tmp_path: Path) -> None:
     program = """
 import execution_env as e
-from execution_env.batch import _advance
+from execution_env.allocation.batch import _advance
 env = e.OrderAllocationEnv(); env.reset(seed=1); env.step(20)
 print(sum(_advance.stats.cache_hits.values()))
 """

@@ -14,9 +14,10 @@ from agents.evaluation import compare, statistics
 from agents.evaluation.allocation import played_days
 from execution_env import Scenario, load_scenario, scenario_to_toml
 from execution_env.allocation.market.days_file import write_days
-from results import real_days, real_figures, real_page, real_tables
+from results import real_days
+from results.pages import real_figures, real_page, real_tables
+from results.pages.real_tables import RIGHT, Orders, Tables
 from results.real_days import Fold, beliefs
-from results.real_tables import RIGHT, Orders, Tables
 from tests.markets import shortfall
 from tests.test_replay import file_of
 

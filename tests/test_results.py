@@ -14,9 +14,10 @@ from agents.commands.sweep import combinations
 from agents.evaluation import statistics
 from execution_env.allocation.scenario_file import scenarios
 from results import __main__ as command
-from results import overview, plan, readme, scenario_page, tables
+from results import plan
+from results.pages import overview, readme, scenario_page, tables
+from results.pages.words import read, standing
 from results.plan import BLIND, FRONTIERS, PLANS, RESULTS
-from results.words import read, standing
 
 ROOT = Path(__file__).parents[1]
 

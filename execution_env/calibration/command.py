@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from execution_env.allocation.sections import TOTAL
 from execution_env.calibration.console import Progress, show
 from execution_env.calibration.days import days_bytes, days_of, split_windows
-from execution_env.calibration.evidence import Evidence, of_outcomes
-from execution_env.calibration.fit import Fit, fit
+from execution_env.calibration.fitting.evidence import Evidence, of_outcomes
+from execution_env.calibration.fitting.fit import Fit, fit
 from execution_env.calibration.gather import assumptions_of, gather, windows_of
 from execution_env.calibration.options import said_command, shown_duration
-from execution_env.calibration.outcomes import Outcomes
-from execution_env.calibration.placement import PLACEMENTS, Assumptions, Placement
-from execution_env.calibration.tape import DataError
-from execution_env.calibration.windows import buckets_of
+from execution_env.calibration.readers.tape import DataError
+from execution_env.calibration.simulator.outcomes import Outcomes
+from execution_env.calibration.simulator.placement import PLACEMENTS, Assumptions, Placement
+from execution_env.calibration.simulator.windows import buckets_of
 from execution_env.calibration.write import (
     Choices,
     lot_of,
@@ -196,8 +196,8 @@ def _fit_on(
 
 
 def _from_log(options: argparse.Namespace) -> Found:
-    from execution_env.calibration.fill_log import read_fill_log  # noqa: PLC0415
-    from execution_env.calibration.fit_log import fit_log  # noqa: PLC0415
+    from execution_env.calibration.fitting.fit_log import fit_log  # noqa: PLC0415
+    from execution_env.calibration.readers.fill_log import read_fill_log  # noqa: PLC0415
 
     log = read_fill_log(options.fill_log)
     fitted, seen = fit_log(

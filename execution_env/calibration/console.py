@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from execution_env.calibration.estimate import Estimate
-from execution_env.calibration.fit import AlgoFit, Fit
+from execution_env.calibration.fitting.estimate import Estimate
+from execution_env.calibration.fitting.fit import AlgoFit, Fit
 from execution_env.calibration.write import Choices
 
 ROWS: tuple[tuple[str, str, str], ...] = (

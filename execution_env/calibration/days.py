@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from execution_env.allocation.market.days_file import DaysFile, write_days
-from execution_env.calibration.outcomes import Outcomes
-from execution_env.calibration.sample import SIGNS
-from execution_env.calibration.tape import NANOSECONDS, DataError
+from execution_env.calibration.fitting.sample import SIGNS
+from execution_env.calibration.readers.tape import NANOSECONDS, DataError
+from execution_env.calibration.simulator.outcomes import Outcomes
 
 
 def days_of(

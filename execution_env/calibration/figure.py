@@ -15,10 +15,10 @@ import numpy as np
 from execution_env.allocation.market.day_stream import POLICY, DayStream
 from execution_env.allocation.rendering import ALGO_COLOURS, INK, MUTED
 from execution_env.allocation.scenario import Scenario
-from execution_env.calibration import evidence
-from execution_env.calibration.dependence_seen import pairs
-from execution_env.calibration.estimate import Floats, errors
-from execution_env.calibration.evidence import Evidence
+from execution_env.calibration.fitting import evidence
+from execution_env.calibration.fitting.dependence_seen import pairs
+from execution_env.calibration.fitting.estimate import Floats, errors
+from execution_env.calibration.fitting.evidence import Evidence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

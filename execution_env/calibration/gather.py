@@ -10,14 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from execution_env.calibration.child_orders import simulate
 from execution_env.calibration.console import Progress
-from execution_env.calibration.lean import dates_available, read_lean
-from execution_env.calibration.lobster import read_lobster
-from execution_env.calibration.outcomes import Outcomes
-from execution_env.calibration.placement import Assumptions, Placement
-from execution_env.calibration.tape import DataError, Tape
-from execution_env.calibration.windows import plan_windows
+from execution_env.calibration.readers.lean import dates_available, read_lean
+from execution_env.calibration.readers.lobster import read_lobster
+from execution_env.calibration.readers.tape import DataError, Tape
+from execution_env.calibration.simulator.child_orders import simulate
+from execution_env.calibration.simulator.outcomes import Outcomes
+from execution_env.calibration.simulator.placement import Assumptions, Placement
+from execution_env.calibration.simulator.windows import plan_windows
 
 
 class Gathered(NamedTuple):

@@ -16,8 +16,8 @@ from typing import Any
 
 from execution_env.allocation.scenario import Scenario
 from execution_env.allocation.scenario_file import scenario_from_dict
-from execution_env.calibration.estimate import Estimate, rounded
-from execution_env.calibration.fit import Fit
+from execution_env.calibration.fitting.estimate import Estimate, rounded
+from execution_env.calibration.fitting.fit import Fit
 
 NICE = (1, 2, 3, 5)
 """First digits of a lot."""

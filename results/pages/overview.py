@@ -11,11 +11,10 @@ from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.figures import png
 from agents.evaluation.figures import scores as draw
 from agents.storage.files import write_bytes, write_text
-from results.plan import BLIND, FRONTIERS, PLANS, PPO, REAL_DAYS, Q
-from results.real_figures import TRANSFER
-from results.scenario_page import PAGE, learned, readings
-from results.tables import BOUND
-from results.words import (
+from results.pages.real_figures import TRANSFER
+from results.pages.scenario_page import PAGE, learned, readings
+from results.pages.tables import BOUND
+from results.pages.words import (
     NO_SCORE,
     Cells,
     Found,
@@ -29,6 +28,7 @@ from results.words import (
     score,
     standing,
 )
+from results.plan import BLIND, FRONTIERS, PLANS, PPO, REAL_DAYS, Q
 
 PICTURE = "scores.png"
 

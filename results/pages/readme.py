@@ -7,10 +7,10 @@ from pathlib import Path
 from agents.commands.compare import COMPARISON_CSV
 from agents.evaluation.allocation.selection import REFERENCE
 from agents.storage.files import write_text
+from results.pages.scenario_page import PAGE
+from results.pages.tables import BOUND, PAIRS, SCORES
+from results.pages.words import against, number, paragraph, percent_off, read, standing, table
 from results.plan import PLANS, PPO, Q
-from results.scenario_page import PAGE
-from results.tables import BOUND, PAIRS, SCORES
-from results.words import against, number, paragraph, percent_off, read, standing, table
 
 COLUMNS = ("policy", "objective", "95 % interval", "minus `lp`, paired", "score")
 

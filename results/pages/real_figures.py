@@ -12,7 +12,7 @@ from agents.evaluation.figures.style import SMALL, line, new_figure, patch, quie
 from agents.evaluation.tables import Row
 from agents.learners import LEARNERS
 from execution_env.allocation.rendering import INK, MUTED
-from results.real_tables import BOUND, MODEL, Tables
+from results.pages.real_tables import BOUND, MODEL, Tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from agents.evaluation.allocation.report import markdown_table
 from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.tables import Row
+from results.pages.real_figures import PARTS, SENSITIVITY, TRANSFER, believers, number, place_name
+from results.pages.real_tables import BOUND, Tables
+from results.pages.real_tables import PARTS as PART_TABLE
+from results.pages.real_tables import SENSITIVITY as SENSITIVITY_TABLE
+from results.pages.real_tables import TRANSFER as TRANSFER_TABLE
+from results.pages.scenario_page import readings
+from results.pages.words import paragraph
 from results.plan import REAL_DAYS, SEEDS, TIMESTEPS
-from results.real_figures import PARTS, SENSITIVITY, TRANSFER, believers, number, place_name
-from results.real_tables import BOUND, Tables
-from results.real_tables import PARTS as PART_TABLE
-from results.real_tables import SENSITIVITY as SENSITIVITY_TABLE
-from results.real_tables import TRANSFER as TRANSFER_TABLE
-from results.scenario_page import readings
-from results.words import paragraph
 
 COMMAND = "python -m results.real_days --lean DIR"
 

@@ -21,7 +21,7 @@ from agents.evaluation.allocation.comparison import Comparison
 from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.statistics import Interval
 from agents.evaluation.tables import Cell, Row, csv_text
-from results.words import read_csv
+from results.pages.words import read_csv
 
 ORDERS, TRANSFER, SENSITIVITY, PARTS = (
     "orders.csv",

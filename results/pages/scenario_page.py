@@ -12,9 +12,8 @@ from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.gallery import ALTERNATIVE
 from agents.storage.files import write_text
 from execution_env import load_scenario
-from results.plan import PLANS, PPO, Q, shell
-from results.tables import BOUND, PAIRS
-from results.words import (
+from results.pages.tables import BOUND, PAIRS
+from results.pages.words import (
     NO_SCORE,
     Found,
     against,
@@ -28,6 +27,7 @@ from results.words import (
     table,
     verdict,
 )
+from results.plan import PLANS, PPO, Q, shell
 
 PAGE = "README.md"
 
@@ -129,7 +129,7 @@ def legend(days: int, seeds: int, unit: str) -> str:
 
 def readings() -> Mapping[str, str]:
     """What we make of each scenario, without numbers, by its name."""
-    path = Path(__file__).parent / "readings.toml"
+    path = Path(__file__).parents[1] / "readings.toml"
     return {
         key: str(value) for key, value in tomllib.loads(path.read_text(encoding="utf-8")).items()
     }

@@ -14,8 +14,8 @@ from agents.commands.compare import COMPARISON_CSV
 from agents.evaluation.allocation.report import markdown_table
 from agents.evaluation.allocation.selection import REFERENCE
 from agents.policy import BOUNDS
+from results.pages.tables import BOUND, PAIRS, SCORES
 from results.plan import PLANS
-from results.tables import BOUND, PAIRS, SCORES
 
 Cells = Mapping[str, str]
 

@@ -14,8 +14,16 @@ import numpy as np
 from execution_env import Scenario, load_scenario
 from execution_env.allocation.market.day_stream import DayStream
 from execution_env.allocation.market.days import Days
-from execution_env.calibration.fill_log import FillLog
-from execution_env.calibration.tape import NANOSECONDS, OPEN, Book, Messages, Quotes, Tape, Trades
+from execution_env.calibration.readers.fill_log import FillLog
+from execution_env.calibration.readers.tape import (
+    NANOSECONDS,
+    OPEN,
+    Book,
+    Messages,
+    Quotes,
+    Tape,
+    Trades,
+)
 
 BUCKETS, WINDOWS, BUCKET = 10, 13, 180
 MID, TICK, HALF_SPREAD = 2_000_000, 100, 30e-4

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from execution_env.calibration.placement import Assumptions
-from execution_env.calibration.tape import Tape
+from execution_env.calibration.readers.tape import Tape
+from execution_env.calibration.simulator.placement import Assumptions
 
 
 def fill_from_quotes(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from execution_env.calibration.tape import NANOSECONDS, Book, Messages, Quotes, Tape, Trades
+from execution_env.calibration.readers.tape import NANOSECONDS, Book, Messages, Quotes, Tape, Trades
 
 S = NANOSECONDS
 CENT = 100

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from execution_env.calibration.child_orders import simulate
-from execution_env.calibration.outcomes import BUY, SELL
-from execution_env.calibration.placement import (
+from execution_env.calibration.readers.tape import BUY, SELL
+from execution_env.calibration.simulator.child_orders import simulate
+from execution_env.calibration.simulator.placement import (
     AGGRESSIVE,
     MIDPOINT,
     PASSIVE,

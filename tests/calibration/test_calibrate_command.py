@@ -18,7 +18,7 @@ from execution_env.allocation.market.day_stream import DayStream, numbered_days
 from execution_env.allocation.market.days_file import read_days, replayed_orders
 from execution_env.calibration import options
 from execution_env.calibration.days import split_windows
-from execution_env.calibration.tape import DataError
+from execution_env.calibration.readers.tape import DataError
 from tests.calibration.made_days import NESTED, WINDOWS, made_log, made_tape, with_messages
 from tests.calibration.samples import samples
 from tests.calibration.writers import write_fill_log, write_lean, write_lobster

@@ -12,9 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from execution_env.calibration.child_orders import simulate
-from execution_env.calibration.outcomes import BUY, SELL
-from execution_env.calibration.placement import (
+from execution_env.calibration.readers.tape import (
+    BUY,
+    CLOSE,
+    OPEN,
+    SELL,
+    DataError,
+    Quotes,
+    Tape,
+    Trades,
+)
+from execution_env.calibration.simulator.child_orders import simulate
+from execution_env.calibration.simulator.placement import (
     AGGRESSIVE,
     MIDPOINT,
     NEUTRAL,
@@ -23,8 +32,7 @@ from execution_env.calibration.placement import (
     Assumptions,
     Placement,
 )
-from execution_env.calibration.tape import CLOSE, OPEN, DataError, Quotes, Tape, Trades
-from execution_env.calibration.windows import plan_windows
+from execution_env.calibration.simulator.windows import plan_windows
 from execution_env.core.validation import ScenarioError
 from tests.calibration.tapes import S, mirrored, random_book, random_tape, tape_of
 
@@ -305,7 +313,7 @@ def test_a_stock_day_is_quick_and_small() -> None:
 
 def test_the_package_imports_without_its_extras() -> None:
     code = (
-        "import execution_env, sys; import execution_env.calibration.child_orders;"
+        "import execution_env, sys; import execution_env.calibration.simulator.child_orders;"
         "print(sorted({'scipy.stats', 'scipy.optimize', 'polars'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

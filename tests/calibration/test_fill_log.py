@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from execution_env.calibration.fill_log import FillLog, read_fill_log
-from execution_env.calibration.outcomes import BUY, SELL
-from execution_env.calibration.tape import DataError
+from execution_env.calibration.readers.fill_log import FillLog, read_fill_log
+from execution_env.calibration.readers.tape import BUY, SELL, DataError
 from tests.calibration.writers import write_fill_log
 
 HEADER = "time,algo,posted,filled,price"

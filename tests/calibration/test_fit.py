@@ -10,8 +10,8 @@ from scipy.stats import norm
 
 from execution_env.allocation.depth import expected_fill
 from execution_env.allocation.scenario_file import load_scenario
-from execution_env.calibration.dependence_model import Algo, autocovariance
-from execution_env.calibration.estimate import (
+from execution_env.calibration.fitting.dependence_model import Algo, autocovariance
+from execution_env.calibration.fitting.estimate import (
     Estimate,
     correlations,
     errors,
@@ -20,11 +20,11 @@ from execution_env.calibration.estimate import (
     rounded,
     weights,
 )
-from execution_env.calibration.fit import fit
-from execution_env.calibration.fit_depth import fit_depth
-from execution_env.calibration.fit_market import fit_volume
-from execution_env.calibration.outcomes import Outcomes
-from execution_env.calibration.tape import DataError
+from execution_env.calibration.fitting.fit import fit
+from execution_env.calibration.fitting.fit_depth import fit_depth
+from execution_env.calibration.fitting.fit_market import fit_volume
+from execution_env.calibration.readers.tape import DataError
+from execution_env.calibration.simulator.outcomes import Outcomes
 from execution_env.calibration.write import (
     Choices,
     impact,

@@ -18,5 +18,5 @@ def test_the_environment_needs_neither_polars_nor_scipy() -> None:
 
 
 def test_without_polars() -> None:
-    code = "import sys; sys.modules['polars'] = None; import execution_env.calibration.lean"
+    code = "import sys; sys.modules['polars'] = None; import execution_env.calibration.readers.lean"
     assert 'pip install "execution_env[calibration]"' in run(code).stderr

@@ -11,8 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from execution_env.calibration.lean import dates_available, read_lean
-from execution_env.calibration.tape import CLOSE, NANOSECONDS, OPEN, DataError, Quotes, Tape, Trades
+from execution_env.calibration.readers.lean import dates_available, read_lean
+from execution_env.calibration.readers.tape import (
+    CLOSE,
+    NANOSECONDS,
+    OPEN,
+    DataError,
+    Quotes,
+    Tape,
+    Trades,
+)
 from tests.calibration.samples import samples
 from tests.calibration.writers import write_lean, write_zip
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from execution_env.calibration.lobster import DUMMY, read_lobster
-from execution_env.calibration.tape import (
+from execution_env.calibration.readers.lobster import DUMMY, read_lobster
+from execution_env.calibration.readers.tape import (
     CLOSE,
     NANOSECONDS,
     OPEN,

@@ -10,16 +10,16 @@ import pytest
 
 from execution_env import Scenario
 from execution_env.allocation.market.day_stream import DayStream
-from execution_env.calibration.child_orders import simulate
-from execution_env.calibration.estimate import Estimate, estimate, weights
-from execution_env.calibration.fill_log import read_fill_log
-from execution_env.calibration.fit import Fit, fit, fit_sample
-from execution_env.calibration.fit_log import fit_log
-from execution_env.calibration.fit_market import fit_volume
-from execution_env.calibration.lean import read_lean
-from execution_env.calibration.lobster import read_lobster
-from execution_env.calibration.outcomes import Outcomes
-from execution_env.calibration.sample import Sample
+from execution_env.calibration.fitting.estimate import Estimate, estimate, weights
+from execution_env.calibration.fitting.fit import Fit, fit, fit_sample
+from execution_env.calibration.fitting.fit_log import fit_log
+from execution_env.calibration.fitting.fit_market import fit_volume
+from execution_env.calibration.fitting.sample import Sample
+from execution_env.calibration.readers.fill_log import read_fill_log
+from execution_env.calibration.readers.lean import read_lean
+from execution_env.calibration.readers.lobster import read_lobster
+from execution_env.calibration.simulator.child_orders import simulate
+from execution_env.calibration.simulator.outcomes import Outcomes
 from tests.calibration.made_days import NESTED, WINDOWS, made_log, made_tape, with_messages
 from tests.calibration.writers import write_fill_log, write_lean, write_lobster
 from tests.markets import shortfall, with_day_effects

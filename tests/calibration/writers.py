@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from execution_env.calibration.fill_log import FillLog
-from execution_env.calibration.lobster import DUMMY
-from execution_env.calibration.outcomes import SELL
-from execution_env.calibration.tape import NANOSECONDS, OPEN, Quotes, Tape, Trades
+from execution_env.calibration.readers.fill_log import FillLog
+from execution_env.calibration.readers.lobster import DUMMY
+from execution_env.calibration.readers.tape import NANOSECONDS, OPEN, SELL, Quotes, Tape, Trades
 
 
 def write_zip(path: Path, *members: tuple[str, str | bytes]) -> Path:

@@ -14,9 +14,9 @@ import numpy as np
 from scipy.special import roots_hermitenorm  # type: ignore[import-untyped]
 
 from execution_env.allocation.depth import depth_score
-from execution_env.calibration.dependence_seen import Seen, pairs, residuals
-from execution_env.calibration.estimate import Floats
-from execution_env.calibration.fit_depth import DepthLaw
+from execution_env.calibration.fitting.dependence_seen import Seen, pairs, residuals
+from execution_env.calibration.fitting.estimate import Floats
+from execution_env.calibration.fitting.fit_depth import DepthLaw
 from execution_env.core.jit import jit
 
 TERMS = 100

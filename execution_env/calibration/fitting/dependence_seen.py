@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr  # type: ignore[import-untyped]
 
-from execution_env.calibration.estimate import Floats, correlations, means
-from execution_env.calibration.fit_depth import DepthLaw
-from execution_env.calibration.sample import Sample
+from execution_env.calibration.fitting.estimate import Floats, correlations, means
+from execution_env.calibration.fitting.fit_depth import DepthLaw
+from execution_env.calibration.fitting.sample import Sample
 
 
 class Seen(NamedTuple):

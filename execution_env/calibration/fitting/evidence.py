@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from execution_env.allocation.market.days import Days
-from execution_env.calibration.estimate import Floats, Ints, correlations, means, weights
-from execution_env.calibration.outcomes import Outcomes
-from execution_env.calibration.sample import SIGNS
-from execution_env.calibration.tape import NANOSECONDS
+from execution_env.calibration.fitting.estimate import Floats, Ints, correlations, means, weights
+from execution_env.calibration.fitting.sample import SIGNS
+from execution_env.calibration.readers.tape import NANOSECONDS
+from execution_env.calibration.simulator.outcomes import Outcomes
 
 HALF_HOUR = 1800
 """Seconds."""
@@ -130,7 +130,7 @@ def dependence(evidence: Evidence, weight: Floats, posted: float) -> tuple[Float
         (1 + J, K) with the mid's move against the order in the bucket, and (1 + J, P) between the pairs
         of algos as ``dependence_seen.pairs`` has them.
     """
-    from execution_env.calibration.dependence_seen import pairs  # noqa: PLC0415  needs SciPy
+    from execution_env.calibration.fitting.dependence_seen import pairs  # noqa: PLC0415  needs SciPy
 
     fills = _fills(evidence, posted)
     algos = fills.shape[2]

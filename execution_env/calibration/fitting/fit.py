@@ -13,20 +13,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from execution_env.calibration.dependence_seen import fills
-from execution_env.calibration.estimate import Estimate, Floats, errors, estimate, means, weights
-from execution_env.calibration.fit_dependence import SIGNIFICANT, Dependence, fit_dependence
-from execution_env.calibration.fit_depth import DepthLaw, fit_depth
-from execution_env.calibration.fit_market import (
+from execution_env.calibration.fitting.dependence_seen import fills
+from execution_env.calibration.fitting.estimate import (
+    Estimate,
+    Floats,
+    errors,
+    estimate,
+    means,
+    weights,
+)
+from execution_env.calibration.fitting.fit_dependence import SIGNIFICANT, Dependence, fit_dependence
+from execution_env.calibration.fitting.fit_depth import DepthLaw, fit_depth
+from execution_env.calibration.fitting.fit_market import (
     Prices,
     fit_moves,
     fit_prices,
     fit_touch,
     fit_volume,
 )
-from execution_env.calibration.outcomes import Outcomes
-from execution_env.calibration.sample import Sample, sample_of
-from execution_env.calibration.tape import DataError
+from execution_env.calibration.fitting.sample import Sample, sample_of
+from execution_env.calibration.readers.tape import DataError
+from execution_env.calibration.simulator.outcomes import Outcomes
 
 NEVER = "never filled"
 BOUND = "at its bound, where a standard error says little"

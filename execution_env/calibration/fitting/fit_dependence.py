@@ -29,11 +29,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares  # type: ignore[import-untyped]
 
-from execution_env.calibration.dependence_model import Model
-from execution_env.calibration.dependence_seen import Seen, fills, pairs, see
-from execution_env.calibration.estimate import Floats, errors
-from execution_env.calibration.fit_depth import DepthLaw
-from execution_env.calibration.sample import Sample
+from execution_env.calibration.fitting.dependence_model import Model
+from execution_env.calibration.fitting.dependence_seen import Seen, fills, pairs, see
+from execution_env.calibration.fitting.estimate import Floats, errors
+from execution_env.calibration.fitting.fit_depth import DepthLaw
+from execution_env.calibration.fitting.sample import Sample
 
 SIGNIFICANT = 2.0
 """Standard errors from which on there is persistence, or an effect of the order."""

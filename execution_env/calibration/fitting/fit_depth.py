@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr  # type: ignore[import-untyped]
 
-from execution_env.calibration.estimate import Floats, means
+from execution_env.calibration.fitting.estimate import Floats, means
 
 KNOWN = 0.2
 """Share of depths that are kept as known, at least, where ``most`` would leave fewer."""

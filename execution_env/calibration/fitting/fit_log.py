@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from execution_env.calibration.estimate import Estimate, Floats, Ints, estimate, weights
-from execution_env.calibration.evidence import Evidence
-from execution_env.calibration.fill_log import FillLog
-from execution_env.calibration.fit import MOST, NEVER, Fit, fit_sample, persistence_of
-from execution_env.calibration.fit_market import fit_volume
-from execution_env.calibration.sample import SIGNS, Sample
-from execution_env.calibration.tape import NANOSECONDS, OPEN, DataError
-from execution_env.calibration.windows import BUCKET, WINDOW, buckets_of
+from execution_env.calibration.fitting.estimate import Estimate, Floats, Ints, estimate, weights
+from execution_env.calibration.fitting.evidence import Evidence
+from execution_env.calibration.fitting.fit import MOST, NEVER, Fit, fit_sample, persistence_of
+from execution_env.calibration.fitting.fit_market import fit_volume
+from execution_env.calibration.fitting.sample import SIGNS, Sample
+from execution_env.calibration.readers.fill_log import FillLog
+from execution_env.calibration.readers.tape import NANOSECONDS, OPEN, DataError
+from execution_env.calibration.simulator.windows import BUCKET, WINDOW, buckets_of
 
 USUAL = 0.2
 """Quantile of what was posted, as a share of volume, that is the usual child order: few are smaller."""

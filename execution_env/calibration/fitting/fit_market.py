@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from execution_env.calibration.estimate import Floats, correlations, means
-from execution_env.calibration.sample import Sample
+from execution_env.calibration.fitting.estimate import Floats, correlations, means
+from execution_env.calibration.fitting.sample import Sample
 
 
 class VolumeLaw(NamedTuple):

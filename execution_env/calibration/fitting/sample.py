@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from execution_env.calibration.estimate import Floats, Ints
-from execution_env.calibration.outcomes import Outcomes
+from execution_env.calibration.fitting.estimate import Floats, Ints
+from execution_env.calibration.simulator.outcomes import Outcomes
 
 SIGNS = np.array([1.0, -1.0])
 """Of the sides, in the order of ``outcomes.BUY, SELL``."""

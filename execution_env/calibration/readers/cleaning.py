@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from execution_env.calibration.tape import (
+from execution_env.calibration.readers.tape import (
     NANOSECONDS,
     TICK,
     DataError,

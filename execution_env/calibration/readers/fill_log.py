@@ -32,8 +32,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from execution_env.calibration.outcomes import BUY, SELL, Floats
-from execution_env.calibration.tape import DataError
+from execution_env.calibration.readers.tape import BUY, SELL, DataError
+from execution_env.calibration.simulator.outcomes import Floats
 from execution_env.core.validation import shown, suggestion
 
 REQUIRED = ("time", "algo", "posted", "filled", "price")

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from execution_env.calibration.cleaning import (
+from execution_env.calibration.readers.cleaning import (
     Bools,
     clean_quotes,
     clean_trades,
@@ -32,8 +32,8 @@ from execution_env.calibration.cleaning import (
     price_step,
     session_close,
 )
-from execution_env.calibration.tables import Source, Table, read_source, read_table, width
-from execution_env.calibration.tape import (
+from execution_env.calibration.readers.tables import Source, Table, read_source, read_table, width
+from execution_env.calibration.readers.tape import (
     CLOSE,
     NANOSECONDS,
     OPEN,

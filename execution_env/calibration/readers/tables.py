@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from execution_env.calibration.tape import DataError, Ints
+from execution_env.calibration.readers.tape import DataError, Ints
 from execution_env.core.validation import shown
 
 try:

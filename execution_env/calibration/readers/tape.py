@@ -124,3 +124,7 @@ class Tape:
     book: Book | None = None
     tick: int = TICK
     repairs: dict[str, int] = field(default_factory=dict)
+
+
+BUY, SELL = 0, 1
+"""Positions on the side axis."""

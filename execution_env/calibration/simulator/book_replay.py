@@ -25,9 +25,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from execution_env.calibration.outcomes import Floats
-from execution_env.calibration.placement import Posted
-from execution_env.calibration.tape import Book, Ints, Messages
+from execution_env.calibration.readers.tape import Book, Ints, Messages
+from execution_env.calibration.simulator.outcomes import Floats
+from execution_env.calibration.simulator.placement import Posted
 from execution_env.core.jit import inline, jit
 
 NEW, EXECUTED, HIDDEN = 1, 4, 5

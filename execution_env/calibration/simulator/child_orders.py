@@ -24,18 +24,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from execution_env.calibration.book_replay import index, replay_book
-from execution_env.calibration.outcomes import Floats, Outcomes
-from execution_env.calibration.placement import (
-    CANCELLATIONS,
-    PLACEMENTS,
-    Assumptions,
-    Placement,
-    Posted,
-    check_placements,
-)
-from execution_env.calibration.quote_replay import replay_quotes
-from execution_env.calibration.tape import (
+from execution_env.calibration.readers.tape import (
     NANOSECONDS,
     Book,
     DataError,
@@ -45,7 +34,18 @@ from execution_env.calibration.tape import (
     Tape,
     Trades,
 )
-from execution_env.calibration.windows import (
+from execution_env.calibration.simulator.book_replay import index, replay_book
+from execution_env.calibration.simulator.outcomes import Floats, Outcomes
+from execution_env.calibration.simulator.placement import (
+    CANCELLATIONS,
+    PLACEMENTS,
+    Assumptions,
+    Placement,
+    Posted,
+    check_placements,
+)
+from execution_env.calibration.simulator.quote_replay import replay_quotes
+from execution_env.calibration.simulator.windows import (
     BUCKET,
     WINDOW,
     buckets_of,

@@ -12,9 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-BUY, SELL = 0, 1
-"""Positions on the side axis."""
-
 Floats = NDArray[np.float64]
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from execution_env.calibration.tape import NANOSECONDS, Ints
+from execution_env.calibration.readers.tape import NANOSECONDS, Ints
 from execution_env.core.validation import choice, fail, flag, integer, number, text
 
 CANCELLATIONS = ("none", "last", "pro-rata")

@@ -26,9 +26,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from execution_env.calibration.outcomes import Floats
-from execution_env.calibration.placement import Posted
-from execution_env.calibration.tape import Quotes, Trades
+from execution_env.calibration.readers.tape import Quotes, Trades
+from execution_env.calibration.simulator.outcomes import Floats
+from execution_env.calibration.simulator.placement import Posted
 from execution_env.core.jit import jit
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from execution_env.calibration.tape import NANOSECONDS, DataError, Ints, Tape
+from execution_env.calibration.readers.tape import NANOSECONDS, DataError, Ints, Tape
 from execution_env.core.validation import ScenarioError, integer
 
 BUCKET, WINDOW = 180 * NANOSECONDS, 1800 * NANOSECONDS

@@ -1,0 +1,1 @@
+"""Market data and fill logs, read strictly into tapes and tables."""

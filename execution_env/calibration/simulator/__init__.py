@@ -1,0 +1,1 @@
+"""Child orders walked through quotes and trades, or through an order book with queue positions."""
