@@ -4,7 +4,7 @@ A call from Python into numba costs about 0.1 microseconds for every array argum
 order is several times the work itself. A handle is one array of addresses, made once; compiled code
 turns an entry back into an array by ``numba.carray(pointer(handle[j]), shape, dtype)``. The owner of
 a handle keeps the arrays alive and in place; nothing else does. There is no plain Python equivalent, so
-NUMBA_DISABLE_JIT=1 cannot be used; ``tests/reference.py`` is the model in plain Python.
+NUMBA_DISABLE_JIT=1 cannot be used; ``tests/allocation/reference.py`` is the model in plain Python.
 """
 
 from __future__ import annotations

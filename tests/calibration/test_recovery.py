@@ -20,9 +20,9 @@ from execution_env.calibration.readers.lean import read_lean
 from execution_env.calibration.readers.lobster import read_lobster
 from execution_env.calibration.simulator.child_orders import simulate
 from execution_env.calibration.simulator.outcomes import Outcomes
+from tests.allocation.markets import shortfall, with_day_effects
 from tests.calibration.made_days import NESTED, WINDOWS, made_log, made_tape, with_messages
 from tests.calibration.writers import write_fill_log, write_lean, write_lobster
-from tests.markets import shortfall, with_day_effects
 
 ERRORS = 4.0
 

@@ -18,7 +18,7 @@ import pytest
 from agents import sweep
 from agents.policy import load_policy
 from agents.sweep import Job, train_all
-from tests.sweeps import Killer, assert_same, contents, ppo_jobs, q_jobs
+from tests.learners.sweeps import Killer, assert_same, contents, ppo_jobs, q_jobs
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,0 +1,798 @@
+"""The linear programme: known answers, an independent solver, prices, rounding, reproducibility."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog
+
+from agents.lp.model import CHORDS, WHOLE, Programme
+from agents.lp.policy import EXPLORATION, round_lots
+from agents.lp.two_stage import shocks
+from agents.lp.variants import LinearProgramme, ScenarioProgramme, lp, lp_buffered, lp_scenario
+from agents.policy import read_observations
+from agents.rollouts.allocation import play
+from execution_env import OrderAllocationEnv, load_scenario
+from execution_env.allocation.market.day_stream import (
+    POLICY,
+    VALIDATION,
+    DayStream,
+    numbered_days,
+    stream_generator,
+)
+from execution_env.allocation.scenario_file import with_overrides
+from tests.allocation.strategies import scenarios_drawn
+
+
+def full_env(scenario):
+    return OrderAllocationEnv(scenario, observation="full", action="lots")
+
+
+def first_observation(scenario):
+    return full_env(scenario).reset(seed=0)[0]
+
+
+class Recorder(LinearProgramme):
+    """Remembers what it was shown."""
+
+    def decide(self, observations):
+        self.shown = [*getattr(self, "shown", []), observations.copy()]
+        return super().decide(observations)
+
+
+@cache
+def observations_of(name, days):
+    scenario = load_scenario(name)
+    policy = Recorder(scenario)
+    play(policy, scenario, DayStream(scenario, 1, VALIDATION).draw(days))
+    return np.concatenate(policy.shown)
+
+
+# The same programme, written for another solver: cumulative fills instead of their envelope parts.
+
+
+class Reference:
+    """Dense matrices over [x, below, above, residual], in lots."""
+
+    def __init__(self, scenario, observation, at_most_remaining=True):
+        seen = read_observations(scenario, observation[None])
+        self.scenario, self.n = scenario, scenario.lots
+        self.bucket, self.postable = int(seen.bucket[0]), int(seen.postable[0])
+        self.filled = self.n - int(seen.remaining[0])
+        predictions = scenario.predictions
+        self.r, self.k = len(predictions) - self.bucket, predictions.shape[1]
+        now = predictions[self.bucket]
+        multiplier = np.array(
+            [
+                e / np.float32(f) if f > 0 else 1.0
+                for e, f in zip(seen.estimates[0], now, strict=True)
+            ]
+        )
+        self.fills = np.clip(multiplier * predictions[self.bucket :], 0, 1)
+        lower, upper = scenario.envelope_bounds
+        self.lower, self.upper = self.n * lower[self.bucket :], self.n * upper[self.bucket :]
+        self.hard_edge = self.upper.copy()
+        self.lower[0], self.upper[0] = seen.lower[0], seen.upper[0]
+        self.columns = self.r * self.k + 2 * (self.r - 1) + CHORDS
+        self.rows, self.bounds = [], []
+        self.at_most_remaining = at_most_remaining
+        self.build()
+
+    def fill_row(self, until):
+        """Fills of the first ``until`` buckets."""
+        row = np.zeros(self.columns)
+        row[: until * self.k] = self.fills[:until].ravel()
+        return row
+
+    def post_row(self, j):
+        row = np.zeros(self.columns)
+        row[j * self.k : (j + 1) * self.k] = 1
+        return row
+
+    def at_most(self, row, bound):
+        if np.isfinite(bound):
+            self.rows.append(row)
+            self.bounds.append(bound)
+
+    def build(self):
+        self.at_most(self.post_row(0), self.postable)
+        slack = self.r * self.k
+        for j in range(self.r - 1):
+            below, above = self.fill_row(j + 1), self.fill_row(j + 1)
+            below[slack + j], above[slack + self.r - 1 + j] = 1, -1
+            self.at_most(-below, self.filled - self.lower[j])
+            self.at_most(above, self.upper[j] - self.filled)
+        room = self.filled + self.postable
+        for j in range(1, self.r):
+            room = max(room, self.total(j))
+            self.at_most(self.post_row(j) + self.fill_row(j), room - self.filled)
+            self.limit_bucket(j)
+
+    def total(self, j):
+        """Most that may be filled before bucket j and posted in it."""
+        scenario, k = self.scenario, self.bucket + j
+        total = self.n if self.at_most_remaining else np.inf
+        if scenario.envelope.upper_mode == "hard":
+            total = min(total, np.floor(self.hard_edge[j] + 1e-6))
+        limit = scenario.participation
+        if limit is None or limit.max_rate is None:
+            return total
+        if limit.window is not None and limit.window < scenario.buckets:
+            return total
+        rate = limit.max_rate / scenario.order.lot_size
+        volume = scenario.expected_volume
+        most = scenario.lots
+        if limit.max_posted is not None:
+            most = limit.max_posted // scenario.order.lot_size
+        allowed = self.filled + self.postable
+        other = min(self.n - self.filled, most)
+        if scenario.envelope.upper_mode == "hard":
+            other = min(other, np.floor(self.upper[0] + 1e-4) - self.filled)
+        if self.postable >= other:
+            allowed = max(allowed, rate * volume[: self.bucket + 1].sum())
+        more = rate * volume[self.bucket + 1 : k + 1].sum()
+        return min(total, np.floor(allowed + more + 1e-6))
+
+    def limit_bucket(self, j):
+        scenario, k = self.scenario, self.bucket + j
+        limit = scenario.participation
+        if limit is None:
+            return
+        if limit.max_posted is not None:
+            self.at_most(self.post_row(j), limit.max_posted // scenario.order.lot_size)
+        if limit.max_rate is None or (limit.window or 10**9) >= scenario.buckets:
+            return
+        volume = scenario.expected_volume
+        oldest = max(0, k + 1 - limit.window)
+        rate = limit.max_rate / scenario.order.lot_size
+        allowed = np.floor(rate * volume[oldest : k + 1].sum() + 1e-6)
+        known = self.fill_row(j) - self.fill_row(max(0, oldest - self.bucket))
+        past = 0.0
+        if volume[: self.bucket].sum() > 0:
+            past = self.filled * volume[oldest : self.bucket].sum() / volume[: self.bucket].sum()
+        self.at_most(self.post_row(j) + known, max(allowed - past, 0.0))
+
+    def arguments(self):
+        """Of ``linprog``."""
+        scenario, penalties = self.scenario, self.scenario.penalties
+        costs = self.prices()
+        if scenario.costs.basis != "posted":
+            costs = costs * self.fills
+        edges = np.arange(CHORDS + 1) / CHORDS * self.n
+        price = penalties.residual * edges + penalties.residual_quadratic * edges**2 / self.n
+        cost = np.concatenate(
+            [
+                costs.ravel(),
+                np.full(2 * (self.r - 1), penalties.envelope),
+                np.diff(price) / np.diff(edges),
+            ]
+        )
+        complete = self.fill_row(self.r)
+        complete[-CHORDS:] = 1
+        most = [(0, None)] * (self.columns - CHORDS) + [(0, self.n / CHORDS)] * CHORDS
+        tolerance = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+        return {
+            "c": cost,
+            "A_ub": np.array(self.rows),
+            "b_ub": self.bounds,
+            "A_eq": complete[None],
+            "b_eq": [self.n - self.filled],
+            "bounds": most,
+            "method": "highs",
+            "options": tolerance,
+        }
+
+    def prices(self):
+        return self.scenario.posting_costs[self.bucket :]
+
+    def objective(self):
+        found = linprog(**self.arguments())
+        assert found.success, found.message
+        return found.fun / self.n
+
+
+@pytest.mark.parametrize(
+    ("costs", "at_most_remaining", "expected"),
+    [
+        (None, True, 12618.243),
+        ([3, 1, 0], True, 18900.338),
+        (None, False, 11284.910),
+        ([3, 1, 0], False, 16900.338),
+    ],
+)
+def test_known_answers(costs, at_most_remaining, expected):
+    scenario = load_scenario("textbook")
+    policy = LinearProgramme(scenario, at_most_remaining=at_most_remaining)
+    plan = policy.plan(first_observation(scenario), costs)
+    assert plan.status == "Optimal"
+    assert scenario.order.size * plan.expected_cost == pytest.approx(expected, abs=6e-4)
+
+
+class TestAgainstAnotherSolver:
+    @settings(max_examples=60)
+    @given(
+        scenarios_drawn(max_buckets=9, max_lots=300, max_algos=4),
+        st.integers(0, 2**32),
+        st.integers(0, 8),
+        st.booleans(),
+    )
+    def test_same_objective_on_random_scenarios(self, scenario, seed, bucket, at_most_remaining):
+        assume(bucket < scenario.buckets)
+        env, generator = full_env(scenario), np.random.default_rng(seed)
+        observation, _ = env.reset(seed=seed)
+        for _ in range(bucket):
+            postable = round(scenario.lots * float(observation[-1]))
+            lots = generator.multinomial(postable, [1 / len(scenario.algos)] * len(scenario.algos))
+            observation = env.step(lots)[0]
+        policy = LinearProgramme(scenario, at_most_remaining=at_most_remaining)
+        plan = policy.plan(observation)
+        expected = Reference(scenario, observation, at_most_remaining).objective()
+        assert plan.status == "Optimal"
+        assert plan.expected_cost == pytest.approx(expected, rel=1e-7, abs=1e-9)
+        parts = plan.posting_cost + plan.envelope_penalty + plan.residual_penalty
+        assert parts == pytest.approx(plan.expected_cost, rel=1e-7, abs=1e-9)
+
+    @pytest.mark.parametrize(
+        "overrides",
+        [
+            {},
+            {"costs.basis": "filled"},
+            {"penalties.residual": 0.5, "penalties.residual_quadratic": 3.0},
+            {"participation.window": 3},
+            {"participation.window": 10},
+            {"participation.window": 2, "volume.total": 40000},
+            {"participation.window": 3, "volume.total": 40000},
+            {"participation.window": 4, "volume.total": 40000},
+            {"participation.max_posted": 2000},
+            {"envelope.upper_mode": "hard", "envelope.band": 0.05},
+            {
+                "envelope.upper_mode": "hard",
+                "participation.window": 10,
+                "volume.total": None,
+                "volume.expected": [60000] + [2000] * 9,
+            },
+        ],
+        ids=str,
+    )
+    def test_same_objective_through_a_day(self, overrides):
+        scenario = with_overrides(load_scenario("baseline"), overrides)
+        policy, env = LinearProgramme(scenario), full_env(scenario)
+        observation, done = env.reset(seed=3)[0], False
+        while not done:
+            expected = Reference(scenario, observation).objective()
+            assert policy.plan(observation).expected_cost == pytest.approx(expected, rel=1e-7)
+            observation, _, done, *_ = env.step(policy.predict(observation)[0])
+
+    @pytest.mark.parametrize("most", [900, 1000, 1100, None])
+    @pytest.mark.parametrize("window", [None, 1])
+    def test_a_limit_per_bucket_holds_where_more_than_remains_is_planned(self, most, window):
+        """Also one that is not below the order's size, which the market never notices."""
+        overrides = {"order.size": 1000, "volume.total": 12000, "participation.window": window}
+        overrides |= {"penalties.residual_quadratic": 3.0, "algos.Passive.fill_rate": 0.1}
+        overrides["participation.max_posted"] = most
+        scenario = with_overrides(load_scenario("baseline"), overrides)
+        policy = LinearProgramme(scenario, at_most_remaining=False)
+        observation, _ = full_env(scenario).reset(seed=3)
+        expected = Reference(scenario, observation, False).objective()
+        plan = policy.plan(observation)
+        assert plan.expected_cost == pytest.approx(expected, rel=1e-7)
+        if most is not None:
+            assert (plan.allocations.sum(axis=1) <= most / 100 + 1e-6).all()
+
+    @pytest.mark.parametrize("window", [2, 3, 4])
+    def test_a_window_caps_what_is_planned(self, window):
+        overrides = {"volume.total": 40000, "participation.window": window}
+        scenario = with_overrides(load_scenario("baseline"), overrides)
+        rate = scenario.participation.max_rate / scenario.order.lot_size
+        policy, env = LinearProgramme(scenario), full_env(scenario)
+        observation, done, binds = env.reset(seed=3)[0], False, set()
+        while not done:
+            plan, bucket = policy.plan(observation), policy._bucket(observation)
+            before = np.concatenate([[0.0], np.cumsum(plan.expected_fills)])
+            for j in range(window, scenario.buckets - bucket):  # the window starts after now
+                k = bucket + j + 1
+                cap = np.floor(rate * scenario.expected_volume[k - window : k].sum() + 1e-6)
+                used = plan.allocations[j].sum() + before[j] - before[j + 1 - window]
+                assert used <= cap + 1e-6
+                if used > cap - 1e-6:
+                    binds.add(bucket)
+            observation, _, done, *_ = env.step(policy.predict(observation)[0])
+        assert binds - {0}  # also where lots have filled
+
+
+class TestPlan:
+    def test_is_the_sum_of_its_parts(self):
+        scenario = load_scenario("baseline")
+        for observation in observations_of("baseline", 30)[::17]:
+            plan = lp(scenario).plan(observation)
+            seen = read_observations(scenario, observation[None])
+            rest = scenario.buckets - seen.bucket[0]
+            assert plan.allocations.shape == (rest, 3)
+            for numbers in plan[2:3] + plan[7:10]:
+                assert numbers.shape == (rest,)
+            costs = scenario.posting_costs[seen.bucket[0] :]
+            posting = (costs * plan.allocations).sum() / scenario.lots
+            assert plan.posting_cost == pytest.approx(posting)
+            assert plan.expected_fills[0] == pytest.approx(plan.allocations[0] @ seen.estimates[0])
+            left = seen.remaining[0] - plan.expected_fills.sum()
+            assert plan.residual_penalty == pytest.approx(10 * left / scenario.lots, abs=1e-9)
+
+    def test_costs_of_one_bucket_or_of_all(self):
+        scenario = load_scenario("baseline")
+        policy, observation = lp(scenario), first_observation(scenario)
+        same = policy.plan(observation, scenario.posting_costs)
+        assert same.expected_cost == policy.plan(observation).expected_cost
+        dear = policy.plan(observation, [4, 2, 0])
+        assert dear.expected_cost > same.expected_cost
+        costs = scenario.posting_costs
+        costs[0] = 100
+        now_dear = policy.plan(observation, costs)
+        assert now_dear.allocations[0].sum() == pytest.approx(0, abs=1e-9)
+
+    def test_edges_replace_the_observed_and_the_scenario_s(self):
+        scenario = load_scenario("baseline")
+        policy, observation = lp(scenario), first_observation(scenario)
+        lower, upper = scenario.envelope_bounds
+        same = policy.plan(observation, lower=lower, upper=upper)
+        assert same.expected_cost == pytest.approx(policy.plan(observation).expected_cost)
+        wide = policy.plan(observation, lower=np.zeros(10), upper=np.ones(10))
+        assert wide.expected_cost <= same.expected_cost
+        only = policy.plan(observation, lower=np.linspace(0.1, 1.0, 10))
+        assert only.expected_cost > same.expected_cost + 0.04
+        now = policy.plan(observation, lower=[0.2, *lower[1:]])
+        assert now.expected_fills[0] == pytest.approx(20)
+
+    def test_a_new_hard_edge_limits_posting(self):
+        scenario = with_overrides(load_scenario("baseline"), {"envelope.upper_mode": "hard"})
+        policy, observation = lp(scenario), first_observation(scenario)
+        plan = policy.plan(observation, upper=np.linspace(0.1, 1.0, 10))
+        before = np.concatenate([[0], np.cumsum(plan.expected_fills)[:-1]])
+        assert (before + plan.allocations.sum(axis=1) <= np.arange(1, 11) * 10 + 1e-6).all()
+        shut = policy.plan(observation, lower=np.zeros(10), upper=np.zeros(10))
+        assert shut.status == "Optimal"
+        assert shut.allocations.sum() == 0
+
+    def test_nothing_carries_over_to_the_next_decision(self):
+        scenario, policy = load_scenario("baseline"), lp(load_scenario("baseline"))
+        observations = observations_of("baseline", 30)[::7]
+        before = policy.decide(observations)
+        policy.plan(observations[0], costs=[9, 9, 9], lower=np.zeros(10), upper=np.zeros(10))
+        assert (policy.decide(observations) == before).all()
+        assert (lp(scenario).decide(observations) == before).all()
+
+
+def shaken(scenario):
+    """An observation in the middle of an order, at numbers that no tie has a chance with."""
+    observation = observations_of("baseline", 30)[40].copy()
+    observation[:2] = 0.83, 0.8
+    observation[2:5] = 0.9231, 0.7177, 0.2773
+    lower, upper = scenario.envelope_bounds
+    observation[-3:] = lower[2], upper[2], 0.3
+    return observation
+
+
+class TestPrices:
+    """Half-spreads per share: what the cost changes by, per share by which a limit moves."""
+
+    edges = np.linspace(0.1, 1.0, 10)[2:]
+
+    def plan(self, lower=0.0, upper=0.0, **changes):
+        scenario = load_scenario("baseline")
+        low, high = np.clip([self.edges - 0.05, self.edges + 0.031], 0, 1)
+        observation = shaken(scenario)
+        observation[-1] += changes.get("postable", 0.0)
+        return lp(scenario).plan(observation, [2.0, 0.97, 0.013], low + lower, high + upper)
+
+    @pytest.mark.parametrize("j", range(7))
+    def test_edges_by_finite_differences(self, j):
+        step = np.zeros(8)
+        step[j] = 1e-4
+        plan = self.plan()
+        dearer = (self.plan(lower=step).expected_cost - plan.expected_cost) / 1e-4
+        cheaper = (plan.expected_cost - self.plan(lower=-step).expected_cost) / 1e-4
+        assert dearer == pytest.approx(cheaper, abs=1e-6)  # no kink here
+        assert plan.lower_prices[j] == pytest.approx(dearer, abs=1e-6)
+        narrower = (self.plan(upper=-step).expected_cost - plan.expected_cost) / 1e-4
+        assert plan.upper_prices[j] == pytest.approx(narrower, abs=1e-6)
+
+    def test_some_edge_has_a_price(self):
+        assert self.plan().lower_prices.max() > 0.1
+        assert (self.plan().lower_prices[-1], self.plan().upper_prices[-1]) == (0, 0)
+
+    def test_prices_of_the_upper_edge(self):
+        scenario = load_scenario("baseline")
+        lower, upper = scenario.envelope_bounds
+        upper[2] = lower[2]
+        observation = first_observation(scenario)
+        policy, costs = lp(scenario), [0.1, 1.0, 0.9]
+        costs_later = np.tile(costs, (10, 1))
+        costs_later[3:] = 5.0  # filling early is cheap, were it not for the upper edge
+        plan = policy.plan(observation, costs_later, lower, upper)
+        upper[2] += 1e-4
+        more = policy.plan(observation, costs_later, lower, upper)
+        saved = (plan.expected_cost - more.expected_cost) / 1e-4
+        assert saved > 0.1
+        assert plan.upper_prices[2] == pytest.approx(saved, abs=1e-6)
+
+    def test_postable_lots_by_finite_differences(self):
+        plan = self.plan()
+        fewer = (self.plan(postable=-0.01).expected_cost - plan.expected_cost) / 0.01
+        more = (plan.expected_cost - self.plan(postable=0.01).expected_cost) / 0.01
+        assert more - 1e-6 <= plan.limit_prices[0] <= fewer + 1e-6
+        assert plan.limit_prices[0] > 0.1
+
+    def test_max_posted_by_finite_differences(self):
+        base = with_overrides(load_scenario("baseline"), {"order.lot_size": 1})
+        observation = shaken(load_scenario("baseline"))
+
+        def plan(most):
+            scenario = with_overrides(base, {"participation.max_posted": most})
+            return LinearProgramme(scenario, at_most_remaining=False).plan(observation)
+
+        saved = (plan(2499).expected_cost - plan(2500).expected_cost) * base.lots
+        assert plan(2500).limit_prices[1:].sum() == pytest.approx(saved, abs=1e-6)
+        assert saved > 0.1
+
+    def test_completion_by_finite_differences(self):
+        scenario = load_scenario("baseline")
+        policy, observation = lp(scenario), shaken(scenario)
+        plan = policy.plan(observation)
+        programme = policy._built(2)[1]
+        last = 8  # one row for the first bucket, then the balances of 8 buckets
+        assert (programme.arrays.rows[:, last] == WHOLE).all()
+        programme.arrays.rows[:, last] += 1e-4
+        assert programme.run()
+        dearer = (programme.solution.objective - plan.expected_cost) / (1e-4 / WHOLE)
+        assert plan.completion_price == pytest.approx(dearer, abs=1e-5)
+        assert plan.completion_price > 0.5
+
+    def test_completion_is_worth_the_residual_penalty_where_lots_are_left(self):
+        scenario = with_overrides(load_scenario("baseline"), {"penalties.residual": 0.5})
+        plan = lp(scenario).plan(first_observation(scenario))
+        assert plan.residual_penalty > 0
+        assert plan.completion_price == pytest.approx(0.5)
+
+    @settings(max_examples=30)
+    @given(st.integers(0, 2**32), st.sampled_from([lp, lp_scenario]))
+    def test_prices_are_subgradients(self, seed, factory):
+        # True at kinks as well: the cost is convex in the edges.
+        scenario, generator = load_scenario("baseline"), np.random.default_rng(seed)
+        observation = observations_of("baseline", 30)[generator.integers(300)]
+        policy, plan = factory(scenario), factory(scenario).plan(observation)
+        rest = len(plan.expected_fills)
+        lower, upper = (edge[-rest:] for edge in scenario.envelope_bounds)
+        steps = generator.uniform(0, 0.05, (2, rest)) * generator.integers(0, 2, (2, rest))
+        other = policy.plan(observation, None, lower + steps[0], np.clip(upper - steps[1], 0, 1))
+        steps[1] = upper - np.clip(upper - steps[1], 0, 1)
+        bound = plan.expected_cost + plan.lower_prices @ steps[0] + plan.upper_prices @ steps[1]
+        assert other.expected_cost >= bound - 1e-6
+
+
+class TestRounding:
+    @given(
+        st.lists(st.floats(0, 200), min_size=1, max_size=6),
+        st.integers(0, 1000),
+        st.sampled_from([1000, 2**24]),
+    )
+    def test_whole_lots_near_what_was_wanted(self, wanted, postable, size):
+        fine = 2.0 ** min(20, 62 - 2 * size.bit_length())
+        wanted, out = np.array([wanted]), np.zeros((1, len(wanted)), np.int64)
+        observation = np.zeros((1, 5 + 2 * len(wanted[0])), np.float32)
+        observation[0, -1] = postable / size
+        round_lots(wanted, observation, float(size), fine, out)
+        assert (out >= 0).all()
+        total, near = wanted.sum(), 6 / fine + 1e-9
+        assert out.sum() <= min(postable, np.floor(total + 1e-4 + near))
+        assert out.sum() >= min(postable, np.floor(total + 1e-4 - near))
+        if total > 0.01:
+            quota = wanted * out.sum() / total
+            assert (np.abs(out - quota) < 1 + len(wanted[0]) * 200 * near).all()
+
+    @pytest.mark.parametrize(
+        ("wanted", "postable", "expected"),
+        [
+            ([10.0, 10.0, 9.9999999], 100, [10, 10, 10]),
+            ([29.9999999, 0.0, 0.0], 100, [30, 0, 0]),
+            ([29.9, 0.0, 0.0], 100, [29, 0, 0]),
+            ([1.5, 1.5, 0.0], 100, [2, 1, 0]),
+            ([2.0, 2.0, 2.0], 5, [2, 2, 1]),
+            ([1.2, 2.7, 3.1], 100, [1, 3, 3]),
+            ([0.0, 0.0, 0.0], 100, [0, 0, 0]),
+            ([-1e-9, 4.0, 0.0], 100, [0, 4, 0]),
+        ],
+    )
+    def test_examples(self, wanted, postable, expected):
+        out = np.zeros((1, 3), np.int64)
+        observation = np.zeros((1, 11), np.float32)
+        observation[0, -1] = postable / 100
+        round_lots(np.array([wanted]), observation, 100.0, 2.0**20, out)
+        assert out[0].tolist() == expected
+
+    @pytest.mark.parametrize("name", ["baseline", "textbook", "vwap-u-shape"])
+    def test_decisions_are_postable(self, name):
+        scenario, observations = load_scenario(name), observations_of(name, 30)
+        lots = lp(scenario).decide(observations)
+        assert lots.dtype == np.int64
+        assert (lots >= 0).all()
+        assert (lots.sum(axis=1) <= np.rint(scenario.lots * observations[:, -1])).all()
+
+
+class TestReproducible:
+    @pytest.mark.parametrize("name", ["baseline", "drifting", "vwap-u-shape", "baseline-filled"])
+    @pytest.mark.parametrize("factory", [lp, lp_scenario])
+    def test_alone_in_a_batch_or_in_another_order(self, name, factory):
+        scenario = load_scenario(name)
+        observations = observations_of(name, 40 if factory is lp else 20)
+        together = factory(scenario).decide(observations)
+        order = np.random.default_rng(0).permutation(len(observations))
+        policy = factory(scenario)
+        assert (policy.decide(observations[order]) == together[order]).all()
+        alone = [policy.predict(observations[e])[0] for e in order]
+        assert (np.array(alone) == together[order]).all()
+
+    def test_rollouts_are_what_the_environment_plays(self):
+        scenario = load_scenario("baseline")
+        policy, env = lp(scenario), full_env(scenario)
+        seeds = range(1_000_000, 1_000_020)
+        objectives = play(policy, scenario, numbered_days(scenario, seeds)).objective
+        for seed, objective in zip(seeds, objectives, strict=True):
+            observation, done, total = env.reset(seed=seed)[0], False, 0.0
+            while not done:
+                observation, reward, done, *_ = env.step(policy.predict(observation)[0])
+                total -= reward
+            assert total == objective
+
+    def test_no_observations_no_lots(self):
+        assert lp(load_scenario("baseline")).decide(np.zeros((0, 11), np.float32)).shape == (0, 3)
+
+
+class TestExploration:
+    scenario = load_scenario("baseline")
+
+    def test_schedule_falls_to_nothing(self):
+        policy = lp(self.scenario)
+        assert policy.exploration[0] == EXPLORATION
+        assert (np.diff(policy.exploration) < 0).all()
+        assert 0 < policy.exploration[-1] < 0.1
+
+    def test_nothing_to_explore(self):
+        policy = LinearProgramme(self.scenario, exploration=0.0)
+        observations = observations_of("baseline", 30)
+        explored, _ = policy.predict(observations, deterministic=False)
+        assert (explored == policy.decide(observations)).all()
+
+    @pytest.mark.parametrize("share", [0.5, 1.0])
+    def test_totals_stay_and_shares_are_uniform(self, share):
+        policy = LinearProgramme(self.scenario, exploration=share)
+        observations = np.repeat(first_observation(self.scenario)[None], 3000, axis=0)
+        best = policy.decide(observations[:1])[0]
+        explored, _ = policy.predict(observations, deterministic=False)
+        assert (explored.sum(axis=1) == best.sum()).all()
+        mean = (1 - share) * best + share * best.sum() / 3
+        assert explored.mean(axis=0) == pytest.approx(mean, abs=0.05 * best.sum())
+        assert len(np.unique(explored, axis=0)) > 100
+
+    def test_seeds(self):
+        observations = observations_of("baseline", 30)
+
+        def explored(seed):
+            policy = LinearProgramme(self.scenario, seed=seed)
+            return policy.predict(observations, deterministic=False)[0]
+
+        assert (explored(1) == explored(1)).all()
+        assert (explored(1) != explored(2)).any()
+
+    def test_always(self):
+        observations = observations_of("baseline", 30)
+        policy = LinearProgramme(self.scenario, explore=True)
+        assert (policy.decide(observations) != lp(self.scenario).decide(observations)).any()
+
+    def test_last_bucket_explores_where_asked_to(self):
+        schedule = np.zeros(10)
+        schedule[3] = 1.0
+        policy = LinearProgramme(self.scenario, exploration=schedule)
+        observations = observations_of("baseline", 30)
+        explored, _ = policy.predict(observations, deterministic=False)
+        differs = (explored != policy.decide(observations)).any(axis=1)
+        assert (
+            np.unique(read_observations(self.scenario, observations).bucket[differs]) == 3
+        ).all()
+
+
+class TestMargins:
+    def test_the_plan_keeps_away_from_the_edges(self):
+        scenario = load_scenario("baseline")
+        plan = LinearProgramme(scenario, margins=(4, 3)).plan(first_observation(scenario))
+        filled = np.cumsum(plan.expected_fills)[:-1]
+        lower, upper = (100 * edge[:-1] for edge in scenario.envelope_bounds)
+        assert (filled >= np.where(lower > 0, lower + 4, 0) - 1e-6).all()
+        assert (filled <= np.where(upper < 100, upper - 3, 100) + 1e-6).all()
+        assert (np.abs(filled - lower - 4) < 1e-6).any()
+
+    def test_margins_that_cross_meet_in_between(self):
+        scenario = load_scenario("baseline")
+        plan = LinearProgramme(scenario, margins=(40, 40)).plan(first_observation(scenario))
+        filled = np.cumsum(plan.expected_fills)[:-1]
+        lower, upper = (100 * edge[:-1] for edge in scenario.envelope_bounds)
+        both = (lower > 0) & (upper < 100)
+        assert filled[both] == pytest.approx((0.5 * (lower + upper))[both])
+
+    def test_tuned_margins_help_on_other_days(self):
+        scenario = load_scenario("baseline")
+        calls = []
+        policy = lp_buffered(scenario, days=20, progress=lambda *done: calls.append(done))
+        assert policy.name == "lp-buffered"
+        assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+        assert {total for _, total in calls} == {calls[-1][0]}
+        assert policy.tuning.days == 20
+        objectives = policy.tuning.objectives
+        assert min(objectives, key=objectives.get) == tuple(policy.margins)
+        days = DayStream(scenario, 7, VALIDATION).draw(200)
+        saved = (
+            play(lp(scenario), scenario, days).objective - play(policy, scenario, days).objective
+        )
+        assert saved.mean() > 0.1
+        again = lp_buffered(scenario, days=20)
+        assert again.tuning == policy.tuning
+
+
+class TestScenarios:
+    def test_without_noise_it_is_the_plain_programme(self):
+        scenario = load_scenario("baseline")
+        plain, stochastic = lp(scenario), ScenarioProgramme(scenario, scenarios=5, noise=0.0)
+        for observation in observations_of("baseline", 30)[::13]:
+            plan, same = plain.plan(observation), stochastic.plan(observation)
+            assert same.expected_cost == pytest.approx(plan.expected_cost, rel=1e-8)
+
+    def test_beats_the_plain_programme(self):
+        scenario = load_scenario("baseline")
+        days = DayStream(scenario, 7, VALIDATION).draw(150)
+        plain = play(lp(scenario), scenario, days).objective
+        assert (plain - play(lp_scenario(scenario), scenario, days).objective).mean() > 0.1
+
+    @pytest.mark.parametrize("count", [1, 2, 5, 12])
+    @pytest.mark.parametrize("algos", [1, 3, 6])
+    def test_shocks(self, count, algos):
+        drawn = shocks(stream_generator(0, POLICY), count, algos)
+        assert drawn.shape == (count, algos)
+        assert drawn.mean(axis=0) == pytest.approx(np.zeros(algos))
+        if count > 1:
+            assert drawn.std(axis=0) == pytest.approx(np.ones(algos))
+        if count == 12:
+            assert np.abs(np.corrcoef(drawn.T) - np.eye(algos)).max() < 0.45
+
+    def test_scenarios_average_to_the_estimates(self):
+        scenario = load_scenario("baseline")
+        policy = lp_scenario(scenario)
+        for observation in observations_of("baseline", 30)[::29]:
+            bucket = policy._bucket(observation)
+            horizon, programme = policy._built(bucket)
+            policy._put_fills(horizon, observation, programme.arrays.fills)
+            fills = programme.arrays.fills
+            assert fills[:, 0].mean(axis=0) == pytest.approx(observation[2:5], rel=0.02)
+            assert (fills >= 0).all()
+            assert (fills <= 1).all()
+            if bucket == 9:
+                assert (fills[:, 0, 0] == fills[0, 0, 0]).all()  # predicted for certain
+
+    @settings(max_examples=20)
+    @given(scenarios_drawn(max_buckets=6, max_lots=100, max_algos=3))
+    def test_any_scenario(self, scenario):
+        policy = ScenarioProgramme(scenario, scenarios=3)
+        assert policy.plan(first_observation(scenario)).status == "Optimal"
+        play(policy, scenario, DayStream(scenario, 0, VALIDATION).draw(3))
+
+
+def test_without_a_plan_something_safe_is_posted(monkeypatch):
+    scenario = load_scenario("baseline")
+    observations = observations_of("baseline", 30)
+    policy = lp(scenario)
+    policy.decide(observations[:1])
+    monkeypatch.setattr(Programme, "run", lambda self, basis=None: False)
+    lots = policy.decide(observations)
+    assert (lots >= 0).all()
+    assert (lots.sum(axis=1) <= np.rint(100 * observations[:, -1])).all()
+    assert lots.sum() > 0
+
+
+def test_a_plan_that_was_not_found_is_a_result(monkeypatch):
+    scenario = load_scenario("baseline")
+    monkeypatch.setattr(Programme, "run", lambda self, basis=None: False)
+    plan = lp(scenario).plan(first_observation(scenario))
+    assert plan.status != "Optimal"
+    assert np.isnan(plan.allocations).all()
+
+
+def test_equal_observations_are_solved_once(monkeypatch):
+    scenario, runs, run = load_scenario("baseline"), [], Programme.run
+    policy = lp(scenario)
+    observations = np.repeat(observations_of("baseline", 30)[40:43], 100, axis=0)
+    policy.decide(observations)  # stores bases
+    monkeypatch.setattr(
+        Programme, "run", lambda self, basis=None: (runs.append(1), run(self, basis))[1]
+    )
+    policy.decide(observations)
+    assert len(runs) == len(np.unique(observations, axis=0))
+
+
+@pytest.mark.parametrize(("lots", "buckets"), [(1, 1), (3, 2), (2**24, 3), (100, 60)])
+def test_any_size_of_order(lots, buckets):
+    changes = {"order.size": lots, "order.lot_size": 1, "order.buckets": buckets}
+    scenario = with_overrides(load_scenario("baseline"), changes)
+    days = DayStream(scenario, 0, VALIDATION).draw(3)
+    for policy in (lp(scenario), lp_scenario(scenario, 3)):
+        assert np.isfinite(play(policy, scenario, days).objective).all()
+        plan = policy.plan(first_observation(scenario))
+        assert plan.status == "Optimal"
+
+
+class TestBadInput:
+    scenario = load_scenario("baseline")
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"margins": (-1, 0)}, "margins = .*lots for .lower, upper."),
+            ({"margins": (1, 2, 3)}, "margins = .*shape .2,"),
+            ({"margins": "wide"}, "margins = 'wide'"),
+            ({"margins": (np.nan, 0)}, "margins"),
+            ({"exploration": 1.5}, "exploration = 1.5.*from 0 to 1"),
+            ({"exploration": [0.1, 0.2]}, "exploration = .*shape .10,"),
+        ],
+    )
+    def test_construction(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            LinearProgramme(self.scenario, **arguments)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"scenarios": 0}, "scenarios = 0: must be a whole number"),
+            ({"scenarios": 2.5}, "scenarios = 2.5"),
+            ({"noise": -1}, "noise = -1: must be a finite"),
+            ({"noise": np.inf}, "noise = inf"),
+        ],
+    )
+    def test_scenario_programme(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            ScenarioProgramme(self.scenario, **arguments)
+
+    @pytest.mark.parametrize("days", [0, 1.5, True])
+    def test_tuning_days(self, days):
+        with pytest.raises(ValueError, match=r"days = .*at least 1"):
+            lp_buffered(self.scenario, days=days)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"costs": [1, 2]}, r"costs = \[1, 2\]: must be half-spreads.*\(10, 3\)"),
+            ({"costs": [-1, 0, 0]}, "costs"),
+            ({"costs": [np.nan, 0, 0]}, "costs"),
+            ({"costs": "cheap"}, "costs = 'cheap'"),
+            ({"lower": [0.1] * 9}, r"lower = .*\(10,\)"),
+            ({"lower": [1.1] * 10}, "lower = .*from 0 to 1"),
+            ({"upper": [-0.1] * 10}, "upper = .*from 0 to 1"),
+            ({"lower": [[0.1] * 10] * 2}, "lower"),
+            ({"lower": [0.3] * 10, "upper": [0.2] * 10}, r"lower\[0\] = 0.3 lies above upper\[0\]"),
+            ({"upper": [0.2] * 10}, r"lower\[3\] = 0.25 lies above upper\[3\] = 0.2"),
+        ],
+    )
+    def test_plan(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            lp(self.scenario).plan(first_observation(self.scenario), **arguments)
+
+    def test_plan_of_a_batch(self):
+        with pytest.raises(ValueError, match=r"a plan is for one observation, give \(11,\)"):
+            lp(self.scenario).plan(np.zeros((2, 11)))
+
+    def test_plan_of_an_order_that_is_over(self):
+        with pytest.raises(ValueError, match="nothing to plan once the order is over"):
+            lp(self.scenario).plan(np.zeros(11))
+
+    def test_observation_of_another_kind(self):
+        with pytest.raises(ValueError, match='observation="full"'):
+            lp(self.scenario).predict(np.zeros(5))
