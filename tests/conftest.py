@@ -9,7 +9,12 @@ import os
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
+
+# Asserts in what tests share tell as much as those of tests.
+for folder in ("allocation", "calibration", "evaluation", "learners", "planners"):
+    pytest.register_assert_rewrite(f"tests.{folder}")
 
 # Compiled code is slow once, when it is compiled: no deadlines.
 settings.register_profile(

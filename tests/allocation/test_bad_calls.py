@@ -17,7 +17,7 @@ from execution_env import (
     OrderAllocationVectorEnv,
     ScenarioError,
 )
-from tests.allocation.test_bad_input import in_toml
+from tests.allocation.in_toml import in_toml
 
 ENVIRONMENTS: list[Callable[..., Any]] = [OrderAllocationEnv, OrderAllocationVectorEnv]
 

@@ -17,6 +17,7 @@ from execution_env import (
     scenarios,
 )
 from execution_env.allocation.scenario_file import scenario_from_dict
+from tests.allocation.in_toml import in_toml
 
 Content = dict[str, Any]
 
@@ -70,16 +71,6 @@ def refusal(content: Content) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message
-
-
-def in_toml(value: object) -> str:
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return "[" + ", ".join(map(in_toml, value)) + "]"
-    return str(value)
 
 
 def named(path: str) -> str:

@@ -21,30 +21,19 @@ from execution_env import (
     numbered_days,
 )
 from execution_env.allocation.transition import LOT_TOLERANCE
+from tests.allocation.playing import ID, modes, random_action, same
 from tests.allocation.reference import ReferenceOrder
 from tests.allocation.strategies import scenarios_drawn
 
-ID = "execution_env/OrderAllocation-v0"
 KEYS = {
     "lots_posted", "lots_filled", "remaining_lots", "posting_cost", "envelope_penalty",
     "residual_penalty", "cost", "cost_envelope", "cost_residual", "cost_sum", "estimates",
     "action_mask",
 }  # fmt: skip
-modes = {
-    "action": st.sampled_from(["grid", "lots"]),
-    "observation": st.sampled_from(["minimal", "default", "full"]),
-}
 
 
 def env_of(scenario: Scenario | str, **kwargs: Any) -> OrderAllocationEnv:
     return OrderAllocationEnv(scenario, **kwargs)
-
-
-def random_action(env: OrderAllocationEnv, rng: np.random.Generator) -> Any:
-    if isinstance(env.action_space, gym.spaces.Discrete):
-        return int(rng.integers(env.action_space.n))
-    largest = rng.choice([1, 5, env.scenario.lots + 1])
-    return rng.integers(0, min(largest, env.scenario.lots) + 1, len(env.scenario.algos))
 
 
 @pytest.mark.parametrize("observation", ["minimal", "default", "full"])
@@ -154,25 +143,6 @@ def test_a_masked_action_equals_its_twin(scenario: Scenario, seed: int) -> None:
         action = int(rng.integers(len(env.grid_actions)))
         other = copy.deepcopy(env)
         same(env.step(action), other.step(int(env._batch.grid.twins[row, action])))
-
-
-def same(one: Any, other: Any) -> None:
-    """Bit-identical, types included."""
-    assert type(one) is type(other)
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            same(one[key], other[key])
-    elif isinstance(one, tuple):
-        assert len(one) == len(other)
-        for first, second in zip(one, other, strict=True):
-            same(first, second)
-    elif isinstance(one, np.ndarray | np.generic):
-        assert one.dtype == other.dtype
-        assert one.shape == other.shape
-        assert one.tobytes() == other.tobytes()
-    else:
-        assert one == other
 
 
 def test_seed_zero_is_a_seed() -> None:

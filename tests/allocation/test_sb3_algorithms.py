@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from execution_env import numbered_days
-from tests.allocation.test_sb3 import (  # first: it skips where Stable-Baselines3 is missing
+from tests.allocation.playing import same  # first: it skips where Stable-Baselines3 is missing
+from tests.allocation.playing_sb3 import (  # first: it skips where Stable-Baselines3 is missing
     Monitor,
     OrderAllocationVecEnv,
     VecFrameStack,
     VecMonitor,
     VecNormalize,
     dummy,
-    same,
 )
 
 with warnings.catch_warnings():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from gymnasium.error import InvalidAction, NoAsyncCallError, ResetNeeded
 
-from tests.allocation.test_sb3 import (  # first: it skips where Stable-Baselines3 is missing
+from tests.allocation.playing_sb3 import (  # first: it skips where Stable-Baselines3 is missing
     SHORT,
     Monitor,
     OrderAllocationVecEnv,
@@ -26,8 +26,8 @@ from tests.allocation.test_sb3 import (  # first: it skips where Stable-Baseline
 
 # isort: split
 from execution_env.sb3 import ATTRIBUTES
-from tests.allocation.test_bad_input import in_toml
-from tests.allocation.test_env import same
+from tests.allocation.in_toml import in_toml
+from tests.allocation.playing import same
 
 # Questions.
 

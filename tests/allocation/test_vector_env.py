@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import execution_env
 from execution_env import OrderAllocationEnv, OrderAllocationVectorEnv, Scenario
 from execution_env.allocation.batch import _advance
+from tests.allocation.playing import ID, AgainAndAgain, modes, random_action, same
 from tests.allocation.strategies import scenarios_drawn
-from tests.allocation.test_env import ID, modes, random_action, same
 
 ALL_MODES = list(AutoresetMode)
 
@@ -89,14 +89,6 @@ def test_reseeding_by_reset_mask_equals_scalar_environments(
             )
         actions = random_actions(ours, rng)
         same_steps(ours.step(actions), theirs.step(actions))
-
-
-class AgainAndAgain(OrderAllocationEnv):
-    """Plays the same day after every automatic reset, to compare those too."""
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
-        self._day = seed if seed is not None else self._day
-        return super().reset(seed=self._day, options=options)
 
 
 @pytest.mark.parametrize("observation", ["minimal", "full"])

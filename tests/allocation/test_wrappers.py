@@ -15,7 +15,7 @@ from gymnasium.vector import SyncVectorEnv
 
 from execution_env import OrderAllocationEnv
 from execution_env.wrappers import MaskInObservation
-from tests.allocation.test_env import same
+from tests.allocation.playing import same
 
 ID = "execution_env/OrderAllocation-v0"
 # Six lots: as soon as fewer than four remain, some actions are masked.

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from execution_env import OrderAllocationEnv, OrderAllocationVectorEnv
+from tests.benchmarks.yardsticks import BUCKETS, drawing
 
-BUCKETS, ALGOS = 10, 3
 Benchmark = Any
 
 
@@ -29,17 +29,6 @@ def measure(benchmark: Benchmark, function: Callable[[], None], steps: int) -> N
     benchmark.pedantic(function, rounds=60, iterations=1, warmup_rounds=3)
     if benchmark.stats is not None:
         benchmark.extra_info["ns_per_step"] = round(1e9 * benchmark.stats["median"] / steps, 1)
-
-
-def drawing(n: int) -> Callable[[], None]:
-    generator = np.random.default_rng(0)
-
-    def draw() -> None:
-        for _ in range(BUCKETS):
-            generator.standard_normal((n, ALGOS))
-            generator.random((n, ALGOS))
-
-    return draw
 
 
 def stepping(n: int, info: str, mode: str) -> Callable[[], None]:

@@ -19,7 +19,7 @@ from scipy.optimize import linprog
 
 from agents.lp.variants import lp, lp_scenario
 from execution_env import load_scenario
-from tests.planners.test_lp import Reference, observations_of
+from tests.planners.reference_lp import Reference, observations_of
 
 DAYS = 8
 Benchmark = Any

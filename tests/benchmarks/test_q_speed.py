@@ -21,8 +21,8 @@ from agents.q_learning.orders import BLOCK, REPLAYS, Trainer
 from agents.q_learning.stages import refine
 from agents.q_learning.states import StateSpace, with_estimates, without_estimates
 from execution_env import load_scenario
-from tests.benchmarks.test_environment_speed import drawing
-from tests.learners.test_q_training import PlainLearner
+from tests.benchmarks.yardsticks import drawing
+from tests.learners.plain_learner import PlainLearner
 
 BUCKETS = 10
 EPSILON = 0.75

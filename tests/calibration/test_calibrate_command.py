@@ -230,7 +230,7 @@ def test_no_durations(text) -> None:
 
 
 def test_a_split_of_one_window_is_refused() -> None:
-    from tests.calibration.test_fit import outcomes_of
+    from tests.calibration.made_outcomes import outcomes_of
 
     with pytest.raises(DataError, match="one window"):
         split_windows(outcomes_of(np.ones((2, 1, 3, 1))), {})

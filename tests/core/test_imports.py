@@ -142,6 +142,12 @@ def test_agents_import_no_higher_floor(imports: Imports) -> None:
                 assert floor(other) < floor(module), f"{module} imports {other}"
 
 
+def test_no_test_file_imports_another() -> None:
+    paths = modules(ROOT, ["tests"])
+    for module, others in imports_of(paths).items():
+        assert not [name for name in others if ".test_" in name], module
+
+
 def test_every_part_of_agents_has_a_floor(imports: Imports) -> None:
     parts = {module.split(".")[1] for module in imports if module.startswith("agents.")}
     assert parts == {part for parts in FLOORS for part in parts.split()}

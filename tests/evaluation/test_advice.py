@@ -22,7 +22,7 @@ from agents.q_learning.states import without_estimates
 from execution_env import OrderAllocationEnv, Scenario, load_scenario, numbered_days
 from execution_env.allocation.market.model import own_predictions
 from tests.allocation.strategies import scenarios_drawn
-from tests.evaluation.test_evaluate import complaint, output
+from tests.evaluation.running import complaint, output
 
 SMALL = load_scenario("baseline", {"order.buckets": 4, "order.size": 2000, "volume.total": 20000})
 TRACKING = load_scenario("vwap-u-shape")

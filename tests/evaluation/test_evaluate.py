@@ -25,6 +25,7 @@ from agents.policy import loading as policies
 from agents.rules import Twap
 from agents.storage.run_directory import RunConfig, new_config, write_config
 from execution_env import Scenario, load_scenario, scenario_to_toml
+from tests.evaluation.running import complaint, output
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--set", "order.buckets=3", "order.size=2000", "--episodes", "20", "--no-figures"]
@@ -36,26 +37,6 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, without runs."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
-    """What a successful command prints, and its notes."""
-    assert evaluate.main(list(arguments)) == 0
-    return capsys.readouterr()
-
-
-def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one line on stderr of a failing command."""
-    try:
-        code = evaluate.main(list(arguments))
-    except SystemExit as stopped:
-        code = stopped.code  # type: ignore[assignment]
-    captured = capsys.readouterr()
-    assert code == 2
-    assert captured.out == ""
-    (line,) = captured.err.splitlines()
-    assert line.startswith("error: ")
-    return line
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -21,7 +21,7 @@ from agents.rules import OneAlgo
 from execution_env import DayStream, Scenario, load_scenario, numbered_days, scenario_to_toml
 from execution_env.allocation.market.days_file import write_days
 from tests.allocation.markets import shortfall
-from tests.allocation.test_replay import file_of
+from tests.allocation.replayed import file_of
 
 RULES = ("twap", "all-passive", "passive-then-sweep")
 

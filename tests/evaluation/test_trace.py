@@ -19,7 +19,7 @@ from agents.evaluation.allocation.trace import COLUMNS, Trace, standing, trace, 
 from agents.evaluation.allocation.trace_report import show
 from agents.policy import Lots, Observations, Policy
 from execution_env import Scenario, load_scenario
-from tests.evaluation.test_evaluate import complaint, output
+from tests.evaluation.running import complaint, output
 
 SMALL = load_scenario("baseline", {"order.buckets": 4, "order.size": 2000, "volume.total": 20000})
 WORDS = ["--set", "order.buckets=4", "order.size=2000", "volume.total=20000", "--seed", "7"]

@@ -27,7 +27,7 @@ from agents.storage.run_directory import (
     write_progress,
 )
 from execution_env import load_scenario
-from tests.learners.test_storage import one_line, only
+from tests.learners.complaints import one_line, only
 
 # Configuration.
 

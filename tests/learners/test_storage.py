@@ -14,6 +14,7 @@ import pytest
 
 from agents.storage import files as storage
 from agents.storage.files import RunError, atomic_write, load_arrays, save_arrays, write_text
+from tests.learners.complaints import one_line, only
 
 ARRAYS = {
     "q": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -26,24 +27,11 @@ ARRAYS = {
 EXPECTED: dict[str, Any] = {name: (array.dtype, array.ndim) for name, array in ARRAYS.items()}
 
 
-def only(folder: Path, *names: str) -> bool:
-    return sorted(os.listdir(folder)) == sorted(names)
-
-
 def writing(content: bytes) -> Callable[[BinaryIO], None]:
     def write(file: BinaryIO) -> None:
         file.write(content)
 
     return write
-
-
-def one_line(error: pytest.ExceptionInfo[RunError], *words: str) -> None:
-    """One line that names the path first, and says what to do."""
-    message = str(error.value)
-    assert "\n" not in message
-    assert message.endswith(".")
-    for word in words:
-        assert word in message
 
 
 # Writing.

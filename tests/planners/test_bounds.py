@@ -14,13 +14,14 @@ from agents.bounds import clairvoyant_bound as bounds
 from agents.bounds.clairvoyant_bound import clairvoyant, hindsight
 from agents.dynamic_programming.conditional_induction import stratified_normals
 from agents.dynamic_programming.policies import dp
-from agents.policy import Lots, Observations, Policy, grid_lots, read_observations
+from agents.policy import grid_lots
 from agents.rollouts.allocation import play
 from execution_env import Days, DayStream, Scenario, load_scenario, numbered_days, scenarios
 from execution_env.allocation.market.day_stream import VALIDATION
 from execution_env.allocation.scenario_file import scenario_from_dict
 from tests.allocation.reference import ReferenceOrder
 from tests.allocation.strategies import scenario_dicts, scenarios_drawn
+from tests.planners.whatever import Whatever
 
 TINY = {
     "name": "tiny",
@@ -34,21 +35,6 @@ TINY = {
     "envelope": {"kind": "vwap", "band": 0.1, "track_volume": True, "upper_mode": "hard"},
     "penalties": {"envelope": 3.0, "residual": 6.0, "residual_quadratic": 1.0},
 }
-
-
-class Whatever(Policy):
-    """Lots at random, postable or (then scaled down) more than that."""
-
-    def __init__(self, scenario: Scenario, seed: int) -> None:
-        super().__init__(scenario, "whatever")
-        self.generator = np.random.default_rng(seed)
-
-    def decide(self, observations: Observations) -> Lots:
-        n, k = len(observations), len(self.scenario.algos)
-        most = read_observations(self.scenario, observations).postable
-        shares = self.generator.dirichlet(np.full(k, 0.3), n)
-        wanted = self.generator.choice([0.3, 1.0, 1.5], n) * most
-        return np.minimum(np.rint(shares * wanted[:, None]), self.scenario.lots).astype(np.int64)
 
 
 def least_by_trying_everything(order: ReferenceOrder) -> float:

@@ -18,7 +18,7 @@ from execution_env import Days, DayStream, Scenario
 from execution_env.allocation.market.day_stream import VALIDATION
 from tests.allocation.markets import shortfall, with_day_effects
 from tests.allocation.strategies import markets_drawn
-from tests.planners.test_bounds import Whatever
+from tests.planners.whatever import Whatever
 
 TINY = {
     "order__size": 400,

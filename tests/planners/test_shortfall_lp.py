@@ -17,7 +17,7 @@ from execution_env import OrderAllocationEnv, load_scenario
 from execution_env.allocation.market.day_stream import VALIDATION, DayStream
 from tests.allocation.markets import shortfall, with_day_effects
 from tests.allocation.strategies import markets_drawn, scenarios_drawn
-from tests.planners.test_lp import Reference
+from tests.planners.reference_lp import Reference
 
 
 def first_observation(scenario):

@@ -19,7 +19,7 @@ from results.pages import real_figures, real_page, real_tables
 from results.pages.real_tables import RIGHT, Orders, Tables
 from results.real_days import Fold, beliefs
 from tests.allocation.markets import shortfall
-from tests.allocation.test_replay import file_of
+from tests.allocation.replayed import file_of
 
 POLICIES = ("twap", "all-passive", "Q-learning 0=all-neutral", "Q-learning 1=passive-then-sweep")
 
