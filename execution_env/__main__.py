@@ -1,4 +1,6 @@
-"""``python -m execution_env``: list, show, check and play scenarios, and make them of market data."""
+"""``python -m execution_env``: list, show, check and play scenarios, and make them from market
+data.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ SKETCH_ROWS = 12
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m execution_env",
         description="List, show, check and play scenarios, or make one of market data. Without a "
@@ -61,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             _play(options.scenario, options.seed, options.action, options.picture)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of a pipe has seen enough
+    except BrokenPipeError:  # the reader of the pipe has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, GymnasiumError, ImportError, OSError) as error:
@@ -148,7 +150,9 @@ def _shown(scenario: Scenario) -> str:
 
 
 def _sketch(scenario: Scenario) -> str:
-    """The envelope as ASCII: a column per bucket, from 0 % at the bottom to 100 % at the top."""
+    """Return the envelope as ASCII: a column per bucket, from 0 % at the bottom to 100 % at the
+    top.
+    """
     lower, upper = scenario.envelope_bounds
     width = 5 if scenario.buckets <= 16 else 1
     lines = ["envelope: share of the order filled at the end of each bucket"]

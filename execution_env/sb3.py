@@ -1,7 +1,8 @@
-"""The native vector environment as Stable-Baselines3 wants it.
+"""The native vector environment as a Stable-Baselines3 ``VecEnv``.
 
-Stable-Baselines3 refuses Gymnasium's vector environments and has an interface of its own. Needs
-``stable-baselines3``, which ``execution_env`` itself does not; ``pip install ".[sb3]"`` brings it.
+Stable-Baselines3 does not accept Gymnasium's vector environments; it has an interface of its own.
+This module needs ``stable-baselines3``, which ``pip install ".[sb3]"`` installs. The rest of
+``execution_env`` does not need it.
 
 >>> from stable_baselines3 import PPO
 >>> from execution_env.sb3 import OrderAllocationVecEnv
@@ -31,7 +32,7 @@ from execution_env.allocation.vector_env import OrderAllocationVectorEnv
 from execution_env.core.validation import flag, optional_natural, shown, suggestion
 
 METHODS = ("action_masks", "render")
-"""What ``env_method`` can call: the methods of a single environment that change nothing."""
+"""Names that ``env_method`` accepts: methods of a single environment that change nothing."""
 
 ATTRIBUTES = (
     "action_space",
@@ -42,7 +43,7 @@ ATTRIBUTES = (
     "scenario",
     "spec",
 )
-"""What ``get_attr`` can get of every environment besides: what stays as it is made."""
+"""Names that ``get_attr`` also accepts: attributes fixed when the environment is made."""
 
 Info = dict[str, Any]
 
@@ -50,29 +51,29 @@ Info = dict[str, Any]
 class OrderAllocationVecEnv(VecEnv):
     """n independent orders of one scenario, as a Stable-Baselines3 ``VecEnv``.
 
-    Given the same days and actions it returns, bit for bit, what ``DummyVecEnv`` returns with n
-    scalar environments in a ``Monitor``: observations, rewards, dones, infos and reset infos; only
-    the times are others. But nothing is done environment by environment.
+    Given the same days and actions, it returns the same as ``DummyVecEnv`` with n scalar
+    environments in a ``Monitor``. Observations, rewards, dones, infos and reset infos are equal bit
+    for bit; only the times differ. All environments are computed together, not one by one.
 
-    The days are the same after ``seed``, up to the end of these orders. The orders that follow
-    differ: n scalar environments draw their training days from n streams, here there is one for all,
-    that of ``OrderAllocationVectorEnv``.
+    After ``seed`` the first orders also have the same days. Later orders differ: n scalar
+    environments draw their training days from n streams. Here all orders share one stream, that of
+    ``OrderAllocationVectorEnv``.
 
-    ``seed(s)`` makes the next ``reset()`` play days s + i, as everywhere in Stable-Baselines3; that
-    is also what ``PPO(..., seed=s)`` does with the first orders of a training. To train on training
-    days alone, leave the model's ``seed`` out and give ``training_seed`` here.
+    ``seed(s)`` makes the next ``reset()`` play day s + i in environment i, as everywhere in
+    Stable-Baselines3. ``PPO(..., seed=s)`` does the same with the first orders of a training. To
+    train on training days alone, leave the model's ``seed`` out and give ``training_seed`` here.
 
     Args:
         num_envs: n.
         training_seed: where the stream of training days starts, at the first reset and at every
-            reset after ``seed``. Without it the stream starts from fresh entropy, after ``seed(s)``
-            at s.
-        monitor: whether the info of an order that ends has ``episode``, its return ``r``, length ``l``
-            and seconds since the start ``t``, as ``Monitor`` writes them; ``env_is_wrapped(Monitor)``
-            tells. Without it, wrap in ``VecMonitor``.
+            reset after ``seed``. If None, the stream starts from fresh entropy, or after
+            ``seed(s)`` at s.
+        monitor: whether the info of an order that ends has ``episode``, as ``Monitor`` writes it:
+            return ``r``, length ``l`` and seconds since the start ``t``.
+            ``env_is_wrapped(Monitor)`` returns this setting. If False, wrap in ``VecMonitor``.
         **arguments: as for ``OrderAllocationEnv``: ``scenario``, ``overrides``, ``action``,
-            ``observation``, ``info`` and ``render_mode``. With ``info="none"`` infos hold no more than
-            Stable-Baselines3 needs.
+            ``observation``, ``info`` and ``render_mode``. With ``info="none"`` infos hold only the
+            keys that Stable-Baselines3 needs.
 
     Raises:
         ValueError: an argument is wrong; the message names it.
@@ -87,8 +88,8 @@ class OrderAllocationVecEnv(VecEnv):
         monitor: bool = True,
         **arguments: Any,
     ) -> None:
-        one = OrderAllocationEnv(**arguments)  # for what is the same in all
-        # Autoreset is ours: the last observations of orders are wanted whatever ``info`` is.
+        one = OrderAllocationEnv(**arguments)  # for attributes that all share
+        # This class resets orders itself: it needs their last observations even with info="none".
         self.envs = OrderAllocationVectorEnv(
             num_envs, autoreset_mode=AutoresetMode.DISABLED, **arguments
         )
@@ -107,13 +108,15 @@ class OrderAllocationVecEnv(VecEnv):
     # Playing.
 
     def reset(self) -> NDArray[np.float32]:
-        """Start an order in every environment; returns (n, D) observations.
+        """Start an order in every environment; return (n, D) observations.
 
-        Seeds and options that were set count once. Of options only "training_seed" is known, and it
-        must be the same for all: their days come from one stream.
+        Seeds and options that were set apply to this reset only. The only known option is
+        "training_seed". It must be the same for all environments, because their days come from one
+        stream.
 
         Raises:
-            ValueError: options differ between environments, or a seed is no non-negative integer.
+            ValueError: options differ between environments, or a seed is not a non-negative
+                integer.
             TypeError: options are not a dictionary.
         """
         if not self._options or self._options != self._options[:1] * self.num_envs:
@@ -137,19 +140,19 @@ class OrderAllocationVecEnv(VecEnv):
         return observations
 
     def step_async(self, actions: ArrayLike) -> None:
-        """Note the actions, (n,) or (n, K); ``step_wait`` plays them."""
+        """Store the actions, (n,) or (n, K); ``step_wait`` plays them."""
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Play the noted actions; orders that end are followed by the next.
+        """Play the stored actions; where an order ends, start the next.
 
         Returns:
-            observations (n, D), rewards (n,) float32, dones (n,) and infos, a dictionary each. Where
-            an order has ended, the observation is the next order's, and the info has
+            observations (n, D), rewards (n,) float32, dones (n,) and infos, a dictionary each.
+            Where an order has ended, the observation is the next order's, and the info has
             ``terminal_observation``.
 
         Raises:
-            gymnasium.error.NoAsyncCallError: no actions are noted.
+            gymnasium.error.NoAsyncCallError: no actions are stored.
             gymnasium.error.ResetNeeded: before the first reset.
             gymnasium.error.InvalidAction: an action is not in the action space. Nothing was played.
             ValueError: actions have another shape or are not whole numbers. Nothing was played.
@@ -185,7 +188,7 @@ class OrderAllocationVecEnv(VecEnv):
         self._returns[dones], self._lengths[dones] = 0.0, 0
 
     def _restart(self, dones: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Start the next orders; returns the observations of all, new or not."""
+        """Start the next orders where ``dones``; return the observations of all environments."""
         observations, infos = self.envs.reset(options={"reset_mask": dones})
         which = np.flatnonzero(dones).tolist()
         starts = _one_each({key: array[dones] for key, array in infos.items()}, len(which))
@@ -193,13 +196,13 @@ class OrderAllocationVecEnv(VecEnv):
         return observations
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """Close the vector environment."""
         self.envs.close()
 
     # Looking.
 
     def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
-        """A picture of every order, with ``render_mode="rgb_array"``; else None for each."""
+        """Return a picture of every order with ``render_mode="rgb_array"``, else None for each."""
         if self.render_mode != "rgb_array":
             warnings.warn(
                 f"get_images() with render_mode = {self.render_mode!r} gives no images: make the "
@@ -210,11 +213,13 @@ class OrderAllocationVecEnv(VecEnv):
         return list(self.envs.render() or ())
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """An attribute of the environments, for each of ``indices``: what they are made with, one of
-        their methods, or what ``set_attr`` has set.
+        """Return an attribute of each of the environments ``indices``.
+
+        The attribute is one of ``ATTRIBUTES``, one of ``METHODS``, or one that ``set_attr`` has
+        set.
 
         Raises:
-            AttributeError: one of these environments has none of that name.
+            AttributeError: one of these environments has no attribute of that name.
         """
         which = self._which(indices)
         if attr_name in self._shared:
@@ -232,8 +237,10 @@ class OrderAllocationVecEnv(VecEnv):
         return [values[e] for e in which]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Set an attribute for ``get_attr``. What the environments have themselves cannot be set: they
-        are one scenario in one block of memory.
+        """Set an attribute for ``get_attr``.
+
+        The environments' own attributes cannot be set: all share one scenario and one block of
+        memory.
 
         Raises:
             AttributeError: the environments have an attribute of that name.
@@ -253,10 +260,12 @@ class OrderAllocationVecEnv(VecEnv):
         indices: VecEnvIndices = None,
         **method_kwargs: Any,
     ) -> list[Any]:
-        """What a method gives for each of ``indices``: ``action_masks``, (A,) bool, or ``render``.
+        """Return the result of a method for each of ``indices``: ``action_masks``, (A,) bool, or
+        ``render``.
 
         Raises:
-            AttributeError: another method; environments cannot be stepped one by one.
+            AttributeError: the method is not in ``METHODS``; environments cannot be stepped one by
+                one.
         """
         if method_name not in METHODS:
             raise AttributeError(
@@ -270,7 +279,7 @@ class OrderAllocationVecEnv(VecEnv):
         return list(results) if indices is None else [results[e] for e in which]
 
     def _method(self, name: str, e: int) -> Callable[..., Any]:
-        """A method of one environment."""
+        """Return a method of environment ``e``."""
 
         def method(*arguments: Any) -> Any:
             return self.env_method(name, *arguments, indices=e)[0]
@@ -278,12 +287,14 @@ class OrderAllocationVecEnv(VecEnv):
         return method
 
     def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
-        """Whether the environments do what a wrapper does: only ``Monitor``, unless it is off."""
+        """Return for each environment whether it does what a wrapper does: True for ``Monitor`` if
+        ``monitor``, else False.
+        """
         is_wrapped = self._monitored and issubclass(Monitor, wrapper_class)
         return [is_wrapped] * len(self._which(indices))
 
     def _which(self, indices: VecEnvIndices) -> Sequence[int]:
-        """The environments of ``indices``, which may count from the end."""
+        """Return the indices of environments from 0; ``indices`` may count from the end."""
         everyone = range(self.num_envs)
         if indices is None:
             return everyone
@@ -299,11 +310,10 @@ class OrderAllocationVecEnv(VecEnv):
 def _one_each(
     arrays: Mapping[str, Iterable[Any]], count: int, same: Info | None = None
 ) -> list[Info]:
-    """``count`` dictionaries of the rows of ``arrays`` and of what is the ``same`` in all, without
-    the arrays that Gymnasium marks by ``_``.
+    """Return ``count`` dictionaries with a row of ``arrays`` each, and with the items of ``same``.
 
-    The loops over environments are C's: with thousands of them this is what an adapter spends its
-    time on.
+    Arrays whose key starts with ``_`` (Gymnasium's masks) are left out. The loops over environments
+    run in C, because with thousands of environments an adapter spends its time in them.
     """
     infos = list(map(dict.copy, repeat(same or {}, count)))
     for key, values in arrays.items():
@@ -313,5 +323,5 @@ def _one_each(
 
 
 def _put(infos: Iterable[Info], key: str, values: Iterable[Any]) -> None:
-    """Values under ``key``, one in each of ``infos``."""
+    """Store ``values`` under ``key``, one in each of ``infos``."""
     deque(map(setitem, infos, repeat(key), values), 0)

@@ -1,4 +1,4 @@
-"""Wrappers for libraries that look for the action mask elsewhere than in ``info``."""
+"""Wrapper for libraries that expect the action mask in the observation, not in ``info``."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ class MaskInObservation(
     gym.ObservationWrapper[MaskedObservation, Any, Any],
     RecordConstructorArgs,
 ):
-    """Observations become dictionaries of the observation and of the mask of actions.
+    """Wrapper whose observations are dictionaries of the observation and the action mask.
 
-    The mask is what ``action_masks()`` of the environment tells, (A,) int8, 1 for actions that differ
-    from all earlier ones; A is the number of actions, or with ``action="lots"`` of lots per algo, one
-    algo after the other. ``info`` stays as it is, and with ``info="none"`` the mask is there too.
+    The mask comes from the environment's ``action_masks()``: (A,) int8, 1 for actions that differ
+    from all earlier ones. A is the number of actions. With ``action="lots"`` it is the number of
+    lots per algo, one algo after the other. ``info`` stays as it is; the mask is there even with
+    ``info="none"``.
 
-    RLlib's action masking asks for the keys "observations" and "action_mask", Tianshou for "obs" and
+    RLlib's action masking needs the keys "observations" and "action_mask", Tianshou "obs" and
     "mask".
 
     Args:
-        env: with a method ``action_masks()``, such as ``OrderAllocationEnv``.
-        observation_key: of the observation.
-        mask_key: of the mask.
+        env: environment with a method ``action_masks()``, such as ``OrderAllocationEnv``.
+        observation_key: key of the observation.
+        mask_key: key of the mask.
 
     Raises:
         TypeError: the environment has no action masks.
-        ValueError: both keys are the same, or one is no text.
+        ValueError: both keys are the same, or one is empty or not a string.
     """
 
     def __init__(
@@ -64,5 +65,5 @@ class MaskInObservation(
         )
 
     def observation(self, observation: NDArray[np.float32]) -> MaskedObservation:
-        """``observation`` and the mask of the bucket it is of."""
+        """Return ``observation`` with the action mask of the same bucket."""
         return dict(zip(self._keys, (observation, self._masks().view(np.int8)), strict=True))

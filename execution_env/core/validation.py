@@ -1,4 +1,4 @@
-"""Checks whose errors name the key, the value and what would be right."""
+"""Checks of values; their errors name the key, the value and what would be right."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ import numpy as np
 
 
 class ScenarioError(ValueError):
-    """A scenario that cannot be: the message names the key, the value and the remedy."""
+    """Error in a scenario; the message names the key, the value and the remedy."""
 
 
 def fail(key: str, value: object, remedy: str) -> ScenarioError:
-    """The error for ``key``; ``remedy`` completes "must be ..." or stands as a sentence."""
+    """Return the error for ``key``; ``remedy`` starts with "must be ..." or is a sentence of its
+    own.
+    """
     return ScenarioError(f"{key} = {shown(value)}: {remedy}")
 
 
 def shown(value: object) -> str:
-    """``value`` as one would write it in a TOML file, shortened where it is long."""
+    """Return ``value`` as written in a TOML file, shortened to at most 80 characters."""
     if isinstance(value, str):
         text = json.dumps(value, ensure_ascii=False)
     elif isinstance(value, bool):
@@ -35,13 +37,13 @@ def shown(value: object) -> str:
 
 
 def suggestion(word: object, known: Iterable[str]) -> str:
-    """' Did you mean ...?' where a known word is close, else an empty string."""
+    """Return ' Did you mean ...?' if a known word is close, else an empty string."""
     close = difflib.get_close_matches(str(word), list(known), n=1)
     return f" Did you mean {shown(close[0])}?" if close else ""
 
 
 def check_keys(where: str, given: Iterable[str], known: Sequence[str]) -> None:
-    """Raise for the first key of a section that does not exist."""
+    """Raise ScenarioError for the first given key that is not known."""
     for key in given:
         if key not in known:
             word = str(key) if str(key).isprintable() else shown(str(key))
@@ -52,7 +54,7 @@ def check_keys(where: str, given: Iterable[str], known: Sequence[str]) -> None:
 
 
 def integer(key: str, value: Any, low: int, high: int, unit: str) -> int:
-    """``value`` as an int in [low, high]."""
+    """Return ``value`` as an int in [low, high]."""
     right = f"must be a whole number of {unit} from {low:,} to {high:,}"
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise fail(key, value, f"{right}, without quotes or decimal point.")
@@ -63,7 +65,7 @@ def integer(key: str, value: Any, low: int, high: int, unit: str) -> int:
 
 
 def number(key: str, value: Any, low: float, high: float, what: str, above: bool = False) -> float:
-    """``value`` as a finite float in [low, high], or in (low, high] with ``above``."""
+    """Return ``value`` as a finite float in [low, high], or in (low, high] with ``above``."""
     right = f"must be {what}, a finite number{_interval(low, high, above)}."
     if isinstance(value, bool) or not isinstance(value, Real):
         raise fail(key, value, right)
@@ -93,7 +95,7 @@ def numbers(
     unit: str = "bucket",
     above: bool = False,
 ) -> tuple[float, ...]:
-    """``value``, a list, as a tuple of numbers as ``number`` has them."""
+    """Return the list ``value`` as a tuple of numbers, each checked as in ``number``."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:
@@ -112,14 +114,14 @@ def number_or_list(
     unit: str = "bucket",
     above: bool = False,
 ) -> float | tuple[float, ...]:
-    """A number that holds for every ``unit``, or a list with one for each."""
+    """Return a number that holds for every ``unit``, or a tuple with one number for each."""
     if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
         return numbers(key, value, low, high, what, unit, above)
     return number(key, value, low, high, what, above)
 
 
 def choice(key: str, value: Any, allowed: Sequence[str]) -> str:
-    """``value``, one of ``allowed``."""
+    """Return ``value``, which must be one of ``allowed``."""
     if not isinstance(value, str) or value not in allowed:
         options = " or ".join(shown(option) for option in allowed)
         raise fail(key, value, f"must be {options}.{suggestion(value, allowed)}")
@@ -127,24 +129,24 @@ def choice(key: str, value: Any, allowed: Sequence[str]) -> str:
 
 
 def flag(key: str, value: Any) -> bool:
-    """``value``, true or false."""
+    """Return ``value`` as a bool; it must be true or false."""
     if not isinstance(value, bool | np.bool_):
         raise fail(key, value, "must be true or false, without quotes.")
     return bool(value)
 
 
 def text(key: str, value: Any) -> str:
-    """``value``, a string."""
+    """Return ``value``, which must be a string."""
     if not isinstance(value, str):
         raise fail(key, value, "must be a text in quotes.")
     return value
 
 
 def natural(key: str, seed: Any) -> int:
-    """``seed``, a non-negative integer.
+    """Return ``seed`` as a non-negative int.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: ``seed`` is anything else.
     """
     if isinstance(seed, bool) or not isinstance(seed, Integral) or int(seed) < 0:
         raise ValueError(f"{key} = {seed!r}: must be a non-negative integer, or left out.")
@@ -152,5 +154,5 @@ def natural(key: str, seed: Any) -> int:
 
 
 def optional_natural(key: str, seed: Any) -> int | None:
-    """``seed``, a non-negative integer or None, as ``natural``."""
+    """Return ``seed`` as a non-negative int, checked as in ``natural``, or None."""
     return None if seed is None else natural(key, seed)
