@@ -1,4 +1,4 @@
-"""An execution algorithm as a section of a scenario: what it charges and what it fills."""
+"""An execution algorithm as a section of a scenario: its costs and its fills."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ BY_RATE = ("fill_rate", "last_fill_rate", "bucket_sd", "prediction_sd")
 class Algo(Section):
     """[[algos]]: an execution algorithm that shares are posted through.
 
-    What fills is either a noisy fraction of what is posted (``fill_rate``), or all of it up to a random
-    depth (``depth``). What it costs is a ``cost``, or with costs.basis = "shortfall" a ``half_spread``,
-    a ``fee`` and a ``rebate``.
+    With ``fill_rate`` a noisy fraction of the posted shares fills. With ``depth`` all of them fill,
+    up to a random depth. The cost is a ``cost``; with costs.basis = "shortfall" it is a
+    ``half_spread``, a ``fee`` and a ``rebate``.
 
     Attributes:
         name: unique; without dots, commas and equals signs.
         cost: per share, in half-spreads; one number or one per bucket.
         fill_rate: predicted fraction of posted lots that fills; one number or one per bucket.
         last_fill_rate: the fill rate of the last bucket, where ``fill_rate`` is one number.
-        day_sd: standard deviation of the hidden effect of the day on the logit of the fill rate, or on
-            the logarithm of the depth.
+        day_sd: standard deviation of the hidden effect of the day on the logit of the fill rate, or
+            on the logarithm of the depth.
         bucket_sd: standard deviation of the bucket's own noise on the logit of the fill rate.
-        liquidity_loading: how strongly the common liquidity factor moves the logit; with ``depth`` its
-            correlation with what decides the depth, from -1 to 1.
-        prediction_sd: standard deviation, on the logit scale, by which the prediction of a single order
-            differs from ``fill_rate``. It is known: the first observation shows the order's own.
-        fill_probability: that a bucket has any depth; one number or one per bucket.
-        depth: median depth where there is any, as a share of the bucket's market volume; one number or
-            one per bucket.
+        liquidity_loading: coefficient of the common liquidity factor on the logit. With ``depth``
+            it is the factor's correlation with the latent that decides the depth, from -1 to 1.
+        prediction_sd: standard deviation, on the logit scale, by which the prediction of a single
+            order differs from ``fill_rate``. The trader knows the order's own prediction: the first
+            observation shows it.
+        fill_probability: probability that a bucket has any depth; one number or one per bucket.
+        depth: median depth where there is any, as a share of the bucket's market volume; one number
+            or one per bucket.
         depth_sd: standard deviation of the logarithm of that share.
-        half_spread: basis points that a filled share costs above the mid at the bucket's start; negative
-            where it earns the spread. One number or one per bucket.
+        half_spread: basis points that a filled share costs above the mid at the bucket's start;
+            negative where it earns the spread. One number or one per bucket.
         fee, rebate: basis points per filled share that are charged, and paid back.
     """
 

@@ -1,23 +1,23 @@
-"""Depth: the most an algo can fill in a bucket, where that and no rate decides.
+"""Depth: the most that an algo can fill in a bucket, for algos without a fill rate.
 
-Posted x, the fill is min(x, C). With probability 1 - p the depth C is zero; else it is lognormal and
-proportional to the bucket's market volume V,
+An algo that posts x fills min(x, C). With probability 1 - p the depth C is zero. Otherwise it is
+lognormal and proportional to the bucket's market volume V,
 
     C = depth V exp(day + sd G),        G ~ N(0, 1),
 
-``depth`` being its median as a share of volume. On the data of two US stocks fills of child orders
-are nearly all or nothing, which no rate on the posted quantity reproduces and this does.
+where ``depth`` is its median as a share of volume. In the data of two US stocks child orders fill
+nearly all or nothing. No rate on the posted quantity reproduces this; a depth does.
 
-The algos of a bucket are tied by a Gaussian copula with one common factor zeta (Li 2000, On default
-correlation: a copula function approach, J. Fixed Income 9): each has a latent y = loading zeta +
-sqrt(1 - loading^2) e, and its depth is the increasing function of y that has the law above. So p,
-median and sd are exactly what the scenario says, whatever the loadings.
+A Gaussian copula with one common factor zeta ties the algos of a bucket (Li 2000, On default
+correlation: a copula function approach, J. Fixed Income 9). Each algo has a latent y = loading zeta
++ sqrt(1 - loading^2) e. Its depth is the increasing function of y that has the law above. So p,
+median and sd are exactly those of the scenario, whatever the loadings.
 
-What the trader learns of the hidden ``day`` (see ``learned_depth``): a fill cut short tells the depth,
-a full one that the depth was no less (it is censored), none tells nothing. The censored likelihood is
-a probit in ``day``; the posterior is kept normal by matching its first two moments, assumed-density
-filtering as in TrueSkill (Herbrich, Minka & Graepel 2007, NIPS 19; Rasmussen & Williams 2006, Gaussian
-Processes for Machine Learning, eq. 3.83-3.85).
+The trader learns about the hidden ``day`` from fills (see ``learned_depth``). A fill cut short
+shows the depth. A full fill shows that the depth was no less (it is censored). No fill shows
+nothing. The censored likelihood is a probit in ``day``. The posterior is kept normal by matching
+its first two moments: assumed-density filtering, as in TrueSkill (Herbrich, Minka & Graepel 2007,
+NIPS 19; Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, eq. 3.83-3.85).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from typing import Any
 from execution_env.core.jit import inline, inner_inline, jit
 
 LEAST_NOISE = 1e-3
-"""Standard deviation of log depth that an observed depth is taken to have at least: lots are whole."""
+"""Least standard deviation of log depth that learning assumes, because lots are whole."""
 
 
 @inline
 def normal_cdf(x: float) -> float:
-    """P(N(0, 1) <= x), accurate in both tails."""
+    """Return P(N(0, 1) <= x), accurate in both tails."""
     return 0.5 * math.erfc(-x * 0.7071067811865476)
 
 
@@ -86,10 +86,10 @@ def _ratio(coefficients: Any, r: float) -> float:
 
 @jit
 def normal_quantile(p: float) -> float:
-    """The inverse of ``normal_cdf`` to some 16 digits; infinite at 0 and 1.
+    """Return the inverse of ``normal_cdf`` to some 16 digits; infinite at 0 and 1.
 
-    Algorithm AS 241, PPND16 (Wichura 1988, The percentage points of the normal distribution, Applied
-    Statistics 37): SciPy's cannot be called from compiled code.
+    The method is algorithm AS 241, PPND16 (Wichura 1988, The percentage points of the normal
+    distribution, Applied Statistics 37). SciPy's quantile cannot be called from compiled code.
     """
     q = p - 0.5
     if abs(q) <= 0.425:
@@ -104,8 +104,9 @@ def normal_quantile(p: float) -> float:
 
 @jit
 def depth_score(latent: float, chance: float) -> float:
-    """G, the standard normal that decides the depth where ``latent`` y lies in the upper part of
-    probability p = ``chance``; -inf, no depth, elsewhere.
+    """Return G, the standard normal that decides the depth; -inf where there is no depth.
+
+    There is depth where ``latent`` y lies in its upper part of probability p = ``chance``.
     """
     above = normal_cdf(-latent)
     if above >= chance:
@@ -115,9 +116,10 @@ def depth_score(latent: float, chance: float) -> float:
 
 @jit
 def expected_fill(posted: float, chance: float, location: float, sd: float) -> float:
-    """E min(x, C) for x = ``posted``, with C = 0 but for ``chance`` and log C ~ N(location, sd^2).
+    """Return E min(x, C) for x = ``posted``.
 
-    The limited expected value of the lognormal (Klugman, Panjer & Willmot 2012, Loss Models, 4th ed.,
+    C is 0 except with probability ``chance``; then log C ~ N(location, sd^2). The result is the
+    limited expected value of the lognormal (Klugman, Panjer & Willmot 2012, Loss Models, 4th ed.,
     appendix A.5.1).
     """
     if posted <= 0.0 or chance <= 0.0:
@@ -139,16 +141,16 @@ def learned_depth(
     evidence: float,
     information: float,
 ) -> Any:
-    """What is known of a day's effect on log depth, after a bucket.
+    """Return the evidence on a day's effect on log depth after a bucket.
 
     The posterior is normal with precision w + T and mean S / (w + T).
 
     Args:
-        memory: what remains of older evidence.
+        memory: factor on older evidence.
         precision: w, of the day effect before the order starts.
-        sd: of log depth within a day.
+        sd: standard deviation of log depth within a day.
         posted, filled: lots.
-        location: log of the lots that are the bucket's median depth, given its realised volume.
+        location: log of the bucket's median depth in lots, given its realised volume.
         evidence, information: S and T before.
 
     Returns:
@@ -165,7 +167,7 @@ def learned_depth(
     mean, variance = evidence / total, 1.0 / total
     width = math.sqrt(noise * noise + variance)
     z = (mean - (math.log(posted) - location)) / width
-    # phi / Phi, by its asymptote where both are too small to divide
+    # phi / Phi; where both are too small to divide, its asymptote
     ratio = 0.3989422804014327 * math.exp(-0.5 * z * z) / normal_cdf(z) if z > -30.0 else -z
     mean += variance / width * ratio
     variance *= 1.0 - variance / (width * width) * ratio * (ratio + z)

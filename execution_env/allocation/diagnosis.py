@@ -1,4 +1,4 @@
-"""What is odd about a scenario that is not wrong: things its author would want to know."""
+"""Warnings about scenarios that are valid but odd."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SLACK = 1e-9
 
 
 def oddities(scenario: Scenario) -> list[str]:
-    """Warnings about ``scenario``, each a sentence; an empty list where there is nothing to say."""
+    """Return warnings about ``scenario``, each a sentence; an empty list if there are none."""
     bound = _fastest(scenario, everything_fills=True)
     return [
         *_dominated_algos(scenario),
@@ -25,9 +25,10 @@ def oddities(scenario: Scenario) -> list[str]:
 
 
 def _dominated_algos(scenario: Scenario) -> list[str]:
-    """Algos that a mix of the others, or of others and not posting, beats: at no higher expected
-    cost per posted share it fills no less. In the plane of cost and fill rate they lie on or below
-    the others' hull.
+    """Return a warning for each algo that a mix of the others and of not posting dominates.
+
+    The mix fills no less at no higher expected cost per posted share. In the plane of cost and fill
+    rate a dominated algo lies on or below the hull of the others.
     """
     fills = scenario.predictions
     costs = scenario.posting_costs
@@ -58,8 +59,9 @@ def _dominated_algos(scenario: Scenario) -> list[str]:
 def _on_or_below_hull(
     cost: float, fill: float, costs: NDArray[np.float64], fills: NDArray[np.float64]
 ) -> bool:
-    """Whether a mix of two of the points (``costs``, ``fills``) costs at most ``cost`` and fills at
-    least ``fill``: in a plane, two points are enough for the best mix.
+    """Return True if a mix of two of the points costs at most ``cost`` and fills at least ``fill``.
+
+    The points are (``costs``, ``fills``). In a plane, two points are enough for the best mix.
     """
     if np.any((costs <= cost + SLACK) & (fills >= fill - SLACK)):
         return True
@@ -80,10 +82,10 @@ def _listed(buckets: list[int], count: int) -> str:
 
 
 def _fastest(scenario: Scenario, everything_fills: bool) -> NDArray[np.float64]:
-    """(B,) most lots that can be filled by each bucket's end on a day of expected volume: posting
-    all that may be posted through the algo with the highest fill rate.
+    """Return (B,) most lots that can be filled by each bucket's end on a day of expected volume.
 
-    With ``everything_fills`` as if every posted lot filled: then no policy can be faster.
+    Every bucket posts all that may be posted through the algo with the highest fill rate. With
+    ``everything_fills`` every posted lot fills: then no policy can be faster.
     """
     batch = Batch(scenario, 1, "lots", "minimal", informs=False)
     batch.days.fill_rate[:] = 1.0 if everything_fills else scenario.predictions[:, :, None]
@@ -112,7 +114,7 @@ def _cap_below_order(scenario: Scenario, most: int) -> list[str]:
 def _unreachable_envelope(scenario: Scenario, bound: NDArray[np.float64]) -> list[str]:
     lower, upper = (edge * scenario.lots for edge in scenario.envelope_bounds)
     warnings = []
-    # The last bucket's envelope is not penalised: what is left there is the residual.
+    # The last bucket's envelope is not penalised: lots left over there pay the residual penalty.
     penalised = np.arange(scenario.buckets) < scenario.buckets - 1
     never = penalised & (bound < lower - SLACK)
     seldom = penalised & ~never & (_fastest(scenario, everything_fills=False) < lower - 1.0)
@@ -144,7 +146,7 @@ def _cheap_residual(scenario: Scenario) -> list[str]:
         if scenario.costs.basis == "posted":
             prices = np.where(scenario.predictions > 0, prices / scenario.predictions, np.inf)
     surest = prices[-1, scenario.predictions[-1].argmax()]
-    # The last share left over costs the linear price: the quadratic one is about all of them.
+    # For a single share only the linear price matters: the quadratic price grows with the residual.
     if scenario.penalties.residual >= surest or np.isinf(surest):
         return []
     return [

@@ -22,10 +22,10 @@ from execution_env.core.validation import choice, optional_natural, suggestion
 INFO = ("full", "none")
 
 OF_WRAPPERS = ("minari_autoseed",)
-"""Reset options that are for a wrapper of another library, which passes them on."""
+"""Reset options that are meant for wrappers of other libraries, which pass them on."""
 
 BLOCK = 128
-"""Training days drawn at a time."""
+"""Number of training days drawn at a time."""
 
 
 class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
@@ -90,8 +90,9 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
     ``render_mode``: None, "ansi" (a line per bucket) or "rgb_array" (a picture).
 
     ## References
-    Almgren & Chriss (2001), Optimal execution of portfolio transactions, J. Risk 3, for the problem;
-    Gamma-Poisson estimates and the day model are described in ``estimation`` and ``market``.
+    Almgren & Chriss (2001), Optimal execution of portfolio transactions, J. Risk 3, for the
+    problem; Gamma-Poisson estimates and the day model are described in ``estimation`` and
+    ``market.model``.
 
     ## Version History
     * v0: first version.
@@ -202,7 +203,7 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
         )
 
     def _read(self, action: Any) -> None:
-        """``action`` into ``_action``; whole numbers only, nothing is rounded."""
+        """Store ``action`` in ``_action``; only whole numbers are accepted, nothing is rounded."""
         try:
             if self._batch.by_lots:
                 lots = np.asarray(action)
@@ -215,7 +216,7 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
             raise invalid_action(repr(action), self.action_space) from None
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """(A,) True for actions that differ from all earlier ones, as sb3-contrib asks for them.
+        """Return (A,) bool: True for actions that differ from all earlier ones, for sb3-contrib.
 
         Raises:
             gymnasium.error.ResetNeeded: before the first reset.
@@ -226,7 +227,7 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
         return masks
 
     def render(self) -> Any:
-        """A line about the last bucket ("ansi"), or the order so far as a (H, W, 3) picture.
+        """Return a line about the last bucket ("ansi"), or the order so far as a (H, W, 3) picture.
 
         Raises:
             gymnasium.error.ResetNeeded: before the first reset.
@@ -244,8 +245,11 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
 
 
 def read_options(options: Any, known: tuple[str, ...] = ("training_seed",)) -> int | None:
-    """The "training_seed" of reset options; raises where it or the options are none, and warns about
-    options that are not ``known``.
+    """Return the "training_seed" of reset options, or None; warn about options not in ``known``.
+
+    Raises:
+        TypeError: options are not a dictionary.
+        ValueError: the training seed is not a non-negative integer.
     """
     if options is None:
         return None

@@ -1,22 +1,22 @@
 """Fill-rate estimates: what a trader can learn about today's fill rates from her own fills.
 
-The prediction ``f[b, i]`` of algo i is corrected by one multiplier ``m_i`` that starts at 1 and is
-moved only by buckets in which lots were posted through algo i and a fill was expected:
+One multiplier ``m_i`` corrects the prediction ``f[b, i]`` of algo i. It starts at 1. It changes
+only after buckets in which x_i > 0 lots were posted through algo i and a fill was expected:
 
     k   = 1 / (1 + (x_i - 1) icc_i)
     S_i = memory S_i + k filled_i
     T_i = memory T_i + k x_i f[b, i]
     m_i = (w_i + S_i) / (w_i + T_i)
 
-the posterior mean of a Gamma-Poisson model (Gelman et al. 2013, Bayesian Data Analysis, 3rd ed.,
-section 2.6) with prior weight w_i in expected filled lots, and with Kish's design effect (Kish
-1965, Survey Sampling, section 5.4) because the lots of one bucket share one noise draw. The estimator
-sees posted and filled lots only.
+This is the posterior mean of a Gamma-Poisson model (Gelman et al. 2013, Bayesian Data Analysis, 3rd
+ed., section 2.6) with prior weight w_i in expected filled lots. The factor k divides by Kish's
+design effect (Kish 1965, Survey Sampling, section 5.4), because the lots of one bucket share one
+noise draw. The estimator sees posted and filled lots only.
 
-Under depth the multiplier is exp of the posterior mean of the day's effect on log depth (see ``depth``),
-S and T are that posterior's natural parameters beyond the prior's, w its precision before the order
-starts, and the estimate is the expected fraction of an even slice of the order that fills. There the
-estimator also sees the volume that a bucket turned out to have, which is public.
+For an algo with depth (see ``depth``), the multiplier is exp of the posterior mean of the day's
+effect on log depth. S and T are that posterior's natural parameters less the prior's, and w is the
+prior's precision. The estimate is the expected fraction of an even slice of the order that fills.
+Here the estimator also sees the bucket's realised volume, which is public.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ def learned(
     expected_evidence: float,
     multiplier: float,
 ) -> tuple[float, float, float]:
-    """One algo's S, T and m after a bucket; without branches, so that a loop over orders runs in
-    SIMD registers.
+    """Return one algo's S, T and m after a bucket.
+
+    The code has no branches, so that a loop over orders runs in SIMD registers.
     """
     expected = posted * prediction
     moved = expected > 0.0
@@ -65,21 +66,21 @@ def learned(
 
 @inline
 def estimate(multiplier: float, prediction: float) -> float:
-    """Expected fraction of posted lots that fills, given what was learned; in [0, 1]."""
+    """Return the expected fraction of posted lots that fills, given the multiplier; in [0, 1]."""
     return min(max(multiplier * prediction, 0.0), 1.0)
 
 
 def prior_of_estimates(scenario: Scenario) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Prior weights w and intraclass correlations icc, each (K,).
+    """Return prior weights w and intraclass correlations icc, each (K,).
 
-    For an algo with depth w is 1 / day_sd^2, and there is no icc; the scenario's ``estimator`` is for
-    algos with rates.
+    For an algo with depth w is 1 / day_sd^2, and icc is 0; the scenario's ``estimator`` applies
+    only to algos with rates.
 
-    What the scenario's ``estimator`` leaves open follows from its noise. The multiplier of an algo
-    whose mean fill rate of the day varies with variance v has variance v / f^2 around 1, hence
-    w = f^2 / v; w is inf where nothing is hidden. The lots of a bucket share its noise, which
-    gives them the intraclass correlation E Var[F | hidden] / (f (1 - f)). Both are averaged over the
-    buckets whose prediction is neither 0 nor 1.
+    Values that ``estimator`` does not give follow from the scenario's noise. If an algo's mean fill
+    rate of the day has variance v, its multiplier has variance v / f^2 around 1, hence w = f^2 / v.
+    w is inf where nothing is hidden. The lots of a bucket share its noise, hence icc = E Var[F |
+    hidden] / (f (1 - f)). v / f^2 and icc are averages over the buckets whose prediction is neither
+    0 nor 1.
     """
     algos = scenario.algos
     weights, correlations = np.full(len(algos), np.inf), np.zeros(len(algos))

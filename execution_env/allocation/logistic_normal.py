@@ -19,23 +19,23 @@ WEIGHTS /= WEIGHTS.sum()
 
 
 def logistic(x: Array) -> Array:
-    """1 / (1 + exp(-x)) without overflow."""
+    """Return 1 / (1 + exp(-x)) without overflow."""
     return 0.5 * (1.0 + np.tanh(0.5 * x))
 
 
 def mean(location: Array, sd: Array) -> Array:
-    """E logistic(location + sd X), X standard normal; arguments broadcast."""
+    """Return E logistic(location + sd X), X standard normal; arguments broadcast."""
     location, sd = np.asarray(location, np.float64), np.asarray(sd, np.float64)
     values: Array = logistic(location[..., None] + sd[..., None] * NODES) @ WEIGHTS
     return values
 
 
 def intercept(rate: Array, sd: Array) -> Array:
-    """The location with ``mean(location, sd) == rate``; -inf and inf for rates 0 and 1.
+    """Return the location with ``mean(location, sd) == rate``; -inf and inf for rates 0 and 1.
 
-    Bisection: the mean is strictly increasing in the location, and lies between
-    logistic(location -+ 9 sd). Rounded to 12 decimals, so that the last bits of a machine's tanh
-    and matrix product do not matter.
+    The method is bisection: the mean is strictly increasing in the location, which lies between
+    logit(rate) -+ (9 sd + 1). The result is rounded to 12 decimals, so that the last bits of a
+    machine's tanh and matrix product do not matter.
     """
     rate, sd = np.broadcast_arrays(np.asarray(rate, np.float64), np.asarray(sd, np.float64))
     with np.errstate(divide="ignore"):
@@ -51,7 +51,7 @@ def intercept(rate: Array, sd: Array) -> Array:
 
 
 def variance_split(rate: Array, hidden_sd: Array, bucket_sd: Array) -> tuple[Array, Array]:
-    """Variance of the fill rate with mean ``rate``, split by the law of total variance.
+    """Return the variance of the fill rate with mean ``rate``, split by the law of total variance.
 
     Returns:
         Var E[F | hidden] and E Var[F | hidden], where "hidden" is the part of the noise that does

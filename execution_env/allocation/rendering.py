@@ -1,4 +1,4 @@
-"""What an order looks like: a line per bucket, and a picture."""
+"""Rendering of an order: a line of text per bucket, and a picture."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from execution_env.allocation.batch import Batch
 from execution_env.allocation.transition import distance_outside, schedule
 
 ALGO_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe & Ito's palette, which colour-blind readers can tell apart."""
+"""Colours of Okabe & Ito's palette, which colour-blind readers can tell apart."""
 
 INK, BAND, MUTED = "#222222", "#DCE6F0", "#7A7A7A"
 
 
 class Recorder:
-    """Follows one order of a batch from bucket to bucket.
+    """Record of one order of a batch, from bucket to bucket.
 
     Args:
-        batch: that the order belongs to.
-        order: its index.
+        batch: batch that holds the order.
+        order: its index in the batch.
     """
 
     def __init__(self, batch: Batch, order: int = 0) -> None:
@@ -30,7 +30,7 @@ class Recorder:
         self.start()
 
     def start(self) -> None:
-        """Note that a new order has started."""
+        """Start the record of a new order."""
         self._posted: list[NDArray[np.int32]] = []
         self._filled: list[NDArray[np.int32]] = []
         self._bounds: list[tuple[float, float]] = []
@@ -38,7 +38,7 @@ class Recorder:
         self._next_bounds = self._current_bounds()
 
     def record(self) -> None:
-        """Note what the bucket that was just played brought."""
+        """Record fills, costs and penalties of the bucket that was just played."""
         e, outcome = self._order, self._batch.outcome
         self._posted.append(self._batch.posted[:, e].copy())
         self._filled.append(outcome.filled[:, e].copy())
@@ -52,7 +52,7 @@ class Recorder:
         return float(orders.lower[e]), float(orders.upper[e])
 
     def line(self) -> str:
-        """The bucket that was just played, in one line; the order itself before the first."""
+        """Return a line about the bucket just played; before the first, about the order."""
         scenario = self._scenario
         names, n = scenario.algo_names, scenario.lots
         if not self._posted:
@@ -79,8 +79,10 @@ class Recorder:
         )
 
     def picture(self) -> NDArray[np.uint8]:
-        """The order so far, (H, W, 3): cumulative fills inside the envelope above, lots posted and
-        filled per bucket and algo below.
+        """Return a picture of the order so far, (H, W, 3) uint8.
+
+        The upper part shows cumulative fills inside the envelope, the lower part lots posted and
+        filled per bucket and algo.
 
         Raises:
             ImportError: matplotlib is not installed.
@@ -140,8 +142,9 @@ class Recorder:
         axes.legend(loc="upper left", frameon=False, fontsize=10)
 
     def _envelope(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(B + 1,) lots at the start and at bucket ends: as it was in past buckets, as it is
-        expected in later ones.
+        """Return both edges in lots at the start and at bucket ends, (B + 1,) each.
+
+        Past buckets have their actual edges, later buckets the expected ones.
         """
         parameters, n = self._batch.parameters, self._scenario.lots
         lower, upper = parameters.buckets["lower"].copy(), parameters.buckets["upper"].copy()

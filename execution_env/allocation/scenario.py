@@ -1,4 +1,4 @@
-"""What a parent order and its market are: everything a simulation needs, in one frozen object."""
+"""A parent order and its market: everything that a simulation needs, in one frozen object."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ SECTIONS: dict[str, type] = {
     "actions": Actions,
     "replay": Replay,
 }
-"""The sections of a scenario besides its algos, in the order of a file."""
+"""Sections of a scenario besides its algos, in the order of a file."""
 
 OPTIONAL = ("volume", "price", "participation", "replay")
-"""Sections without which a scenario has no such thing, rather than a default one."""
+"""Sections that are None, not a default, where a scenario does not give them."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class Scenario:
 
     @property
     def unit(self) -> str:
-        """What costs, penalties and objectives are in, per share."""
+        """Unit of costs, penalties and objectives, per share."""
         return "basis points" if self.shortfall else "half-spreads"
 
     @property
@@ -204,7 +204,7 @@ class Scenario:
 
     @property
     def buckets(self) -> int:
-        """B."""
+        """B, the number of buckets."""
         return self.order.buckets
 
     @property
@@ -219,12 +219,12 @@ class Scenario:
 
     @property
     def reference_lots(self) -> int:
-        """An even slice of the order: the posting that the fill rate of an algo with depth is of."""
+        """Lots of an even slice of the order; the fill rate of an algo with depth is for these."""
         return max(1, round(self.lots / self.buckets))
 
     @property
     def predictions(self) -> NDArray[np.float64]:
-        """(B, K) expected fraction of posted lots that fills; with depth, of ``reference_lots``."""
+        """(B, K) expected fraction of posted lots that fills; with depth, at ``reference_lots``."""
         rates = np.empty((self.buckets, len(self.algos)))
         chances, locations, sds = self.fill_probability, self.depth_location, self.depth_sd
         x = float(self.reference_lots)
@@ -241,18 +241,18 @@ class Scenario:
 
     @property
     def fill_probability(self) -> NDArray[np.float64]:
-        """(B, K) that there is any depth; 1 where a rate decides."""
+        """(B, K) probability that there is any depth; 1 for algos with a fill rate."""
         return self._per_bucket([algo.fill_probability for algo in self.algos], 1.0)
 
     @property
     def depth_per_volume(self) -> NDArray[np.float64]:
-        """(B, K) lots of median depth per share of market volume; infinite where a rate decides."""
+        """(B, K) lots of median depth per share of market volume; inf where a rate decides."""
         shares = self._per_bucket([algo.depth for algo in self.algos], np.inf)
         return shares / self.order.lot_size
 
     @property
     def depth_location(self) -> NDArray[np.float64]:
-        """(B, K) expected log of the depth in lots, where there is any; inf where a rate decides."""
+        """(B, K) expected log of depth in lots, where there is any; inf where a rate decides."""
         volume_sd = 0.0 if self.volume is None else self.volume.sd
         depth = self.depth_per_volume
         # A bucket may be expected to trade nothing.
@@ -262,8 +262,9 @@ class Scenario:
 
     @property
     def depth_sd(self) -> NDArray[np.float64]:
-        """(K,) standard deviation of the logarithm of the depth before the order starts: of the share of
-        volume, the day and the volume together.
+        """(K,) standard deviation of the logarithm of the depth before the order starts.
+
+        It covers the share of volume, the day and the volume together.
         """
         volume_sd = 0.0 if self.volume is None else self.volume.sd
         return np.array(
@@ -273,14 +274,15 @@ class Scenario:
     def _per_bucket(
         self, values: Sequence[float | tuple[float, ...] | None], missing: float
     ) -> NDArray[np.float64]:
-        """(B, K) of one entry per algo: None, a number, or one per bucket."""
+        """Return (B, K) of one entry per algo: None, a number, or one per bucket."""
         filled = [missing if value is None else value for value in values]
         return np.array([np.broadcast_to(v, self.buckets) for v in filled], np.float64).T.copy()
 
     @property
     def posting_costs(self) -> NDArray[np.float64]:
-        """(B, K) cost per posted share; per filled share with ``costs.basis`` "filled", and "shortfall",
-        where it is half-spread plus fee minus rebate.
+        """(B, K) cost per posted share, or per filled share (``costs.basis`` not "posted").
+
+        With "shortfall" it is half-spread plus fee minus rebate.
         """
         if self.shortfall:
             return self.half_spreads + self.fees
@@ -300,7 +302,7 @@ class Scenario:
 
     @property
     def crossing_fee(self) -> float:
-        """Fee minus rebate of the algo that crosses furthest, which cleans up; basis points."""
+        """Fee minus rebate, in basis points, of the algo that crosses furthest, which cleans up."""
         return float(self.fees[self.half_spreads.mean(axis=0).argmax()])
 
     @property
@@ -322,8 +324,9 @@ class Scenario:
 
     @property
     def envelope_bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """L and U, each (B,), as fractions of the order at bucket ends; those expected at the start
-        where the envelope tracks volume.
+        """L and U, each (B,), as fractions of the order at bucket ends.
+
+        Where the envelope tracks volume, they are those expected at the start.
         """
         envelope = self.envelope
         if envelope.lower is not None and envelope.upper is not None:

@@ -1,4 +1,4 @@
-"""Scenarios in and out: TOML files, plain dictionaries, overrides, and the shipped ones."""
+"""Reading and writing of scenarios: TOML files, dictionaries, overrides, and shipped scenarios."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REQUIRED = ("order", "penalties")
 
 
 def scenarios() -> list[str]:
-    """Names of the shipped scenarios."""
+    """Return the names of the shipped scenarios."""
     return sorted(path.stem for path in SHIPPED.glob("*.toml"))
 
 
@@ -28,13 +28,14 @@ def load_scenario(
     scenario: str | Path | Mapping[str, Any] | Scenario = "baseline",
     overrides: Mapping[str, Any] | None = None,
 ) -> Scenario:
-    """The scenario that ``scenario`` names.
+    """Return the scenario that ``scenario`` names or holds, with ``overrides`` applied.
 
     Args:
         scenario: a shipped name, the path of a TOML file, its content as a dictionary, or a
             ``Scenario``.
         overrides: values by dotted key, such as ``{"order.buckets": 20, "algos.Passive.cost": 0.2,
-            "participation.window": None}``; None removes a key. Algos go by name or by number from 1.
+            "participation.window": None}``; None removes a key. An algo's key is its name or its
+            number from 1.
 
     Raises:
         ScenarioError: the scenario does not exist, or something in it is wrong.
@@ -92,7 +93,7 @@ def _parsed(content: str) -> dict[str, Any]:
 
 
 def _located(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """``content`` of the file ``path``, with replayed days found from here instead of from there."""
+    """Return ``content`` with the path of replayed days resolved against the folder of ``path``."""
     replay = content.get("replay")
     if isinstance(replay, dict) and isinstance(replay.get("file"), str):
         replay["file"] = str(path.parent / Path(replay["file"]).expanduser())
@@ -105,7 +106,7 @@ def _scenario_of(content: str, path: Path) -> Scenario:
 
 
 def scenario_from_dict(content: Mapping[str, Any]) -> Scenario:
-    """The scenario of a dictionary with the structure of a scenario file.
+    """Return the scenario of a dictionary with the structure of a scenario file.
 
     Raises:
         ScenarioError: unknown or missing keys, wrong types, impossible values.
@@ -141,7 +142,7 @@ def _section(key: str, kind: type, content: Any) -> Any:
 
 
 def scenario_to_dict(scenario: Scenario) -> dict[str, Any]:
-    """The content of ``scenario``'s file, JSON primitives only; defaults are left out."""
+    """Return the content of ``scenario``'s file as JSON primitives; defaults are left out."""
     content: dict[str, Any] = {"name": scenario.name, "description": scenario.description}
     for key in SECTIONS:
         part = getattr(scenario, key)
@@ -162,14 +163,14 @@ def _non_default(part: Any) -> dict[str, Any]:
 
 
 def scenario_to_toml(scenario: Scenario) -> str:
-    """``scenario`` as a TOML file; reading it gives an equal scenario."""
+    """Return ``scenario`` as the text of a TOML file; reading it gives an equal scenario."""
     import tomlkit  # noqa: PLC0415  only writing needs it, and it takes a while
 
     return tomlkit.dumps(scenario_to_dict(scenario))
 
 
 def with_overrides(scenario: Scenario, overrides: Mapping[str, Any]) -> Scenario:
-    """``scenario`` with other values, by dotted key as in ``load_scenario``."""
+    """Return ``scenario`` with other values, by dotted key as in ``load_scenario``."""
     return scenario_from_dict(_overridden(scenario_to_dict(scenario), overrides))
 
 
@@ -191,7 +192,7 @@ def _overridden(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dic
 
 
 def _target(content: dict[str, Any], where: list[str], path: str) -> dict[str, Any]:
-    """The dictionary that the last word of an override's ``path`` is a key of."""
+    """Return the dictionary that holds the last word of an override's ``path`` as a key."""
     if not where:
         return content
     if where[0] == "algos" and len(where) == 2:

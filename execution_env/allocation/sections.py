@@ -1,7 +1,7 @@
 """The sections of a scenario: frozen dataclasses that validate themselves.
 
-They mirror the sections of a scenario file (see ``scenario_file``), their fields its keys. Every
-error is a ``ScenarioError`` that names the key, the value and what would be right.
+Each class is a section of a scenario file (see ``scenario_file``), each field a key. Every error is
+a ``ScenarioError`` that names the key, the value and what would be right.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BASES = ("posted", "filled", "shortfall")
 
 
 class Section:
-    """A section: a dataclass whose fields are cleaned, and validated, by the checks it names."""
+    """Base class of sections: it checks and converts their fields."""
 
     def _clean(self, **checks: Callable[[Any], Any]) -> None:
         optional = [item.name for item in fields(self) if item.default is None]  # type: ignore[arg-type]
@@ -36,12 +36,12 @@ class Section:
 
 
 def integer_in(key: str, low: int, high: int, unit: str) -> Callable[[Any], int]:
-    """A check that a value is a whole number of ``unit`` in [low, high]."""
+    """Return a check that a value is a whole number of ``unit`` in [low, high]."""
     return lambda value: check.integer(key, value, low, high, unit)
 
 
 def number_in(key: str, what: str, low: float = 0.0, high: float = INF) -> Callable[[Any], float]:
-    """A check that a value is a number in [low, high]; ``what`` says of what."""
+    """Return a check that a value is a number in [low, high]; errors call the value ``what``."""
     return lambda value: check.number(key, value, low, high, what)
 
 
@@ -83,13 +83,13 @@ class Order(Section):
 
 @dataclass(frozen=True)
 class Costs(Section):
-    """[costs]: what is charged.
+    """[costs]: how costs are charged.
 
     Attributes:
-        basis: "posted" charges every posted share (routing and signalling), "filled" every filled;
-            "shortfall" measures implementation shortfall (Perold 1988, J. Portfolio Management 14) in
-            basis points of the mid at arrival: spread and fees of filled shares, the drift of the
-            mid while shares wait, and the clean-up of what is left.
+        basis: "posted" charges every posted share (routing and signalling), "filled" every filled
+            share. "shortfall" measures implementation shortfall (Perold 1988, J. Portfolio
+            Management 14) in basis points of the mid at arrival: spread and fees of filled shares,
+            the drift of the mid while shares wait, and the clean-up of what is left.
     """
 
     basis: str = "posted"
@@ -119,7 +119,7 @@ class Liquidity(Section):
 
 @dataclass(frozen=True)
 class Volume(Section):
-    """[volume]: what the whole market trades.
+    """[volume]: shares that the whole market trades.
 
     Attributes:
         expected: shares per bucket as a list, or the shape "flat" or "u-shaped".
@@ -170,14 +170,15 @@ class Volume(Section):
 class Price(Section):
     """[price]: the mid price, with costs.basis = "shortfall".
 
-    In every bucket it moves by ``sd (r xi + sqrt(1 - r^2) g)`` against us, xi being what is new in the
-    common liquidity factor, g noise of its own: a martingale that falls away from a buyer when liquidity
-    is short. That is adverse selection: what fills cheaply fills when the price is about to be better.
+    In every bucket the mid moves by ``sd (r xi + sqrt(1 - r^2) g)`` against the order. Here xi is
+    the innovation of the common liquidity factor, and g is independent noise; the mid is a
+    martingale. With r < 0 it moves away from a buyer when liquidity is short. This is adverse
+    selection: a cheap fill comes when the price is about to be better.
 
     Attributes:
         sd: standard deviation of the move in a bucket, basis points; one number or one per bucket.
-        liquidity_correlation: r, of a move against us with the factor. Negative where passive orders
-            fill as the price comes to them.
+        liquidity_correlation: r, correlation of a move against the order with the factor. Negative
+            where passive orders fill as the price comes to them.
     """
 
     sd: float | tuple[float, ...]
@@ -192,14 +193,14 @@ class Price(Section):
 
 @dataclass(frozen=True)
 class Replay(Section):
-    """[replay]: days that come from a file instead of a model (see ``replay``).
+    """[replay]: days that come from a file instead of a model (see ``market.days_file``).
 
-    Everything else in the scenario stays what policies plan with.
+    Policies still plan with the rest of the scenario.
 
     Attributes:
         file: path of the days; in a scenario file, relative to it.
         train: name of the split of the file that training draws from.
-        test: name of the split that numbered days are, day = seed modulo its length.
+        test: name of the split of the numbered days; day = seed modulo its length.
     """
 
     file: str
@@ -216,7 +217,7 @@ class Replay(Section):
 
 @dataclass(frozen=True)
 class Participation(Section):
-    """[participation]: how much may be posted.
+    """[participation]: limits on what may be posted.
 
     Attributes:
         max_rate: largest share of the market's volume that may be ours.
@@ -245,15 +246,15 @@ class Participation(Section):
 
 @dataclass(frozen=True)
 class Envelope(Section):
-    """[envelope]: where the cumulative fill should lie at the end of every bucket.
+    """[envelope]: limits for the cumulative fill at the end of every bucket.
 
     Attributes:
-        lower, upper: fractions of the order, one per bucket, non-decreasing; or instead of them
-        kind: "twap" or "vwap", and
+        lower, upper: edges as fractions of the order, one per bucket, non-decreasing.
+        kind: "twap" or "vwap", a schedule instead of ``lower`` and ``upper``; needs ``band``.
         band: half-width around that schedule, as a fraction of the order.
         upper_mode: "soft" penalises fills above the upper edge, "hard" also allows no posting that
             could lead there.
-        track_volume: a VWAP schedule follows the realised volume of the day.
+        track_volume: whether a VWAP schedule follows the realised volume of the day.
     """
 
     lower: tuple[float, ...] | None = None
@@ -316,10 +317,11 @@ class Penalties(Section):
 
     Attributes:
         envelope: per share outside the envelope, at every bucket end but the last.
-        residual: per share left over at the end: the all-in price of finishing outside the model. With
-            costs.basis = "shortfall" the clean-up: distance to the far touch and fee, basis points.
-        residual_quadratic: extra price per share left over, times the fraction of the order left over;
-            the impact of the clean-up.
+        residual: per share left over at the end: the all-in price of finishing outside the model.
+            With costs.basis = "shortfall" the clean-up: distance to the far touch and fee, basis
+            points.
+        residual_quadratic: extra price per share left over, times the fraction of the order left
+            over; the impact of the clean-up.
     """
 
     envelope: float
@@ -336,16 +338,16 @@ class Penalties(Section):
 
 @dataclass(frozen=True)
 class Estimator(Section):
-    """[estimator]: how the trader corrects predictions by what filled (see ``estimation``).
+    """[estimator]: how the trader corrects predictions by fills (see ``estimation``).
 
     Attributes:
         kind: "pseudo-count" or "ewma".
-        prior_weight: expected filled lots that the prediction is worth; a number, or one per algo.
-            Default: what the scenario's hidden day effect and liquidity factor imply.
+        prior_weight: weight of the prediction in expected filled lots; a number, or one per algo.
+            Default: the value that the scenario's hidden day effect and liquidity factor imply.
         icc: intraclass correlation of the lots of one bucket; a number, or one per algo. Default:
-            what the scenario's bucket noise implies.
-        memory: what remains of older evidence at each new bucket; 1 forgets nothing. Must be below
-            1 for "ewma".
+            the value that the scenario's bucket noise implies.
+        memory: factor on older evidence at each new bucket; 1 forgets nothing. Must be below 1 for
+            "ewma".
     """
 
     kind: str = "pseudo-count"
@@ -381,7 +383,7 @@ class Actions(Section):
     """[actions]: the grid of discrete actions (see ``actions``).
 
     Attributes:
-        resolution: parts that the postable lots are split into.
+        resolution: number of parts that the postable lots are split into.
     """
 
     resolution: int = 4

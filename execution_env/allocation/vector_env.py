@@ -200,7 +200,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
             finished = self._finished()
             if finished.any():
-                batch.check(actions, ~finished)  # before days are drawn: a refusal changes nothing
+                batch.check(actions, ~finished)  # before days are drawn: an error changes nothing
                 self._draw_days(finished)
             report = played = self._advance(actions, finished, ~finished)
         elif self.autoreset_mode is AutoresetMode.SAME_STEP:
@@ -228,7 +228,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
 
     @property
     def batch(self) -> Batch:
-        """The orders with their days, for learners that may know what traders do not."""
+        """Batch of the orders and their days, for learners that may see hidden state."""
         return self._batch
 
     def _finished(self) -> Flags:
@@ -238,7 +238,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
     def _read(self, actions: ArrayLike) -> NDArray[np.int64]:
         try:
             array = np.asarray(actions)
-        except ValueError:  # ragged: let the check below say what would be right
+        except ValueError:  # ragged: the check below raises the error
             array = np.empty(0, object)
         if array.dtype.kind not in "iu" or array.shape != self.action_space.shape:
             raise ValueError(
@@ -259,7 +259,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         return report
 
     def action_masks(self) -> Flags:
-        """(n, A) True for actions that differ from all earlier ones.
+        """Return (n, A) bool: True for actions that differ from all earlier ones.
 
         Raises:
             gymnasium.error.ResetNeeded: before the first reset.
@@ -269,7 +269,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
         return self._batch.masks().view(np.bool_)
 
     def render(self) -> tuple[Any, ...] | None:
-        """One line or picture per environment, as ``OrderAllocationEnv.render``.
+        """Return one line or picture per environment, as ``OrderAllocationEnv.render`` does.
 
         Raises:
             gymnasium.error.ResetNeeded: before the first reset.
@@ -286,7 +286,7 @@ class OrderAllocationVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], Any, ND
 
 
 def _only(infos: Info, which: Flags) -> Info:
-    """``infos`` with zeros, in place, where ``which`` is False, as Gymnasium leaves what is absent."""
+    """Set ``infos`` to zero, in place, where ``which`` is False, as Gymnasium does; return it."""
     absent = np.flatnonzero(~which)
     if absent.size:
         for array in infos.values():
@@ -295,6 +295,6 @@ def _only(infos: Info, which: Flags) -> Info:
 
 
 def _with_keys(infos: Info, which: Flags) -> Info:
-    """``infos`` with the mask ``_key`` beside every key. The masks of one call are one array."""
+    """Return ``infos`` with the mask ``_key`` beside every key; all masks are one array."""
     mask = which.copy()
     return infos | {f"_{key}": mask for key in infos}

@@ -1,23 +1,10 @@
-"""Days: everything the market does during an order, drawn before it starts.
+"""Streams of days: where numbered, training and validation days and a policy's own come from.
 
-A day does not depend on what is posted. That gives common random numbers for paired comparison,
-hindsight bounds, replay of real days, and speed. With a_b,i, sigma and loading from the scenario,
-
-    logit F[b, i] = a[b, i] + p_i + day_i + loading_i z_b + bucket_sd_i e[b, i]
-    z_b = rho z_{b-1} + sqrt(1 - rho^2) sd xi_b,        z_0 ~ N(0, sd^2)
-    log V[b] = log expected[b] + sd_V g_b - sd_V^2 / 2
-
-day_i ~ N(0, day_sd_i^2) holds all day; e and xi are standard normal, g too, AR(1) over buckets; the
-intercepts a make E F[b, i] the prediction f[b, i]. p_i ~ N(0, prediction_sd_i^2) is what the order's own
-prediction, E[F | p], knows better. Where depth decides, F = 1 and D is as ``depth`` has it, its latent
-y_i = loading_i z_b / sd + sqrt(1 - loading_i^2) e[b, i]. With shortfall costs the mid moves by
-
-    M[b] = sd_M (r xi_b + sqrt(1 - r^2) h_b),        h standard normal.
-
-Streams. ``SeedSequence(seed, spawn_key=(purpose,))`` starts a stream of days; day number ``seed`` of
-the evaluation is the first of its own stream. A scenario with a [replay] section has its numbered days
-from the file's test split, and training and validation days drawn with replacement from its train
-split; what a policy imagines (purpose POLICY) is still drawn from the model.
+``SeedSequence(seed, spawn_key=(purpose,))`` starts a stream of days. Day number ``seed`` of the
+evaluation is the first of its own stream. Days are drawn from the model (``market.model``), unless
+the scenario has a [replay] section. Then numbered days come from the file's test split, and
+training and validation days are drawn with replacement from its train split (``market.days_file``).
+Days that a policy imagines (purpose POLICY) are still drawn from the model.
 """
 
 from __future__ import annotations
@@ -35,15 +22,15 @@ from execution_env.core.validation import natural
 
 NUMBERED, TRAINING, VALIDATION, POLICY = 0, 1, 2, 3
 """Purposes of a stream, as spawn keys: numbered days, training, validation and tuning, and a
-policy's own randomness. Spawn keys, because a list of integers is no safe name: SeedSequence(5)
-equals SeedSequence((5, 0))."""
+policy's own randomness. A list of integers would not keep streams apart: SeedSequence(5) equals
+SeedSequence((5, 0))."""
 
 
 class DayStream:
     """An endless sequence of days.
 
     Args:
-        scenario: what to draw.
+        scenario: scenario that the days are of.
         seed: non-negative integer, or None for fresh entropy.
         purpose: ``NUMBERED``, ``TRAINING``, ``VALIDATION`` or ``POLICY``.
 
@@ -58,7 +45,7 @@ class DayStream:
             self._file = replayed(scenario, scenario.replay.train)
 
     def draw(self, count: int) -> Days:
-        """The next ``count`` days."""
+        """Return the next ``count`` days."""
         days = Days.of(self._scenario, count)
         self.draw_into(days)
         return days
@@ -75,7 +62,7 @@ class DayStream:
 
 
 def stream_generator(seed: int | None, purpose: int) -> np.random.Generator:
-    """The generator of a stream.
+    """Return the generator of a stream.
 
     SFC64 is NumPy's fastest bit generator and passes the same test batteries as PCG64.
     """
@@ -83,7 +70,7 @@ def stream_generator(seed: int | None, purpose: int) -> np.random.Generator:
 
 
 def numbered_days(scenario: Scenario, seeds: Iterable[int]) -> Days:
-    """The days that ``env.reset(seed=seed)`` plays, for every seed in order.
+    """Return the days that ``env.reset(seed=seed)`` plays, for every seed in order.
 
     Raises:
         ValueError: a seed is not a non-negative integer.

@@ -1,7 +1,7 @@
-"""Days that come from a file: real ones of ``calibrate --days``, or drawn ones (``days_file``).
+"""Files of days: real ones from ``calibrate --days``, or drawn ones (``days_file``).
 
-A file holds N orders of B buckets and K algos, a *day* each, and splits of them by name. It is a NumPy
-archive (``.npz``, never pickled) with
+A file holds N orders of B buckets and K algos, a *day* each, and splits of them by name. It is a
+NumPy archive (``.npz``, never pickled) with
 
     format            1
     algos             (K,) names
@@ -17,8 +17,8 @@ archive (``.npz``, never pickled) with
     side              (N,) 1 buy, -1 sell
     split_NAME        (M,) numbers of the days of the split NAME
 
-Prices are basis points of the mid at arrival, positive what costs the order money. The two sides of one
-window share their market: they are one cluster for statistics (``clusters``).
+Prices are basis points of the mid at arrival; positive prices cost the order money. The two sides
+of one window share their market, so they are one cluster for statistics (``clusters``).
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ Floats = NDArray[np.float64]
 
 
 class DaysFile(NamedTuple):
-    """The content of a file of days; see the module.
+    """Content of a file of days.
 
     Attributes:
-        splits: numbers of days by name of split; the rest as in the file.
+        splits: numbers of days by name of split. The other fields are those of the file.
     """
 
     algos: tuple[str, ...]
@@ -87,7 +87,7 @@ def write_days(path: Path, days: DaysFile) -> None:
     """Write a file of days.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     content: dict[str, Any] = {"format": FORMAT, **days._asdict()}
     content |= {f"split_{name}": which for name, which in content.pop("splits").items()}
@@ -99,10 +99,10 @@ def read_days(path: Path) -> DaysFile:
     """Read a file of days.
 
     Raises:
-        ScenarioError: it is missing, damaged, of another format, or inconsistent.
+        ScenarioError: the file is missing, damaged, of another format, or inconsistent.
     """
     try:
-        # Opened here: NumPy leaves a file that is no archive open.
+        # Opened here, because NumPy does not close a file that is no archive.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             content = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
@@ -147,12 +147,13 @@ def read_days(path: Path) -> DaysFile:
 
 
 def days_file(scenario: Scenario, splits: Mapping[str, Days]) -> DaysFile:
-    """Days that were drawn, as a file: ``replayed`` gives them back, whatever is believed of them.
+    """Return drawn days as a file; ``replayed`` returns their market for any scenario that fits.
 
-    Each is a buy and a window of its own.
+    Each day is a buy and a window of its own.
 
     Args:
-        scenario: what they were drawn from; its algos have depths, its costs are a shortfall.
+        scenario: scenario that the days were drawn from; its algos have depths, its costs are a
+            shortfall.
         splits: days by name of split.
     """
     days = Days._make(
@@ -178,7 +179,7 @@ def days_file(scenario: Scenario, splits: Mapping[str, Days]) -> DaysFile:
 
 
 def replayed(scenario: Scenario, split: str) -> Days:
-    """The days of ``split`` of the file that ``scenario`` replays.
+    """Return the days of ``split`` of the file that ``scenario`` replays.
 
     Raises:
         ScenarioError: the file or the split is missing or does not fit the scenario.
@@ -213,7 +214,7 @@ def _replayed(scenario: Scenario, split: str, stamp: int) -> Days:
     days.fill_rate[:] = 1.0
     days.rounding[:] = 0.0
     days.volume[:] = file.volume[which].T
-    lots = np.rint(file.depth[which] / scenario.order.lot_size)  # the model's have no bias either
+    lots = np.rint(file.depth[which] / scenario.order.lot_size)  # without bias, as in the model
     days.depth[:] = np.minimum(lots, UNLIMITED).astype(np.int32).transpose(1, 2, 0)
     days.day_effect[:] = np.nan
     days.liquidity[:] = np.nan
@@ -226,11 +227,11 @@ def _replayed(scenario: Scenario, split: str, stamp: int) -> Days:
 
 
 class ReplayedOrders(NamedTuple):
-    """What is known of the M numbered days of a scenario that replays.
+    """File, windows, dates and sides of M replayed days.
 
     Attributes:
         file: name of the file.
-        clusters: (M,) the window of every day, as a number: equal for its two sides.
+        clusters: (M,) number of every day's window: equal for its two sides.
         dates: (M,) such as "20131007".
         sides: (M,) 1 buy, -1 sell.
     """
@@ -242,7 +243,9 @@ class ReplayedOrders(NamedTuple):
 
 
 def replayed_orders(scenario: Scenario, split: str | None = None) -> ReplayedOrders:
-    """Of a split of the file that ``scenario`` replays, by default the one that numbered days are of.
+    """Return windows, dates and sides of a split of the file that ``scenario`` replays.
+
+    The default split is that of the numbered days.
 
     Raises:
         ScenarioError: the file or the split is missing.
@@ -254,7 +257,7 @@ def replayed_orders(scenario: Scenario, split: str | None = None) -> ReplayedOrd
 
 
 def _stamp(scenario: Scenario) -> int:
-    """When the file was last changed; 0 where it cannot be seen, which reading it explains."""
+    """Return when the file last changed, in nanoseconds; 0 if unknown: reading then explains."""
     assert scenario.replay is not None
     try:
         return Path(scenario.replay.file).stat().st_mtime_ns

@@ -1,4 +1,25 @@
-"""The noise of a scenario, solved once: what the days are drawn from."""
+"""The model that days are drawn from: its mathematics, and its parameters solved once per scenario.
+
+A day does not depend on what is posted, so it can be drawn before the order starts. That gives
+common random numbers for paired comparison, hindsight bounds, replay of real days, and speed. With
+the scenario's standard deviations and loadings, in bucket b for algo i,
+
+    logit F[b, i] = a[b, i] + p_i + day_i + loading_i z_b + bucket_sd_i e[b, i]
+    z_b = rho z_{b-1} + sqrt(1 - rho^2) sd xi_b,        z_0 ~ N(0, sd^2)
+    log V[b] = log expected[b] + sd_V g_b - sd_V^2 / 2
+
+F is the fill rate, z the common liquidity factor, V the market's volume. day_i ~ N(0, day_sd_i^2)
+holds all day. e, xi and g are standard normal; g is AR(1) over buckets. The intercepts a make E
+F[b, i] the prediction f[b, i]. p_i ~ N(0, prediction_sd_i^2) is the part that only the order's own
+prediction, E[F | p], knows.
+
+For algos with depth F = 1, and the depth D is that of ``depth`` with the latent y_i = loading_i z_b
+/ sd + sqrt(1 - loading_i^2) e[b, i]. With shortfall costs the mid moves by
+
+    M[b] = sd_M (r xi_b + sqrt(1 - r^2) h_b),        h standard normal,
+
+where xi_0 = z_0 / sd.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +35,12 @@ from execution_env.allocation.scenario import Scenario
 from execution_env.core.validation import shown
 
 SHIFTS = 513
-"""Shifts of the logit at which orders' own predictions are tabulated."""
+"""Number of shifts of the logit at which orders' own predictions are tabulated."""
 
 
 @lru_cache(maxsize=256)
 def market_model(scenario: Scenario) -> MarketModel:
-    """The noise of ``scenario``; its arrays are shared between callers and must not be changed."""
+    """Return the model of ``scenario``; callers share its arrays and must not change them."""
     algos, factor = scenario.algos, scenario.liquidity
     day_sd = np.array([algo.day_sd for algo in algos])
     loading = np.array([algo.liquidity_loading for algo in algos])
@@ -66,12 +87,13 @@ def market_model(scenario: Scenario) -> MarketModel:
 
 
 def own_predictions(scenario: Scenario, first: Sequence[float]) -> NDArray[np.float64]:
-    """(B, K) predictions of an order whose own are ``first`` (K,) in the first bucket.
+    """Return (B, K) predictions of an order whose own are ``first`` (K,) in the first bucket.
 
-    What it knows better moves the logits of all its buckets alike.
+    The order's own knowledge moves the logits of all its buckets alike.
 
     Raises:
-        ValueError: the scenario's orders have no predictions of their own, or none like that.
+        ValueError: the scenario's orders have no predictions of their own, or ``first`` is out of
+            range.
     """
     tables = market_model(scenario).predictions
     if not len(tables):
