@@ -1,9 +1,9 @@
-"""From the states and prints a file holds to those of one session that can be used.
+"""Cleaning of quotes and prints: from all those in a file to the usable ones of one session.
 
-All readers clean alike, and count what they leave out in ``Tape.repairs``. The rules follow those of
-studies with such data (Barndorff-Nielsen, Hansen, Lunde and Shephard 2009, Realized kernels in
-practice: trades and quotes, Econometrics Journal 12, section 3.1): session only, positive prices and
-sizes, no crossed quotes, no absurdly wide ones, no prints far outside the quotes.
+All readers clean alike, and count in ``Tape.repairs`` what they leave out. The rules follow those
+of studies with such data (Barndorff-Nielsen, Hansen, Lunde and Shephard 2009, Realized kernels in
+practice: trades and quotes, Econometrics Journal 12, section 3.1): session only, positive prices
+and sizes, no crossed quotes, no absurdly wide ones, no prints far outside the quotes.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from execution_env.calibration.readers.tape import (
 )
 
 HALF_DAY = 46_800 * NANOSECONDS
-"""When US equities close on the day after Thanksgiving and some others, 13:00."""
+"""Close of US equities on half days, such as the day after Thanksgiving: 13:00, nanoseconds."""
 
 WIDE_SPREADS, WIDE_SHARE = 10.0, 0.05
-"""A quote is absurd if its spread is above both so many median spreads and this share of the mid; a
-print is if it lies that far outside the quote."""
+"""Limits of a quote's spread: so many median spreads, and this share of the mid. A quote is absurd
+if its spread is above both; a print is absurd if it lies that far outside the quote."""
 
 GAP = 300 * NANOSECONDS
-"""A stretch without quotes to be told of, 5 minutes; at an end of the session it is taken off it."""
+"""Longest gap between quotes that is not reported, 5 minutes. A longer gap at an end of the session
+is cut off."""
 
 QUIET = 1800 * NANOSECONDS
-"""A stretch without prints at an end of the session to be told of, half an hour."""
+"""Longest time without prints at an end of the session that is not reported, half an hour."""
 
 MINUTE = 60 * NANOSECONDS
 
@@ -45,10 +46,10 @@ def note(repairs: dict[str, int], reason: str, number: int) -> None:
 
 
 def in_time_order(time: Ints, what: str, repairs: dict[str, int]) -> NDArray[np.intp] | None:
-    """The order that sorts ``time``, None if it is sorted; rows that came late are counted.
+    """Return the order that sorts ``time``, or None if it is sorted; count the late rows.
 
-    Stable: rows with one time stamp, a bid and its ask or the fills of one order, mean something in the
-    order they came in.
+    The sort is stable. Rows with one time stamp, such as a bid and its ask or the fills of one
+    order, mean something in the order they came in.
     """
     late = time < np.maximum.accumulate(time)
     note(repairs, f"{what} out of time order, sorted", late.sum())
@@ -56,7 +57,7 @@ def in_time_order(time: Ints, what: str, repairs: dict[str, int]) -> NDArray[np.
 
 
 def clock(time: int) -> str:
-    """'09:30:00' for 34,200 seconds."""
+    """Return '09:30:00' for 34,200 seconds; ``time`` is in nanoseconds."""
     seconds = time // NANOSECONDS
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
@@ -64,14 +65,14 @@ def clock(time: int) -> str:
 def session_close(
     open_: int, close: int, last: int, half_day_print: bool, repairs: dict[str, int]
 ) -> int:
-    """When the session that the data cover ends, at most ``close``; nanoseconds since midnight.
+    """Return when the session in the data ends, at most ``close``; nanoseconds since midnight.
 
-    A half day shows in a closing print at 13:00 or, in data of the session only, in their end about
-    then. Data that end early at any other time were cut off: the session ends with their last whole
-    minute.
+    A half day shows in a closing print at 13:00. In data of the session only, it shows in data that
+    end about then. Data that end early at any other time were cut off: the session ends with their
+    last whole minute.
 
     Args:
-        open_, close: where the session should begin and end.
+        open_, close: regular start and end of the session.
         last: time of the last row of any kind.
         half_day_print: whether there is a closing print within 15 minutes from 13:00.
         repairs: takes the count.
@@ -97,14 +98,15 @@ def session_close(
 def clean_quotes(
     place: str, states: Quotes, open_: int, close: int, repairs: dict[str, int]
 ) -> tuple[Quotes, int]:
-    """The usable states of the session and when it opens.
+    """Return the usable states of the session and when it opens.
 
-    Left out and counted: states with a side missing or of size 0, locked or crossed ones, and absurdly
-    wide ones (see ``WIDE_SPREADS``); until the next usable state the one before holds. Those before the
-    open are left out but for the last usable one, which becomes the state at the open.
+    Three kinds of states are left out and counted: those with a side missing or of size 0, locked
+    or crossed ones, and absurdly wide ones (see ``WIDE_SPREADS``). The state before them then holds
+    until the next usable one. States before the open are left out, except the last usable one: it
+    becomes the state at the open.
 
     Args:
-        place: of the data, for errors.
+        place: name of the data in errors.
         states: (m,) of the whole file, in time order; price or size 0 where a side is missing.
         open_, close: session, nanoseconds since midnight.
         repairs: takes the counts.
@@ -162,7 +164,7 @@ def clean_quotes(
 
 
 def _from(quotes: Quotes, start: int) -> Quotes:
-    """``quotes`` from ``start``, with the state that holds then."""
+    """Return ``quotes`` from ``start`` on, with the state that holds then."""
     first = int(np.searchsorted(quotes.time, start, "right")) - 1
     quotes = Quotes(*(column[first:].copy() for column in quotes))
     quotes.time[0] = start
@@ -181,9 +183,9 @@ def _absurd(median_spread: float, mid: NDArray[np.float64]) -> NDArray[np.float6
 def clean_trades(
     trades: Trades, quotes: Quotes, open_: int, close: int, repairs: dict[str, int]
 ) -> Trades:
-    """Prints of the session, [open, close), that have a price and a size and lie near the quotes.
+    """Return the session's prints, [open, close), that have price and size and lie near the quotes.
 
-    Two equal prints are two prints: tick data hold many, of equal orders met by one; they are kept.
+    Two equal prints are both kept: tick data hold many, because one order meets several equal ones.
 
     Args:
         trades: (m,) in time order.
@@ -215,5 +217,8 @@ def clean_trades(
 
 
 def price_step(quotes: Quotes) -> int:
-    """Tick: a cent from one dollar up, 1/10,000 dollar below (SEC Regulation NMS, rule 612)."""
+    """Return the tick in 1/10,000 dollar: a cent from one dollar up, 1/10,000 dollar below.
+
+    The source is SEC Regulation NMS, rule 612.
+    """
     return TICK if np.median(quotes.bid) >= 10_000 else 1

@@ -1,8 +1,9 @@
-"""Reader of a log of fills: what a trader's own child orders met.
+"""Reader of fill logs: a trader's own child orders and their fills.
 
-A csv file (RFC 4180) with a header, a row for every child order, columns in any order:
+A fill log is a csv file (RFC 4180) with a header, a row for every child order, columns in any
+order:
 
-    time      when it was posted: date and time of the exchange, 2013-10-07T09:30:00.25, without zone
+    time      when posted: date and time of the exchange, 2013-10-07T09:30:00.25, without zone
     algo      which algo posted it, a name
     posted    shares, above 0
     filled    shares, from 0 to posted
@@ -15,7 +16,7 @@ and, where known:
     mid       dollars, the mid when it was posted
     mid_end   dollars, the mid when its time was over
 
-A cell of the last three may be empty; blanks around a cell and empty lines do not count.
+A cell of the last three may be empty. Blanks around a cell and empty lines are ignored.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ class FillLog:
         algo: (m,) str.
         posted, filled: (m,) shares.
         price: (m,) dollars; NaN where nothing was filled.
-        side: (m,) int8, ``outcomes.BUY`` or ``outcomes.SELL``.
+        side: (m,) int8, ``tape.BUY`` or ``tape.SELL``.
         volume: (m,) shares, NaN where unknown; None without such a column.
         mid, mid_end: (m,) dollars, NaN where unknown; None without such a column.
-        repairs: what was mended in reading, a count for each reason; only counts above 0.
+        repairs: number of rows mended or incomplete, by reason; only counts above 0.
     """
 
     time: NDArray[np.datetime64]
@@ -71,7 +72,7 @@ class FillLog:
 
 
 class _Cells:
-    """Cells of the file by column, and the line of every row for errors."""
+    """Cells of the file by column, and the line number of every row for errors."""
 
     def __init__(
         self, path: Path, header: list[str], rows: list[list[str]], lines: list[int]
@@ -88,7 +89,7 @@ class _Cells:
         return DataError(f"{self.path}, line {self.lines[row]:,}: {name} = {shown(cell)}: {right}")
 
     def each(self, name: str, right: str, value: Callable[[str], T]) -> list[T]:
-        """``value`` of every cell; raises ``right`` where that is a ValueError."""
+        """Return ``value`` of every cell; raise ``right`` where that is a ValueError."""
         made = []
         for row, cell in enumerate(self.columns[name]):
             try:
@@ -98,7 +99,7 @@ class _Cells:
         return made
 
     def numbers(self, name: str, right: str, low: float = 0.0, above: bool = False) -> Floats:
-        """A column of finite numbers of at least, or ``above``, ``low``; NaN where a cell is empty."""
+        """Return a column of finite numbers of at least, or ``above``, ``low``; NaN if empty."""
 
         def number(cell: str) -> float:
             value = float(cell) if cell else math.nan
@@ -114,13 +115,13 @@ class _Cells:
 
 
 def read_fill_log(path: str | Path) -> FillLog:
-    """The child orders in the csv file at ``path``, sorted by time.
+    """Return the child orders in the csv file at ``path``, sorted by time.
 
-    Rows out of time order are sorted, those of one time staying as they are, and counted in ``repairs``.
+    Rows out of time order are sorted and counted in ``repairs``; rows of one time keep their order.
 
     Raises:
-        DataError: there is no such file, it is not csv with these columns, or a cell cannot be; with the
-            line and what would be right.
+        DataError: there is no such file, it is not csv with these columns, or a cell is invalid.
+            The message names the line and what would be right.
     """
     cells = _read(Path(path))
     posted = cells.numbers("posted", "must be a number of shares above 0.", above=True)

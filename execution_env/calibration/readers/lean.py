@@ -1,15 +1,15 @@
-"""Reader of LEAN's tick files: national best bid and offer, and consolidated prints, of US equities.
+"""Reader of LEAN's tick files of US equities: national best bid and offer, consolidated prints.
 
 A day of a symbol is two zips of one csv each, without header (QuantConnect LEAN, folder
-``Data/equity/usa/tick/<symbol>``; the vendor of the samples is AlgoSeek). Times are milliseconds since
-midnight in New York, prices 1/10,000 dollar, sizes shares:
+``Data/equity/usa/tick/<symbol>``; the vendor of the samples is AlgoSeek). Times are milliseconds
+since midnight in New York, prices 1/10,000 dollar, sizes shares:
 
     YYYYMMDD_trade.zip   time, price, size, exchange letter, sale condition, suspicious
     YYYYMMDD_quote.zip   time, bid, bid size, ask, ask size, exchange letter, condition, suspicious
 
-A quote row carries a bid or an ask, the other pair is 0; the pair of rows with one time stamp makes one
-state. Conditions are hexadecimal flags; their bits are those of LEAN's ``TradeConditionFlags`` and
-``QuoteConditionFlags`` (Common/Data/Auxiliary).
+A quote row carries a bid or an ask, and the other pair is 0. The pair of rows with one time stamp
+makes one state. Conditions are hexadecimal flags; their bits are those of LEAN's
+``TradeConditionFlags`` and ``QuoteConditionFlags`` (Common/Data/Auxiliary).
 """
 
 from __future__ import annotations
@@ -55,30 +55,32 @@ QUOTE_COLUMNS: dict[str, type] = {
 }  # fmt: skip
 
 REGULAR = 1 << 0 | 1 << 4 | 1 << 5 | 1 << 28 | 1 << 29 | 1 << 31
-"""Bits that a regular print may carry: regular, yellow flag, intermarket sweep, automatic execution,
-exempt from the trade-through rule, odd lot.
+"""Bits that a regular print may carry.
 
-A print with any other bit is left out. Those that occur in the session on the six stock-days of the
-samples (bac and ibm, 7 to 9 October 2013): opening (bit 6; one print at the listing exchange, up to
+They are regular, yellow flag, intermarket sweep, automatic execution, exempt from the trade-through
+rule, and odd lot.
+
+A print with any other bit is left out. On the six stock-days of the samples (bac and ibm, 7 to 9
+October 2013) these occur in the session: opening (bit 6; one print at the listing exchange, up to
 1.2 million shares) and official open (26), cross (21), derivatively priced (9), average price (20;
-off-exchange, up to 1.6 million shares), stock-option (18), late or out of sequence (11, 14), settled
-otherwise (1, 2), prior reference price (25), extended hours (13). After the close: closing (7; up to
-2.6 million shares) and official close (24). What they have in common is a price or a time that is not
-the market's of that moment: no order resting in the book could have met them.
+off-exchange, up to 1.6 million shares), stock-option (18), late or out of sequence (11, 14),
+settled otherwise (1, 2), prior reference price (25), extended hours (13). After the close: closing
+(7; up to 2.6 million shares) and official close (24). All have a price or a time that is not the
+market's of that moment, so no order resting in the book could have met them.
 """
 
 CLOSING = 1 << 7 | 1 << 24
 """Bits of a closing print and of an official close."""
 
 FIRM = 1 << 0 | 1 << 3 | 1 << 11 | 1 << 18 | 1 << 19 | 1 << 21
-"""Bits that an executable quote may carry: regular, closing, opening, with price bands, fast trading.
+"""Bits that an executable quote may carry.
 
-The others tell of halts, indications and quotes that are slow or not firm. The samples have only the
-first three.
+They are regular, closing, opening, with price bands, and fast trading. The other bits mark halts,
+indications and quotes that are slow or not firm. The samples have only the first three.
 """
 
 OFF_EXCHANGE = "D"
-"""FINRA's trade reporting facilities: dark pools and internalised orders."""
+"""Exchange letter of FINRA's trade reporting facilities: dark pools and internalised orders."""
 
 _DAY = 86_400 * NANOSECONDS
 _NAME = re.compile(r"(\d{8})_(trade|quote)\.zip")
@@ -88,9 +90,9 @@ _MEMBER = re.compile(
 
 
 def dates_available(directory: str | Path, symbol: str) -> list[str]:
-    """Dates, as "20131007", in order, of which there is a trade or a quote file.
+    """Return the dates, as "20131007", in order, that have a trade or a quote file.
 
-    A date with one of the two is among them: reading it says which one is missing.
+    A date with only one of the two is included; reading it says which one is missing.
 
     Raises:
         DataError: there is no such folder, or no such file in it.
@@ -104,7 +106,7 @@ def read_lean(
     date: str,
     progress: Callable[[str], object] | None = None,
 ) -> Tape:
-    """The session of ``symbol`` on ``date``; what was left out is in its ``repairs``.
+    """Return the session of ``symbol`` on ``date``; its ``repairs`` count what was left out.
 
     Args:
         directory: the symbol's folder, the one above it, or LEAN's ``Data``.
@@ -113,7 +115,8 @@ def read_lean(
         progress: called with the name of every phase.
 
     Raises:
-        DataError: a file is missing or damaged, a row cannot be, or there are no quotes in the session.
+        DataError: a file is missing or damaged, a row is invalid, or there are no quotes in the
+            session.
     """
     tell = progress or (lambda phase: None)
     folder = _folder(Path(directory), symbol)
@@ -138,13 +141,13 @@ def read_lean(
     note(
         repairs, "opening, closing and other irregular prints left out", (session & ~regular).sum()
     )
-    trades = _take_trades(trades, regular | ~session)  # those outside are counted as such
+    trades = _take_trades(trades, regular | ~session)  # clean_trades counts those outside
     trades = clean_trades(trades, quotes, open_, close, repairs)
     return Tape(symbol, date, open_, close, quotes, trades, None, None, price_step(quotes), repairs)
 
 
 def _trades(table: Table, repairs: dict[str, int]) -> tuple[Trades, Ints]:
-    """Prints in time order without suspicious ones, and their sale conditions."""
+    """Return prints in time order without suspicious ones, and their sale conditions."""
     time = _time(table)
     for name in ("price", "size"):
         table.refuse(name, table.ints(name) < 0, "must not be negative.")
@@ -162,7 +165,7 @@ def _take_trades(trades: Trades, which: NDArray[np.bool_ | np.intp]) -> Trades:
 
 
 def _states(table: Table, repairs: dict[str, int]) -> tuple[Quotes, int]:
-    """State of the best bid and offer after the last row of every time stamp, and the last row's time.
+    """Return the best bid and offer after each time stamp's last row, and the time of the last row.
 
     A side that no row has carried yet is 0.
     """
@@ -191,7 +194,7 @@ def _states(table: Table, repairs: dict[str, int]) -> tuple[Quotes, int]:
 
 
 def _held(price: Ints, size: Ints, ends: Ints) -> tuple[Ints, Ints]:
-    """Price and size of this side after the row at each of ``ends``; 0 before a row carried it."""
+    """Return one side's price and size after the rows ``ends``; 0 before any row carried it."""
     carries = np.where(price > 0, np.arange(price.size), -1)
     at = np.maximum.accumulate(carries)[ends] if price.size else ends
     return np.where(at >= 0, price[at], 0), np.where(at >= 0, size[at], 0)
@@ -263,7 +266,7 @@ def _dates(folder: Path) -> list[str]:
 
 
 def _date(folder: Path, date: str) -> str:
-    """``date`` as "20131007", one of those of which there are files."""
+    """Return ``date`` as "20131007"; it must be one of those with files."""
     plain = date.replace("-", "") if re.fullmatch(r"\d{4}-\d{2}-\d{2}", date) else date
     try:
         if not re.fullmatch(r"\d{8}", plain):

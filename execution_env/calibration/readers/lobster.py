@@ -1,16 +1,17 @@
-"""Reader of LOBSTER's files: every message of NASDAQ's order book of a stock, and the book after it.
+"""Reader of LOBSTER's files: every message of NASDAQ's order book of a stock, and the book after.
 
-A stock-day is two csv files without header and of equal length (lobsterdata.com, Output structure; Huang
-and Polak 2011, LOBSTER: limit order book reconstruction system). Prices are 1/10,000 dollar:
+A stock-day is two csv files without header and of equal length (lobsterdata.com, Output structure;
+Huang and Polak 2011, LOBSTER: limit order book reconstruction system). Prices are 1/10,000 dollar:
 
     AAPL_2012-06-21_34200000_57600000_message_10.csv     time, type, order, size, price, direction
-    AAPL_2012-06-21_34200000_57600000_orderbook_10.csv   ask 1, ask size 1, bid 1, bid size 1, ask 2, ...
+    AAPL_2012-06-21_34200000_57600000_orderbook_10.csv   ask 1, ask size 1, bid 1, bid size 1, ...
 
-Time is seconds since midnight with up to 9 decimals. Types are 1 new order, 2 partial cancellation, 3
-deletion, 4 execution of a visible order, 5 of a hidden one, 6 cross trade, 7 halt (its price is -1 when
-trading halts, 0 when quoting and 1 when trading resumes). Direction is that of the resting order: 1 buy,
--1 sell, so a buyer who takes executes a -1. A level that does not exist has price 9999999999 (ask) or
--9999999999 (bid) and size 0. The names give symbol, date, and the session in milliseconds.
+Time is seconds since midnight with up to 9 decimals. Types are 1 new order, 2 partial cancellation,
+3 deletion, 4 execution of a visible order, 5 of a hidden one, 6 cross trade, 7 halt (its price is
+-1 when trading halts, 0 when quoting and 1 when trading resumes). Direction is that of the resting
+order: 1 buy, -1 sell, so a buyer who takes executes a -1. A level that does not exist has price
+9999999999 (ask) or -9999999999 (bid) and size 0. The names give symbol, date, and the session in
+milliseconds.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ COLUMNS: dict[str, type] = {
     "time": str, "type": int, "order": int, "size": int, "price": int, "direction": int
 }  # fmt: skip
 DUMMY = 9_999_999_999
-"""Price of an ask level that does not exist; that of a bid level is its negative."""
+"""Price of an ask level that does not exist; a bid level has the negative of it."""
 
 EXECUTED, HIDDEN, CROSS, HALT = 4, 5, 6, 7
 
@@ -69,19 +70,20 @@ def read_lobster(
     date: str | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Tape:
-    """The session in two files of LOBSTER, order by order; what was left out is in its ``repairs``.
+    """Return the session in two files of LOBSTER; its ``repairs`` count what was left out.
 
-    Quotes are level 1 after every message that changed it; those during trading halts are not usable.
-    Trades are executions; those of hidden orders are not lit.
+    The tape has messages and book order by order. Quotes are level 1 after every message that
+    changed it; those during trading halts are not usable. Trades are executions; those of hidden
+    orders are not lit.
 
     Args:
         message_file, orderbook_file: csv, or zips of them. One zip with both may be given twice.
-        symbol, date: such as "aapl" and "20120621"; None: the file names tell.
+        symbol, date: such as "aapl" and "20120621"; None takes them from the file names.
         progress: called with the name of every phase.
 
     Raises:
-        DataError: a file is missing or damaged, the two do not belong together, a row cannot be, neither
-            name nor argument gives symbol and date, or there are no quotes in the session.
+        DataError: a file is missing or damaged, the two do not belong together, a row is invalid,
+            neither name nor argument gives symbol and date, or there are no quotes in the session.
     """
     tell = progress or (lambda phase: None)
     tell("reading messages")
@@ -154,7 +156,7 @@ def _tape(
 
 
 def _checked_time(table: Table) -> Ints:
-    """Time of every message, nanoseconds since midnight; raises for what no message can be."""
+    """Return the time of every message, nanoseconds since midnight; raise for invalid messages."""
     time = table.decimals("time", 9, "seconds since midnight")
     table.refuse("time", time >= _DAY, "must be seconds since midnight, below 86,400.")
     kind, size = table.ints("type"), table.ints("size")
@@ -170,7 +172,7 @@ def _checked_time(table: Table) -> Ints:
 
 
 def _halted(kind: Ints, price: Ints) -> Bools:
-    """Whether trading is halted after every message; until it resumes quotes are none to trade at."""
+    """Return for every message whether trading is halted after it; quotes are then not usable."""
     switch = np.where((kind == HALT) & (price != 0), np.arange(kind.size), -1)
     at = np.maximum.accumulate(switch)
     halted: Bools = (at >= 0) & (price[at] == -1)
@@ -178,7 +180,7 @@ def _halted(kind: Ints, price: Ints) -> Bools:
 
 
 def _changed(quotes: Quotes) -> Quotes:
-    """Only states that differ from the one before."""
+    """Return only states that differ from the one before."""
     differs = np.ones(quotes.time.size, dtype=bool)
     differs[1:] = False
     for column in quotes[1:]:
@@ -224,7 +226,7 @@ def _book(table: Table, levels: int) -> Book:
 def _day(
     messages: Source, book: Source, symbol: str | None, date: str | None
 ) -> tuple[str, str, int, int]:
-    """Symbol, date, and session as names and arguments give them."""
+    """Return symbol, date, open and close, as names and arguments give them."""
     given = {"symbol": symbol and symbol.lower(), "date": date and date.replace("-", "")}
     open_, close = OPEN, CLOSE
     for source, kind in ((messages, "message"), (book, "orderbook")):

@@ -1,7 +1,8 @@
-"""Tables of market data: a csv file, plain or alone in a zip, without a header, read strictly.
+"""Strict reader of tables of market data: csv without a header, plain or alone in a zip.
 
-Every row has every column, whole numbers are whole numbers; what is not so is an error with its row. The
-fast parser says yes or no; where it says no, the rows are read again, one by one, to say why.
+Every row must have every column, and whole numbers must be whole numbers; otherwise the error names
+the row. The fast parser accepts or refuses a file. After a refusal the rows are read again, one by
+one, to find the reason.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ class Source:
     """Content of one file.
 
     Attributes:
-        place: path as errors name it, that of a zip with its member.
-        name: of the file, within the zip if it came from one.
-        data: what it holds.
+        place: path in errors; for a zip, with its member.
+        name: name of the file, within the zip if it came from one.
+        data: bytes of the file.
     """
 
     place: str
@@ -56,15 +57,15 @@ class Source:
 
 
 def read_source(path: Path, wanted: str | None = None) -> Source:
-    """The file at ``path``, or what the zip there holds.
+    """Return the file at ``path``, or the file in the zip there.
 
     Args:
         path: a csv file, or a zip of one.
-        wanted: part of the name by which the member is known in a zip that holds several.
+        wanted: part of the member's name, needed for a zip that holds several.
 
     Raises:
-        DataError: there is no such file; or it ends in .zip and is none, is damaged, is empty, or does
-            not hold exactly one file (that is ``wanted``).
+        DataError: there is no such file; or it ends in .zip and is none, is damaged, is empty, or
+            does not hold exactly one file (with ``wanted`` in its name).
     """
     if not path.is_file():
         raise DataError(f"{path}: there is no such file.")
@@ -125,27 +126,27 @@ class Table:
         return self.frame.height
 
     def ints(self, name: str) -> Ints:
-        """A column of whole numbers, (rows,)."""
+        """Return a column of whole numbers, (rows,)."""
         return self.frame[name].to_numpy()
 
     def matrix(self, names: Sequence[str]) -> Ints:
-        """Several columns of whole numbers, (rows, names); a new array."""
+        """Return several columns of whole numbers, (rows, names); a new array."""
         return np.stack([self.ints(name) for name in names], axis=1)
 
     def words(self, name: str) -> NDArray[np.str_]:
-        """A column of text without empty cells, (rows,)."""
+        """Return a column of text without empty cells, (rows,)."""
         column = self.frame[name]
         self.refuse(name, column.is_null().to_numpy(), "must not be empty.")
         return column.to_numpy().astype(np.str_)
 
     def equal(self, name: str, word: str) -> NDArray[np.bool_]:
-        """Where a column of text without empty cells is ``word``, (rows,)."""
+        """Return where a column of text without empty cells equals ``word``, (rows,)."""
         column = self.frame[name]
         self.refuse(name, column.is_null().to_numpy(), "must not be empty.")
         return (column == word).to_numpy()
 
     def decimals(self, name: str, digits: int, unit: str) -> Ints:
-        """A column of decimal numbers times 10^``digits``, exactly: it never is a float. (rows,)"""
+        """Return a column of decimal numbers times 10^``digits``, (rows,); exact, never floats."""
         column = self.frame[name]
         whole = column.str.extract(r"^(\d{1,9})(?:\.\d{1,9})?$")
         part = column.str.extract(r"\.(\d+)$").fill_null("")
@@ -161,7 +162,7 @@ class Table:
         return scaled
 
     def flags(self, name: str) -> Ints:
-        """A column of hexadecimal numbers of up to 32 bits, an empty cell being 0. (rows,)"""
+        """Return a column of hexadecimal numbers of up to 32 bits, (rows,); an empty cell is 0."""
         column = self.frame[name].fill_null("0")
         value = column.str.to_integer(base=16, strict=False).fill_null(-1).to_numpy()
         self.refuse(
@@ -185,12 +186,12 @@ class Table:
 
 
 def read_table(source: Source, columns: dict[str, type]) -> Table:
-    """The rows of ``source``.
+    """Return the rows of ``source``.
 
     Args:
-        source: what to read: columns between commas, no header, no quotation marks.
-        columns: name and type, int or str, of every column, in order. The last must be int: a row
-            that is too short shows there.
+        source: file to read: columns between commas, no header, no quotation marks.
+        columns: name and type, int or str, of every column, in order. The last must be int, so that
+            a row that is too short shows there.
 
     Raises:
         DataError: a row has other columns, or text where a whole number should be.
@@ -209,7 +210,7 @@ def read_table(source: Source, columns: dict[str, type]) -> Table:
 
 
 def width(source: Source) -> int:
-    """Number of columns in the first row."""
+    """Return the number of columns in the first row."""
     return source.data.partition(b"\n")[0].count(b",") + 1
 
 

@@ -1,7 +1,7 @@
-"""One regular session of one stock, as every reader gives it and the child-order simulator reads it.
+"""A tape: one regular session of one stock, from any reader, for the child-order simulator.
 
-Times are whole nanoseconds since midnight at the exchange, prices whole 1/10,000 dollar (the unit of
-both LEAN and LOBSTER files), sizes shares.
+Times are whole nanoseconds since midnight at the exchange, prices whole 1/10,000 dollar (the unit
+of both LEAN and LOBSTER files), sizes shares.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 NANOSECONDS = 1_000_000_000
-"""In a second."""
+"""Number of nanoseconds in a second."""
 
 OPEN, CLOSE = 34_200 * NANOSECONDS, 57_600 * NANOSECONDS
-"""Regular session of US equities, 09:30 to 16:00."""
+"""Regular session of US equities, 09:30 to 16:00, nanoseconds since midnight."""
 
 TICK = 100
 """Smallest price step of US equities above one dollar, in 1/10,000 dollar."""
@@ -25,13 +25,13 @@ Ints = NDArray[np.int64]
 
 
 class DataError(ValueError):
-    """Market data that cannot be used: the message names the file, the place and the remedy."""
+    """Error in market data; the message names the file, the place and the remedy."""
 
 
 class Quotes(NamedTuple):
     """m states of the best bid and offer; one holds from its time to that of the next.
 
-    Only usable states: both sides there, bid below ask. Times do not decrease.
+    All states are usable: both sides are there, the bid is below the ask. Times do not decrease.
 
     Attributes:
         time: (m,) nanoseconds since midnight.
@@ -53,8 +53,8 @@ class Trades(NamedTuple):
         time: (m,) nanoseconds since midnight.
         price: (m,) 1/10,000 dollar.
         size: (m,) shares.
-        lit: (m,) whether it met displayed liquidity at an exchange; False for off-exchange prints and
-            executions of hidden orders.
+        lit: (m,) whether the print met displayed liquidity at an exchange; False for off-exchange
+            prints and executions of hidden orders.
     """
 
     time: Ints
@@ -64,12 +64,15 @@ class Trades(NamedTuple):
 
 
 class Messages(NamedTuple):
-    """m events of an order book, order by order, as in LOBSTER's message files; times do not decrease.
+    """m events of an order book, order by order, as in LOBSTER's message files.
+
+    Times do not decrease.
 
     Attributes:
         time: (m,) nanoseconds since midnight.
-        kind: (m,) int8: 1 new limit order, 2 partial cancellation, 3 deletion, 4 execution of a visible
-            order, 5 execution of a hidden order. Cross trades (6) and halts (7) are not in here.
+        kind: (m,) int8: 1 new limit order, 2 partial cancellation, 3 deletion, 4 execution of a
+            visible order, 5 execution of a hidden order. Cross trades (6) and halts (7) are not in
+            here.
         order: (m,) identifier.
         size: (m,) shares.
         price: (m,) 1/10,000 dollar.
@@ -105,13 +108,13 @@ class Tape:
     Attributes:
         symbol: lower case.
         date: "20131007".
-        open, close: of the session that the data cover, nanoseconds since midnight.
-        quotes: of the session, beginning with the state at its open where there is one.
-        trades: of the session.
-        messages, book: order by order, where the data have it; as long as each other.
+        open, close: start and end of the session that the data cover, nanoseconds since midnight.
+        quotes: quotes of the session, beginning with the state at its open where there is one.
+        trades: prints of the session.
+        messages, book: messages and book order by order, where the data have them; of equal length.
         tick: price step, 1/10,000 dollar.
-        repairs: what was left out or mended in reading, a count for each sentence-like reason, such as
-            {"locked or crossed quotes left out": 12}; only counts above 0.
+        repairs: number of rows left out or mended in reading, for each sentence-like reason, such
+            as {"locked or crossed quotes left out": 12}; only counts above 0.
     """
 
     symbol: str
@@ -127,4 +130,4 @@ class Tape:
 
 
 BUY, SELL = 0, 1
-"""Positions on the side axis."""
+"""Positions of the sides on the side axis."""

@@ -2,21 +2,21 @@
 
 For a buyer with limit L (a seller is its mirror image), from the moment the order is in the market:
 
-- ``traded`` is what has met the order: executions of buy orders below L, as ours had the better price,
-  and of those at L that stand behind it; executions of sell orders at or below L, as those were ours
-  before.
+- ``traded`` is the quantity that has met the order. It counts executions of buy orders below L,
+  because ours had the better price, and of those at L that stand behind ours. It also counts
+  executions of sell orders at or below L, because those were ours before.
 - ``offered`` is the size of all displayed sell orders at or below L.
-- the order's fill is the largest value that ``traded + offered`` has had, as in ``quote_replay``: a new
-  sell order that would cross ours fills it, and does not count again when it trades in truth, or when
-  its owner cancels it and sends another.
+- the order's fill is the largest value that ``traded + offered`` has had, as in ``quote_replay``. A
+  new sell order that would cross ours fills it. It does not count again when it trades in truth, or
+  when its owner cancels it and sends another.
 
-Every order is known by its identifier, so the queue ahead needs no model: at its price our order stands
-behind those sent before it, and before those sent after it; executions and cancellations ahead shorten
-the queue by themselves, because what trades next is then an order behind us or at a worse price. Orders
-that were there before the first message have no known age: they are the oldest. An order on which the
-share ``queue`` falls is wholly ahead. The book shows some levels only: what lies deeper is neither
-ahead nor offered. Executions of hidden orders at L or better count where ``dark`` says so; a displayed
-order goes before hidden ones at its price.
+Every order is known by its identifier, so the queue ahead needs no model. At its price our order
+stands behind those sent before it, and before those sent after it. Executions and cancellations
+ahead shorten the queue by themselves: the next trade is then of an order behind ours or at a worse
+price. Orders that were there before the first message have no known age: they are the oldest. The
+order that contains the end of the share ``queue`` is wholly ahead. The book shows some levels only;
+deeper orders are neither ahead nor offered. Executions of hidden orders at L or better count if
+``dark``; a displayed order goes before hidden ones at its price.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from execution_env.calibration.simulator.placement import Posted
 from execution_env.core.jit import inline, jit
 
 NEW, EXECUTED, HIDDEN = 1, 4, 5
-"""Kinds of messages that matter by themselves."""
+"""Kinds of messages named here: new order, execution of a visible order, of a hidden order."""
 
 
 class Index(NamedTuple):
-    """m messages, looked up by their orders and prices.
+    """Lookup tables of m messages, by order and by price.
 
     Attributes:
-        born: (m,) position of the message that sent each message's order, -1 where that came before the
+        born: (m,) position of the message that sent each message's order; -1 if it came before the
             data began.
-        key: (m,) side times price of all messages, in order.
+        key: (m,) side times price of all messages, sorted.
         row: (m,) position of the message of each key; of equal keys the earlier first.
     """
 
@@ -50,7 +50,7 @@ class Index(NamedTuple):
 
 
 def index(messages: Messages) -> Index:
-    """Made once for a tape."""
+    """Return the lookup tables of ``messages``; made once for a tape."""
     orders, which = np.unique(messages.order, return_inverse=True)
     born = np.full(orders.size, -1)
     new = np.flatnonzero(messages.kind == NEW)
@@ -62,7 +62,7 @@ def index(messages: Messages) -> Index:
 
 @inline
 def _displayed(sign: int, level_price: Ints, level_size: Ints, mine: int) -> float:
-    """Shares at the limit price on our side of the book; -1 where the book does not show that price."""
+    """Return the shares at the limit price on our side; -1 if the book does not show that price."""
     for level in range(level_price.size):
         if level_price[level] and 2 * sign * level_price[level] == mine:
             return float(level_size[level])
@@ -73,8 +73,10 @@ def _displayed(sign: int, level_price: Ints, level_size: Ints, mine: int) -> flo
 def _last_ahead(
     mine: int, queue: float, last: int, displayed: float, messages: Messages, by: Index, left: Ints
 ) -> int:
-    """Position of the message that sent the youngest order ahead of us; -1 where only those older than
-    the data are ahead, -2 where none is. ``left`` is scratch, (m,) zeros, and left so.
+    """Return the position of the message that sent the youngest order ahead of us.
+
+    It is -1 if only orders older than the data are ahead, and -2 if none is ahead. ``left`` is
+    scratch: (m,) zeros before and after.
     """
     if queue == 0.0:
         return -2
@@ -82,7 +84,7 @@ def _last_ahead(
         return last
     kind, size, born = messages.kind, messages.size, by.born
     known = 0.0
-    first = np.searchsorted(by.key, mine / 2, "left")  # a half tick is between keys: nobody there
+    first = np.searchsorted(by.key, mine / 2, "left")  # a half tick is between keys: no orders
     after = np.searchsorted(by.key, mine / 2, "right")
     for message in by.row[first:after]:
         if message <= last and born[message] >= 0 and kind[message] <= EXECUTED:
@@ -111,18 +113,18 @@ def replay_book(
     by: Index,
     book: Book,
 ) -> tuple[Floats, Floats]:
-    """Fills of n child orders of one placement and side.
+    """Return the fills of n child orders of one placement and side.
 
     Args:
         sign: 1 for buyers, -1 for sellers.
         posted: the orders; there is a message at or before each arrival.
         queue: share of the displayed size that is ahead.
         dark: whether executions of hidden orders count.
-        messages, book: of the tape.
+        messages, book: messages and book of the tape.
         by: ``index`` of the messages.
 
     Returns:
-        (n,) shares filled, and (n,) what they cost in 1/20,000 dollar, times ``sign``.
+        (n,) shares filled, and (n,) their cost in 1/20,000 dollar, times ``sign``.
     """
     arrival, end, limit = posted.arrival, posted.end, posted.limit
     near, near_size, far, far_size = book.bid, book.bid_size, book.ask, book.ask_size
@@ -142,7 +144,7 @@ def replay_book(
         message = np.searchsorted(time, arrival[child], "right") - 1
         displayed = _displayed(sign, near[message], near_size[message], mine)
         youngest = _last_ahead(mine, queue, message, displayed, messages, by, left)
-        taken = 0.0  # by crossing, when it came
+        taken = 0.0  # by crossing, on arrival
         paid = 0.0
         for level in range(far.shape[1]):
             offer = 2 * sign * far[message, level]

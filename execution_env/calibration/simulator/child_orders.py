@@ -1,20 +1,22 @@
-"""The child-order simulator: what orders of every algo, side and bucket would have met on a stock-day.
+"""The child-order simulator: fills of child orders of every algo, side and bucket on a stock-day.
 
-At the start of every bucket, for each side and each algo, one child order of endless size is posted,
-and cancelled at the bucket's end. It has no impact: what trades and is quoted is as on the tape. Its
-*depth* is what it would have filled; a child order of x shares then fills min(x, depth). The rules are
-in ``book_replay`` where the tape has the order book order by order, else in ``quote_replay``; what
-neither shows is in ``placement.Assumptions``:
+At the start of every bucket, for each side and each algo, one child order of unlimited size is
+posted. It is cancelled at the bucket's end. It has no impact: trades and quotes are those of the
+tape. Its *depth* is the quantity that it would have filled; a child order of x shares then fills
+min(x, depth). The rules are in ``book_replay`` if the tape has the order book order by order, else
+in ``quote_replay``. Data do not show everything; the rest is assumed in ``placement.Assumptions``.
+In both cases:
 
 - the limit price is set from the quote at the bucket's start, and not moved in the bucket;
-- an order that crosses the far touch takes what is displayed there at once, at those prices; what it
-  meets afterwards costs its limit price;
+- an order that crosses the far touch takes the displayed size there at once, at those prices; its
+  later fills cost its limit price;
 - prints of all exchanges count alike, as if the order stood at each of them in one queue;
 - off-exchange prints and executions of hidden orders do not count, unless ``dark`` says so;
-- no fees and no rebates: they depend on the broker and are a matter for the scenario.
+- there are no fees and no rebates, because they depend on the broker; the scenario sets them.
 
-Depth without impact is generous to large orders. Cont & Kukanov (2017), Optimal order placement in limit
-order markets, Quantitative Finance 17(1), is the same model of a fill: outflow beyond the queue ahead.
+Depth without impact is generous to large orders. Cont & Kukanov (2017), Optimal order placement in
+limit order markets, Quantitative Finance 17(1), model a fill in the same way: outflow beyond the
+queue ahead.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ from execution_env.calibration.simulator.windows import (
 Arrays = TypeVar("Arrays", Quotes, Trades, Messages, Book)
 
 DOLLAR = 10_000
-"""In units of a tape's prices."""
+"""Number of a tape's price units in a dollar."""
 
 
 def simulate(
@@ -76,12 +78,12 @@ def simulate(
         placements: the K algos.
         assumptions: None is ``Assumptions()``.
         bucket, window: nanoseconds; a window is a whole number of buckets.
-        starts: (W,) of windows, nanoseconds since midnight; None is ``plan_windows(tape, bucket,
-            window)``.
-        progress: called with (done, of) after each of the 2 K walks.
+        starts: (W,) starts of windows, nanoseconds since midnight; None is ``plan_windows(tape,
+            bucket, window)``.
+        progress: called with (done, total) after each of the 2 K walks.
 
     Returns:
-        The outcomes, and why windows were left out: a count for each reason, only counts above 0.
+        The outcomes, and the number of windows left out for each reason; only counts above 0.
 
     Raises:
         ScenarioError: an argument out of its range; a window that is not a whole number of buckets.
@@ -135,10 +137,10 @@ def simulate(
 def _walk(
     tape: Tape, assumptions: Assumptions, edges: Ints
 ) -> Callable[[int, Ints, float], tuple[Floats, Floats]]:
-    """A function of sign, (W, B) limits and queue: (W, B) fills and costs."""
+    """Return a function from sign, (W, B) limits and queue to (W, B) fills and costs."""
     shape = edges[:, :-1].shape
     arrival, end = (edges[:, :-1] + assumptions.latency).ravel(), edges[:, 1:].ravel()
-    late = arrival >= end  # not in the market in their bucket
+    late = arrival >= end  # they reach the market after their bucket
     arrival = np.where(late, end, arrival)
     dark = bool(assumptions.dark)
     if tape.messages is None or tape.book is None:
@@ -167,7 +169,7 @@ def _walk(
 def _usable(
     tape: Tape, assumptions: Assumptions, starts: Ints, bucket: int, buckets: int
 ) -> tuple[Ints, dict[str, int]]:
-    """Starts of windows with a believable quote at every edge of a bucket; counts of the others."""
+    """Return starts of windows with a usable quote at every edge of a bucket; count the others."""
     edges = starts[:, None] + bucket * np.arange(buckets + 1)
     state = np.searchsorted(tape.quotes.time, edges, "right") - 1
     none = (state < 0).any(axis=1)
@@ -186,7 +188,7 @@ def _usable(
 
 
 def _volume(trades: Trades, edges: Ints, mid: Floats) -> tuple[Floats, Floats]:
-    """(W, B) shares of all prints, and their average price in the unit of ``mid``."""
+    """Return (W, B) shares of all prints, and their average price in the unit of ``mid``."""
     at = np.searchsorted(trades.time, edges, "right")
     shares = np.concatenate([[0], np.cumsum(trades.size, dtype=np.int64)])[at]
     money = np.concatenate([[0], np.cumsum(trades.size * trades.price, dtype=np.int64)])[at]
@@ -197,7 +199,7 @@ def _volume(trades: Trades, edges: Ints, mid: Floats) -> tuple[Floats, Floats]:
 
 
 def _plain(arrays: Arrays) -> Arrays:
-    """The same with contiguous, writable arrays: a compiled loop for one kind of array is enough."""
+    """Return the same arrays, contiguous and writable: the loops are compiled for these only."""
     kinds = {"lit": np.bool_, "kind": np.int8, "side": np.int8}
     return type(arrays)(
         **{

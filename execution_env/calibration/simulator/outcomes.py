@@ -1,8 +1,9 @@
-"""What child orders would have met: a parent order's market, bucket by bucket.
+"""Outcomes of child orders: a parent order's market, bucket by bucket.
 
-A *window* is the time of one parent order, B buckets of equal length. In each bucket one child order
-per algo and side is posted at its start and cancelled at its end, without impact: what it met does
-not depend on others of ours. Its *depth* is what an endless order posted so would have filled.
+A *window* is the time of one parent order, B buckets of equal length. In each bucket one child
+order per algo and side is posted at the start and cancelled at the end. It has no impact, so its
+fills do not depend on our other orders. Its *depth* is the quantity that an unlimited order posted
+so would fill.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ class Outcomes(NamedTuple):
         date: (W,) str, "20131007".
         start: (W,) int64 nanoseconds since midnight.
         depth: (2, W, B, K) shares available to a child order, by side.
-        price: (2, W, B, K) what an average share of that depth costs above the mid at the bucket's
-            start for a buyer, or below it for a seller, in basis points of that mid: positive is paid,
-            negative earned. Where there was no depth, what the order's limit price says.
+        price: (2, W, B, K) average cost of a share of that depth above the mid at the bucket's
+            start for a buyer, or below it for a seller, in basis points of that mid. Positive is
+            paid, negative earned. Without depth it is that of the order's limit price.
         volume: (W, B) shares of all regular prints.
         mid: (W, B + 1) dollars, at every bucket's start and at the last one's end.
-        touch: (2, W, B + 1) distance in basis points of the mid from there to the far touch, what a
-            buyer, or a seller, who crosses at that moment pays.
-        vwap: (W, B) dollars, volume-weighted average price of the bucket's regular prints; the mean of
-            the mids around it where there were none.
+        touch: (2, W, B + 1) distance from the mid to the far touch at those times, in basis points
+            of the mid: the cost for a buyer, or a seller, who crosses at that moment.
+        vwap: (W, B) dollars, volume-weighted average price of the bucket's regular prints; the mean
+            of the mids around it where there were none.
     """
 
     symbol: NDArray[np.str_]
@@ -45,7 +46,7 @@ class Outcomes(NamedTuple):
     vwap: Floats
 
     def join(self, other: Outcomes) -> Outcomes:
-        """The windows of both, these first."""
+        """Return the windows of both, these first."""
         by_side = ("depth", "price", "touch")
         return Outcomes(
             **{

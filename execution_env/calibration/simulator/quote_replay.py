@@ -2,24 +2,24 @@
 
 For a buyer with limit L (a seller is its mirror image), from the moment the order is in the market:
 
-- ``traded`` is what has met the order: prints below L in full, as the order had the better price;
-  prints at L beyond the queue ahead. That queue is the share of the displayed size that the placement
-  says, taken when the order joins the price, or when the price is first seen at the touch; it shrinks
-  by prints at L, by cancellations as assumed, and is gone for good once the best bid is below L: then
-  the order is alone at the best price.
+- ``traded`` is the quantity that has met the order: prints below L in full, because the order had
+  the better price, and prints at L beyond the queue ahead. The queue ahead is the placement's share
+  of the displayed size. It is taken when the order joins the price, or when the price is first seen
+  at the touch. Prints at L shorten it, and so do cancellations as assumed. It is gone for good once
+  the best bid is below L: then the order is alone at the best price.
 - ``offered`` is the displayed size of the best ask while that is at or below L, else 0.
-- the order's fill is the largest value that ``traded + offered`` has had. Shares displayed at or below L
-  are the order's at once; when they trade later, with those who took them in truth, ``offered`` falls as
-  ``traded`` rises and nothing counts twice; nor does a seller who cancels and comes back.
+- the order's fill is the largest value that ``traded + offered`` has had. Shares displayed at or
+  below L are the order's at once. When they trade later in truth, ``offered`` falls as ``traded``
+  rises and nothing counts twice. A seller who cancels and comes back does not count twice either.
 
-A fill in this sense is what an endless order without impact would have had. A print comes before a quote
-of the same nanosecond: the quote shows what is left. Events at the moment of posting are over, those of
-the bucket's last nanosecond belong to it.
+A fill in this sense is that of an unlimited order without impact. A print comes before a quote of
+the same nanosecond, because the quote shows what is left. Events at the moment of posting are over;
+events of the bucket's last nanosecond belong to it.
 
-That a queue behind which one waits decides a passive order's fate, and that its position has a value,
-is in Moallemi & Yuan (2016), A Model for Queue Position Valuation in a Limit Order Book; fills of a
-resting order as what trades beyond the queue ahead are those of Cont & Kukanov (2017), Optimal order
-placement in limit order markets, Quantitative Finance 17(1).
+The queue ahead decides a passive order's fate, and a position in it has a value: Moallemi & Yuan
+(2016), A Model for Queue Position Valuation in a Limit Order Book. Cont & Kukanov (2017), Optimal
+order placement in limit order markets, Quantitative Finance 17(1), also define fills of a resting
+order as the trades beyond the queue ahead.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ def replay_quotes(
     quotes: Quotes,
     trades: Trades,
 ) -> tuple[Floats, Floats]:
-    """Fills of n child orders of one placement and side.
+    """Return the fills of n child orders of one placement and side.
 
     Args:
         sign: 1 for buyers, -1 for sellers.
         posted: the orders; there is a quote at or before each arrival.
         queue: share of the displayed size that is ahead.
-        venues: what is displayed at the touch in all, as a multiple of the quote.
+        venues: size displayed at the touch at all exchanges, as a multiple of the quoted size.
         cancellations: position in ``placement.CANCELLATIONS``.
         dark: whether prints that are not lit count.
-        quotes, trades: of the tape.
+        quotes, trades: quotes and trades of the tape.
 
     Returns:
-        (n,) shares filled, and (n,) what they cost in 1/20,000 dollar, times ``sign``.
+        (n,) shares filled, and (n,) their cost in 1/20,000 dollar, times ``sign``.
     """
     arrival, end, limit = posted.arrival, posted.end, posted.limit
     near, near_size = quotes.bid, quotes.bid_size
@@ -70,10 +70,10 @@ def replay_quotes(
         trade = np.searchsorted(trades.time, arrival[child], "right")
         traded = 0.0
         fill = 0.0
-        taken = 0.0  # by crossing, when it came
+        taken = 0.0  # by crossing, on arrival
         paid = 0.0
         ahead = np.inf  # the size displayed at our price is not known yet
-        shown = 0.0  # of it, when last seen
+        shown = 0.0  # size displayed at our price, when last seen
         explained = 0.0  # printed at our price since then
 
         offer = 2 * sign * far[quote]
@@ -81,7 +81,7 @@ def replay_quotes(
             taken = float(far_size[quote])
             paid = taken * offer
             fill = taken
-        fresh = True  # a quote that we have not looked at
+        fresh = True  # whether the current quote is new
         while True:
             if fresh:
                 fresh = False

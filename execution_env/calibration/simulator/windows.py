@@ -1,4 +1,4 @@
-"""When parent orders begin: windows of whole buckets within a session."""
+"""Windows of parent orders: whole buckets within a session."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from execution_env.calibration.readers.tape import NANOSECONDS, DataError, Ints,
 from execution_env.core.validation import ScenarioError, integer
 
 BUCKET, WINDOW = 180 * NANOSECONDS, 1800 * NANOSECONDS
-"""Of a parent order of half an hour in ten buckets."""
+"""Default lengths, nanoseconds: a parent order of half an hour in ten buckets."""
 
 _DAY = 86_400 * NANOSECONDS
 
 
 def buckets_of(window: int, bucket: int) -> int:
-    """Buckets in a window.
+    """Return the number of buckets in a window.
 
     Raises:
         ScenarioError: the window is not a whole number of them.
@@ -38,18 +38,18 @@ def plan_windows(
     skip_close: int = 0,
     every: int | None = None,
 ) -> Ints:
-    """When windows start, back to back from the open on.
+    """Return the starts of windows, by default back to back from the open on.
 
-    The first and last minutes of a session are unlike the rest: wide spreads and much volume after the
-    opening auction, orders in a hurry before the closing one. They are kept here, because a desk trades
-    in them too; leave them out with the ``skip`` arguments.
+    The first and last minutes of a session differ from the rest. After the opening auction spreads
+    are wide and volume is large; before the closing auction orders are in a hurry. These minutes
+    are kept, because a desk trades in them too. The ``skip`` arguments leave them out.
 
     Args:
-        tape: of the session.
+        tape: stock-day of the session.
         bucket, window: nanoseconds; a window is a whole number of buckets.
         skip_open, skip_close: nanoseconds after the open and before the close without windows.
-        every: nanoseconds from one start to the next; None is ``window``, so that none overlap. Windows
-            that do overlap are not independent of each other.
+        every: nanoseconds from one start to the next; None is ``window``, so that none overlap.
+            Windows that do overlap are not independent of each other.
 
     Returns:
         (W,) nanoseconds since midnight, W >= 1.
@@ -73,10 +73,10 @@ def plan_windows(
 
 
 def check_starts(tape: Tape, starts: Ints, window: int) -> Ints:
-    """``starts`` as (W,) int64.
+    """Return ``starts`` as (W,) int64.
 
     Raises:
-        ScenarioError: they are no list of whole numbers, or a window is not within the session.
+        ScenarioError: they are not a list of whole numbers, or a window is not within the session.
     """
     array = np.asarray(starts)
     if array.ndim != 1 or not array.size or array.dtype.kind not in "iu":
