@@ -1,1 +1,1 @@
-"""What child orders met, fitted: fill probability, depth, spread, volume, mid, and their dependence."""
+"""Estimates from child orders: fill probability, depth, spread, volume, mid, dependence."""

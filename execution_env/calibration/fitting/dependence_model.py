@@ -1,9 +1,9 @@
-"""Correlations of fills in the model, exactly, by Hermite series of functions of a latent.
+"""Exact correlations of fills in the model, by Hermite series of functions of a latent.
 
 With g(y) = sum_n a_n H_n(y) in normalised Hermite polynomials, the covariance of g(y) and g'(y') is
-sum_(n > 0) a_n a'_n c^n, c being the correlation of y and y' (Lancaster 1957, Some properties of the
-bivariate normal distribution, Biometrika 44). The coefficients are integrals over the project's own
-``depth_score``.
+sum_(n > 0) a_n a'_n c^n, where c is the correlation of y and y' (Lancaster 1957, Some properties of
+the bivariate normal distribution, Biometrika 44). The coefficients are integrals over the project's
+own ``depth_score``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from execution_env.calibration.fitting.fit_depth import DepthLaw
 from execution_env.core.jit import jit
 
 TERMS = 100
-"""Of a Hermite series. Fills are nearly a step, whose series ends slowly: what is beyond is known in sum
-from the covariance at c = 1, and matters there only."""
+"""Number of Hermite terms. Fills are almost a step function, so the series converges slowly. The
+tail's total follows from the covariance at c = 1 and matters only there."""
 
 _LATENT = np.linspace(-8.0, 8.0, 1601)
 _CHANCE = np.exp(-0.5 * _LATENT**2)
@@ -38,7 +38,7 @@ def _hermite() -> Floats:
 
 
 _POLYNOMIALS = _hermite()
-"""(TERMS + 1, grid) each times the density: a sum with g is a coefficient."""
+"""Hermite polynomials times the density, (TERMS + 1, grid): their sum with g is a coefficient."""
 
 
 @jit
@@ -48,12 +48,14 @@ def _scores(latent: Floats, chance: float, out: Floats) -> None:
 
 
 class Series(NamedTuple):
-    """A function of the latent and of the order's effect, mean zero aside.
+    """Hermite series of a function of the latent and of the order's effect.
 
     Attributes:
-        mean: of it; variance: in all, and ``between`` orders: of its mean given the order's effect.
+        mean: mean of the function.
+        variance: its variance in all.
+        between: variance between orders, that of its mean given the order's effect.
         coefficients: (TERMS,) from the first on, averaged over the order's effect.
-        squares: (TERMS,) of the coefficients given that effect, averaged.
+        squares: (TERMS,) squares of the coefficients given that effect, averaged.
         values: (grid,) averaged over the order's effect.
     """
 
@@ -66,7 +68,7 @@ class Series(NamedTuple):
 
     @staticmethod
     def of(values: Floats) -> Series:
-        """Of values (Q, grid), for Q effects of the order."""
+        """Return the series of values (Q, grid), for Q effects of the order."""
         chance = _NODE_CHANCE if len(values) > 1 else np.ones(1)
         coefficients = values @ _POLYNOMIALS.T
         mean = float(chance @ coefficients[:, 0])
@@ -81,7 +83,7 @@ class Series(NamedTuple):
 
 
 class Algo:
-    """An algo's Hermite series, a replicate's law given, for any sd of the order's effect."""
+    """An algo's Hermite series for any sd of the order's effect, given a replicate's law."""
 
     def __init__(
         self,
@@ -97,11 +99,11 @@ class Algo:
         self.volume_sd = volume_sd
         self.location, self.sd, self.size, self.most = location, sd, size, most
         self.there = np.isfinite(self.score)
-        # what the residual is made of does not depend on the order's effect
+        # series of fills and of residuals, by sd of the order's effect
         self._memory: dict[float, tuple[Series, Series]] = {}
 
     def series(self, order_sd: float) -> tuple[Series, Series]:
-        """Fills and residuals, for each of the order's effects."""
+        """Return the series of fills and of residuals for one sd of the order's effect."""
         if order_sd not in self._memory:
             nodes = _NODES if order_sd > 0.0 else _NODES[4:5]
             own = np.sqrt(max(self.sd**2 - order_sd**2, 0.0))
@@ -122,7 +124,7 @@ class Algo:
         return self._memory[order_sd]
 
     def adverse(self) -> float:
-        """E[y min(a, s v)] / E min(a, s v): the mean latent of the shares of an order that fill."""
+        """Return E[y min(a, s v)] / E min(a, s v): the mean latent of an order's filled shares."""
         score = np.where(self.there, self.score, 0.0)
         volume = self.volume_sd * _NODES[:, None] - 0.5 * self.volume_sd**2
         x = np.minimum(self.location + self.sd * score + volume, 700.0)
@@ -136,13 +138,19 @@ _ODD = np.where(_ORDERS % 2 == 1, -1.0, 1.0)
 
 
 def _powers(c: Floats) -> Floats:
-    """(..., TERMS) c, c^2, ...; those too small to matter are not, as arithmetic with them is slow."""
+    """Return (..., TERMS) powers c, c^2, ...
+
+    Their size is at least exp(-60), because arithmetic with smaller numbers is slow.
+    """
     size = np.exp(np.maximum(_ORDERS * np.log(np.maximum(np.abs(c), 1e-12))[..., None], -60.0))
     return np.asarray(np.where(c[..., None] < 0, _ODD, 1.0) * size)
 
 
 def autocovariance(series: Series, latent: Floats | float) -> Floats:
-    """Covariances of an algo with itself in another bucket, latents' correlations given, any shape."""
+    """Return covariances of an algo with itself in another bucket, given the latents' correlations.
+
+    ``latent`` holds these correlations, in any shape.
+    """
     latent = np.asarray(latent, np.float64)
     powers = _powers(latent)
     rest = series.variance - series.between - series.squares.sum()
@@ -167,7 +175,7 @@ class Model:
     def correlations(
         self, loading: Floats, move: float, persistence: float, order_sd: Floats
     ) -> tuple[Floats, Floats, Floats, Floats]:
-        """As ``Seen`` has them: between (P,), adverse, next and far (K,)."""
+        """Return the correlations as in ``Seen``: between (P,), adverse, next and far (K,)."""
         series = [algo.series(tau) for algo, tau in zip(self.algos, order_sd, strict=True)]
         fill = [f for f, _ in series]
         sd = np.sqrt([max(f.variance, 1e-300) for f in fill])

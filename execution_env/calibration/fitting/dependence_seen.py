@@ -14,13 +14,13 @@ from execution_env.calibration.fitting.sample import Sample
 
 
 class Seen(NamedTuple):
-    """Correlations in the data, 1 + J replicates; NaN where something does not vary or is not known.
+    """Correlations in the data, 1 + J replicates; NaN where a variable is constant or unknown.
 
     Attributes:
         between: (1 + J, P) of the fills of the P pairs of algos.
         moves: (1 + J, K) of fills with the move of the mid against the order.
-        adverse: (1 + J, K) mean move of the shares of an order of fixed size that fill, in standard
-            deviations of the move.
+        adverse: (1 + J, K) mean move for the shares that fill of an order of fixed size, in
+            standard deviations of the move.
         next: (1 + J, K) of fills with those a bucket later.
         far: (1 + J, K) of residuals with those ``lags`` later.
         lags: (L,) buckets.
@@ -35,20 +35,20 @@ class Seen(NamedTuple):
 
 
 def pairs(algos: int) -> list[tuple[int, int]]:
-    """Pairs of algos, in the order of ``Seen.between``."""
+    """Return the pairs of algos, in the order of ``Seen.between``."""
     return [(i, j) for i in range(algos) for j in range(i + 1, algos)]
 
 
 def fills(sample: Sample, size: float) -> Floats:
-    """(O, B, K) min(size, s), shares of volume; NaN where less than that was posted."""
+    """Return (O, B, K) min(size, s), shares of volume; NaN where less than that was posted."""
     known = ~np.isnan(sample.share) & (sample.posted >= size)
     return np.where(known, np.minimum(sample.share, size), np.nan)
 
 
 def adverse_moves(weight: Floats, sample: Sample, size: float) -> Floats:
-    """``Seen.adverse``: the mean of the mid's move against the order, of shares that filled."""
+    """Return ``Seen.adverse``, the mean of the mid's move against the order over filled shares."""
     shares = sample.share * sample.volume[..., None]
-    with np.errstate(invalid="ignore"):  # all of nothing, where nothing was traded
+    with np.errstate(invalid="ignore"):  # infinity times 0, where nothing was traded
         known = ~np.isnan(shares) & (sample.posted * sample.volume[..., None] >= size)
     known &= ~np.isnan(sample.move)[..., None]
     fill = np.where(known, np.minimum(shares, size), 0.0)
@@ -61,14 +61,14 @@ def adverse_moves(weight: Floats, sample: Sample, size: float) -> Floats:
 
 
 def residuals(log_share: Floats, cut: NDArray[np.bool_], location: float, sd: float) -> Floats:
-    """Derivative of the log likelihood by mu; its mean is 0."""
+    """Return the derivative of the log likelihood by mu; its mean is 0."""
     z = (location - log_share) / sd
     ratio = np.exp(-0.5 * z * z - log_ndtr(z)) / np.sqrt(2.0 * np.pi)
     return np.asarray(np.where(cut, ratio, -z) / sd)
 
 
 def _sample_residuals(sample: Sample, law: DepthLaw) -> Floats:
-    """(O, B, K) residuals of log s; 0 where there was no depth, NaN where nothing is known."""
+    """Return (O, B, K) residuals of log s; 0 without depth, NaN where nothing is known."""
     out = np.where(np.isnan(sample.share), np.nan, 0.0)
     for k in range(sample.share.shape[2]):
         share, cut = sample.share[..., k], sample.cut[..., k]
@@ -82,7 +82,7 @@ def _sample_residuals(sample: Sample, law: DepthLaw) -> Floats:
 
 
 def see(weight: Floats, sample: Sample, law: DepthLaw, size: float) -> Seen:
-    """The correlations of a sample; ``size`` is the usual child order as a share of volume."""
+    """Return the correlations of a sample; ``size`` is that of ``fills``."""
     filled, residual = fills(sample, size), _sample_residuals(sample, law)
     buckets, algos = filled.shape[1:]
     lags = np.arange(max(2, (buckets + 1) // 3), buckets)

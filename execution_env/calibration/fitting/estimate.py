@@ -1,12 +1,13 @@
-"""Estimates with standard errors that know what is independent of what: windows, and nothing smaller.
+"""Estimates with standard errors by the jackknife over windows.
 
-The buckets of a window, and its two sides, share one market. So every standard error is the jackknife
-over windows (Tukey 1958, Annals of Mathematical Statistics 29; Efron & Tibshirani 1993, An Introduction
-to the Bootstrap, section 11): with t_j the estimate without window j, of J,
+The buckets of a window, and its two sides, share one market: only windows are independent. So every
+standard error is the jackknife over windows (Tukey 1958, Annals of Mathematical Statistics 29;
+Efron & Tibshirani 1993, An Introduction to the Bootstrap, section 11): with t_j the estimate
+without window j, of J,
 
     se^2 = (J - 1) / J  sum_j (t_j - mean of t)^2.
 
-It asks nothing of an estimator but that it can be had with weights, so it covers all of ours.
+It needs only an estimator that takes weights, so it covers all of ours.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 MOST = 100
-"""Groups that are left out one after another; more windows are left out several at a time."""
+"""Maximum number of groups, left out one after another; a group of more windows has several
+windows."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with what is known of its precision.
+    """A number with its standard error.
 
     Attributes:
         value: the estimate.
         error: standard error; NaN where there is none.
-        note: what to know about it; empty for an estimate without more.
+        note: remark on the estimate; empty where there is none.
     """
 
     value: float
@@ -39,7 +41,7 @@ class Estimate:
     note: str = ""
 
     def within(self, errors: float, truth: float = 0.0) -> bool:
-        """Whether ``truth`` is no more than so many standard errors away; True if there are none."""
+        """Return True if ``truth`` is at most ``errors`` standard errors away or there are none."""
         return not abs(self.value - truth) > errors * self.error
 
     def __str__(self) -> str:
@@ -52,26 +54,29 @@ class Estimate:
 
 
 def _digits(error: float) -> int:
-    """Decimals that show two digits of ``error`` where it begins with 1, else one more than enough."""
+    """Return the number of decimals that shows two significant digits of ``error``."""
     return max(0, 1 - math.floor(math.log10(error)))
 
 
 def rounded(estimate: Estimate) -> float:
-    """The value with as many digits as its standard error leaves a meaning, and one more."""
+    """Return the value to one decimal more than its standard error shows.
+
+    Without a standard error it is the value to six significant digits.
+    """
     if not math.isfinite(estimate.error) or estimate.error == 0.0:
         return float(f"{estimate.value:.6g}")
     return round(estimate.value, _digits(estimate.error) + 1)
 
 
 def weights(cluster: Ints, most: int = MOST) -> Floats:
-    """(1 + J, O) weights of O orders: first all, then all but those of one group of clusters.
+    """Return (1 + J, O) weights of O orders: first all, then all but one group of clusters each.
 
     Args:
-        cluster: (O,) of every order.
-        most: groups at most; a group is of consecutive clusters.
+        cluster: (O,) cluster of every order.
+        most: maximum number of groups; a group is of consecutive clusters.
 
     Returns:
-        Ones and zeros. J is 0 with one cluster: nothing is known of the spread then.
+        Ones and zeros. J is 0 with one cluster: then nothing is known of the spread.
     """
     number = np.unique(cluster, return_inverse=True)[1]
     clusters = int(number.max()) + 1 if number.size else 0
@@ -83,7 +88,7 @@ def weights(cluster: Ints, most: int = MOST) -> Floats:
 
 
 def errors(replicates: Floats) -> Floats:
-    """Standard errors by the jackknife.
+    """Return standard errors by the jackknife.
 
     Args:
         replicates: (1 + J, ...) the estimate, then those with a group left out.
@@ -97,17 +102,17 @@ def errors(replicates: Floats) -> Floats:
         return np.full(replicates.shape[1:], np.nan)
     around = left_out - left_out.mean(axis=0)
     found = np.sqrt((groups - 1) / groups * (around**2).sum(axis=0))
-    # what is constant but for rounding
+    # 0 where replicates differ by rounding only
     return np.asarray(np.where(found > 1e-9 * np.abs(replicates[0]) + 1e-12, found, 0.0 * found))
 
 
 def estimate(replicates: Floats, note: str = "") -> Estimate:
-    """The estimate of (1 + J,) ``replicates``."""
+    """Return the estimate of (1 + J,) ``replicates``."""
     return Estimate(float(replicates[0]), float(errors(replicates)), note)
 
 
 def means(weight: Floats, numerator: Floats, denominator: Floats) -> Floats:
-    """Ratios of weighted sums; NaN where the denominator is 0.
+    """Return ratios of weighted sums; NaN where the denominator is 0.
 
     Args:
         weight: (1 + J, O).
@@ -123,7 +128,7 @@ def means(weight: Floats, numerator: Floats, denominator: Floats) -> Floats:
 
 
 def correlations(weight: Floats, first: Floats, second: Floats) -> Floats:
-    """Correlations of two columns, over the cells that know both.
+    """Return correlations of two columns, over the cells where both are known.
 
     Args:
         weight: (1 + J, O).
@@ -141,7 +146,7 @@ def correlations(weight: Floats, first: Floats, second: Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean_x, mean_y, xy, xx, yy = (part / count for part in sums)
         spread = (xx - mean_x**2) * (yy - mean_y**2)
-        # what is constant but for rounding does not vary
+        # a column whose values differ by rounding only does not vary
         real = spread > 1e-24 * np.maximum(xx * yy, 1e-300)
         found = (xy - mean_x * mean_y) / np.sqrt(np.where(real, spread, np.nan))
     return np.asarray(found)

@@ -1,6 +1,7 @@
-"""What a model must look like to be the market's: statistics of data, and of days drawn, alike.
+"""Statistics that compare a model with the market, computed alike from data and from drawn days.
 
-The statistics are those a trader asks for, of child orders of so many shares, not those the fit matched.
+They are statistics that a trader asks for, of child orders of so many shares, not those that the
+fit matched.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from execution_env.calibration.readers.tape import NANOSECONDS
 from execution_env.calibration.simulator.outcomes import Outcomes
 
 HALF_HOUR = 1800
-"""Seconds."""
+"""Number of seconds in half an hour."""
 
 
 class Evidence(NamedTuple):
-    """O orders of B buckets, K algos: of data or of a model.
+    """O orders of B buckets, K algos, from data or from a model.
 
     Attributes:
         cluster: (O,) window of each order.
         depth: (O, B, K) shares; no more than ``posted``, NaN where unknown.
         posted: (O, B, K) shares; infinite where the depth itself is known.
         volume: (O, B) shares, NaN where unknown.
-        move: (O, B) of the mid against the order, basis points; NaN where unknown.
-        time: (O, B) seconds since midnight; empty of a model.
+        move: (O, B) move of the mid against the order, basis points; NaN where unknown.
+        time: (O, B) seconds since midnight; empty for a model.
     """
 
     cluster: Ints
@@ -40,12 +41,12 @@ class Evidence(NamedTuple):
 
     @property
     def weight(self) -> Floats:
-        """(1 + J, O) to leave windows out."""
+        """(1 + J, O) jackknife weights, to leave windows out."""
         return weights(self.cluster)
 
 
 def of_outcomes(outcomes: Outcomes, bucket: int) -> Evidence:
-    """Of child orders walked through data; ``bucket`` in nanoseconds."""
+    """Return the evidence of child orders walked through data; ``bucket`` is in nanoseconds."""
     windows, buckets = outcomes.volume.shape
     depth = np.moveaxis(outcomes.depth, 0, 1).reshape(2 * windows, buckets, -1)
     move = np.diff(outcomes.mid, axis=1) / outcomes.mid[:, :1] * 1e4
@@ -61,7 +62,7 @@ def of_outcomes(outcomes: Outcomes, bucket: int) -> Evidence:
 
 
 def of_days(days: Days, lot_size: int) -> Evidence:
-    """Of days drawn from a scenario."""
+    """Return the evidence of days drawn from a scenario."""
     depth = days.depth.transpose(2, 0, 1).astype(np.float64) * lot_size
     return Evidence(
         np.zeros(days.size, np.int64),
@@ -74,13 +75,13 @@ def of_days(days: Days, lot_size: int) -> Evidence:
 
 
 def _fills(evidence: Evidence, posted: float) -> Floats:
-    """(O, B, K) share of ``posted`` shares that fills; NaN where unknown."""
+    """Return (O, B, K) fraction of ``posted`` shares that fills; NaN where unknown."""
     known = ~np.isnan(evidence.depth) & (evidence.posted >= posted)
     return np.where(known, np.minimum(evidence.depth, posted) / posted, np.nan)
 
 
 def fill_curves(evidence: Evidence, weight: Floats, sizes: Floats) -> tuple[Floats, Floats]:
-    """Expected share of a child order that fills, and probability that all does.
+    """Return the expected share of a child order that fills, and the probability that all does.
 
     Args:
         evidence: of O orders.
@@ -102,7 +103,9 @@ def fill_curves(evidence: Evidence, weight: Floats, sizes: Floats) -> tuple[Floa
 
 
 def autocorrelations(evidence: Evidence, weight: Floats, posted: float, lags: Ints) -> Floats:
-    """Autocorrelations of the fills of ``posted`` shares, and of log volume over its bucket's mean.
+    """Return autocorrelations of the fills of ``posted`` shares, and of log volume over its mean.
+
+    The mean is that of the bucket.
 
     Returns:
         (1 + J, L, K + 1), log volume last; NaN where something does not vary.
@@ -124,11 +127,11 @@ def _lagged(weight: Floats, column: Floats, lag: int) -> Floats:
 
 
 def dependence(evidence: Evidence, weight: Floats, posted: float) -> tuple[Floats, Floats]:
-    """Correlations of the fills of ``posted`` shares.
+    """Return correlations of the fills of ``posted`` shares.
 
     Returns:
-        (1 + J, K) with the mid's move against the order in the bucket, and (1 + J, P) between the pairs
-        of algos as ``dependence_seen.pairs`` has them.
+        (1 + J, K) with the mid's move against the order in the bucket, and (1 + J, P) between the
+        pairs of algos, in the order of ``dependence_seen.pairs``.
     """
     from execution_env.calibration.fitting.dependence_seen import pairs  # noqa: PLC0415  needs SciPy
 
@@ -141,7 +144,7 @@ def dependence(evidence: Evidence, weight: Floats, posted: float) -> tuple[Float
 
 
 def volumes(evidence: Evidence, weight: Floats) -> tuple[Floats, Floats]:
-    """(1 + J, B) mean of every bucket's volume, and its standard deviation."""
+    """Return (1 + J, B) mean of every bucket's volume, and its standard deviation."""
     known = ~np.isnan(evidence.volume)
     volume, count = np.where(known, evidence.volume, 0.0), known.astype(np.float64)
     mean, square = means(weight, volume, count), means(weight, volume**2, count)
@@ -149,7 +152,7 @@ def volumes(evidence: Evidence, weight: Floats) -> tuple[Floats, Floats]:
 
 
 def session(evidence: Evidence, weight: Floats) -> tuple[Floats, Floats]:
-    """Volume over the session, by the half-hours in which buckets begin.
+    """Return volume over the session, by the half-hours in which buckets begin.
 
     Returns:
         (H,) their middles, hours since midnight; (1 + J, H) mean volume of a bucket.

@@ -1,8 +1,9 @@
-"""From outcomes of child orders to the numbers of a scenario, each with a standard error.
+"""Fit of a scenario's numbers to outcomes of child orders, each with a standard error.
 
-``fit_depth`` has the law of an algo's depth, ``fit_dependence`` what ties algos, buckets and the mid
-together, ``fit_market`` volume, moves and prices. All is pooled over buckets and sides. A window, with
-all its buckets and both sides, is one observation: standard errors are by the jackknife over windows.
+``fit_depth`` fits the law of an algo's depth, ``fit_dependence`` the dependence of algos, buckets
+and the mid, ``fit_market`` volume, moves and prices. All buckets and sides are pooled. A window,
+with all its buckets and both sides, is one observation: standard errors are by the jackknife over
+windows.
 """
 
 from __future__ import annotations
@@ -38,18 +39,19 @@ from execution_env.calibration.simulator.outcomes import Outcomes
 NEVER = "never filled"
 BOUND = "at its bound, where a standard error says little"
 MOST = 0.3
-"""Of a bucket's volume that one child order is, at most, where nothing else is said."""
+"""Default maximum child-order size, as a fraction of bucket volume."""
 
 
 @dataclass(frozen=True)
 class AlgoFit:
-    """An algo's keys in a scenario, and what else is worth knowing of it.
+    """An algo's keys in a scenario, and further estimates about it.
 
     Attributes:
-        name: of the algo.
-        fill_probability, depth, depth_sd, day_sd, liquidity_loading, half_spread: as in ``algo.Algo``.
+        name: name of the algo.
+        fill_probability, depth, depth_sd, day_sd, liquidity_loading, half_spread: as in
+            ``algo.Algo``.
         fill: expected fraction of the usual child order that fills.
-        whole: probability that all of it does.
+        whole: probability that all of it fills.
         next: autocorrelation of its fills from one bucket to the next.
         with_move: correlation of its fills with the mid's move against the order.
         drift: basis points by which the mid moved against the order in the buckets that filled it.
@@ -77,16 +79,18 @@ class Fit:
 
     Attributes:
         algos: the K algos.
-        persistence: of the common factor.
+        persistence: persistence of the common factor.
         expected: (B,) market volume of every bucket, shares.
-        volume_sd, volume_persistence: of log volume.
-        price_sd: of the mid's move in a bucket, basis points of the mid at arrival.
-        move_correlation: of the move with what is new in the common factor.
+        volume_sd, volume_persistence: standard deviation and persistence of log volume.
+        price_sd: standard deviation of the mid's move in a bucket, basis points of the mid at
+            arrival.
+        move_correlation: correlation of the move with the innovation of the common factor.
         touch: distance from the mid to the far touch at an order's end, basis points, without fees.
-        windows: that it is fitted on.
-        posted: shares of the usual child order, ``size`` as a share of a bucket's mean volume.
+        windows: number of windows in the fit.
+        posted: shares of the usual child order; ``size`` is the same as a share of a bucket's mean
+            volume.
         most: share of a bucket's volume above which depths do not matter.
-        counts: what was left out or is odd, a number for each reason.
+        counts: number of cases left out or odd, for each reason.
     """
 
     algos: tuple[AlgoFit, ...]
@@ -107,11 +111,11 @@ class Fit:
 def fit(
     outcomes: Outcomes, names: Sequence[str], posted: float | None = None, most: float = MOST
 ) -> Fit:
-    """The market that ``outcomes`` come from.
+    """Fit the market that ``outcomes`` come from.
 
     Args:
         outcomes: W windows of child orders of K algos.
-        names: (K,) of the algos.
+        names: (K,) names of the algos.
         posted: shares of the usual child order; None is 5 % of a bucket's mean volume.
         most: share of a bucket's volume that one child order is at most, see ``fit_depth``.
 
@@ -154,7 +158,7 @@ def fit_sample(
     volume_persistence: Estimate,
     counts: dict[str, int],
 ) -> Fit:
-    """``fit`` for a sample, the law of volume given; see ``Fit`` for the arguments."""
+    """Fit the market to a sample, given the law of volume; see ``Fit`` for the arguments."""
     law = fit_depth(weight, sample.share, sample.cut, most)
     tied = fit_dependence(weight, sample, law, size, volume_sd.value)
     touch = fit_touch(weight, sample.touch)
@@ -182,7 +186,7 @@ def fit_sample(
 
 
 def persistence_of(replicates: Floats, what: str) -> Estimate:
-    """An autocorrelation as a scenario can have it, which is from 0 to 1."""
+    """Return an autocorrelation as a scenario can have it: from 0 to 1."""
     found = estimate(replicates)
     if not math.isfinite(found.value):
         return Estimate(0.0, note="one bucket, or no variation: no autocorrelation")

@@ -1,24 +1,25 @@
-"""What ties depths together: a factor common to the algos, its persistence, the mid's move, the order.
+"""Fit of what ties depths together: a common factor, its persistence, the mid's move, the order.
 
-In the model an algo's share s = C / V is an increasing function of a latent y, standard normal, and of
-the order's own effect (``depth``); two latents have a correlation c:
+In the model an algo's share s = C / V is an increasing function of a standard normal latent y and
+of the order's own effect (``depth``). Two latents have a correlation c:
 
     l_i l_j          algos i and j in a bucket          l_i^2 rho^h     an algo, h buckets apart
-    l_i r k_b        an algo and the bucket's move: k = 1 in the first bucket, where all of the factor is
-                     new, and sqrt(1 - rho^2) afterwards.
+    l_i r k_b        an algo and the bucket's move: k = 1 in the first bucket, where all of the
+                     factor is new, and sqrt(1 - rho^2) afterwards.
 
-What follows of them for fills is exact (``dependence_model``), and l, r, rho and the sd tau_i of the
-order's effect are where the model's correlations are nearest to those of the data
+The correlations of fills follow exactly (``dependence_model``). The fit chooses l, r, rho and the
+sd tau_i of the order's effect. With them the model's correlations are nearest to those of the data
 (``dependence_seen``), in units of the latter's standard errors:
 
     fills min(a, s) between algos, and with themselves a bucket later       l, rho
     move per share of fills min(a, s v) in units of its sd                  l, r
     the likelihood's residuals of log s, some buckets apart                 tau
 
-a being a child order of the usual size, and v a bucket's volume as a multiple of the mean. The first
-leave volume out, which says nothing of the factor. The second is what adverse selection costs a child
-order of so many shares, as in the environment: it is matched as it is paid, v being lognormal. rho is 0
-where it is within two standard errors of that, and tau where the residuals' correlation is.
+Here a is a child order of the usual size, and v a bucket's volume as a multiple of the mean. The
+first row leaves volume out, because volume says nothing about the factor. The second row is the
+cost of adverse selection for a child order of so many shares, as in the environment, with v
+lognormal. rho is 0 if it is within two standard errors of 0; tau is 0 if the residuals' correlation
+is.
 """
 
 from __future__ import annotations
@@ -36,18 +37,19 @@ from execution_env.calibration.fitting.fit_depth import DepthLaw
 from execution_env.calibration.fitting.sample import Sample
 
 SIGNIFICANT = 2.0
-"""Standard errors from which on there is persistence, or an effect of the order."""
+"""Number of standard errors above 0 from which persistence, or an effect of the order, is kept."""
 
 FEWEST = 10
-"""Fills that are whole and that are not, or some and none, which it takes to tell a loading: with fewer,
-a handful of buckets would decide it, and a jackknife would not notice."""
+"""Least number of child orders not filled whole, and of those with a fill, that a loading needs.
+With fewer a handful of buckets would decide the loading, and a jackknife would not notice."""
 
 PULL = 1e-3
-"""Of a parameter to where the search starts, in standard errors: what data do not tell stays there."""
+"""Strength of a parameter's pull to the start of the search, in standard errors. A parameter on
+which the data say nothing stays there."""
 
 
 class Dependence(NamedTuple):
-    """1 + J replicates.
+    """Estimates of the dependence, 1 + J replicates.
 
     Attributes:
         loading: (1 + J, K) l.
@@ -56,9 +58,11 @@ class Dependence(NamedTuple):
         order_sd: (1 + J, K) tau.
         persistent: whether the persistence is above 0 by two standard errors.
         by_order: (K,) whether orders differ beyond two standard errors.
-        free: (K,) whether the loading could be told (``FEWEST``); else it is 0, or 1 for an algo alone.
-        seen: what was matched.
-        tried: (1 + J,) the persistence that was not told from 0; None where it was, or not above 0.
+        free: (K,) whether the loading has enough data (``FEWEST``); if not, it is 0. If this holds
+            for one algo alone, its loading is 1.
+        seen: statistics of the data that were matched.
+        tried: (1 + J,) a persistence that was fitted and not kept, as it is within two standard
+            errors of 0; None if there is none, or if it is 0.
     """
 
     loading: Floats
@@ -73,19 +77,19 @@ class Dependence(NamedTuple):
 
 
 MATCHED = ("between", "adverse", "next", "far")
-"""Of ``Seen``, in the order of the model's."""
+"""Fields of ``Seen``, in the order of the model's correlations."""
 
 
 def fit_dependence(
     weight: Floats, sample: Sample, law: DepthLaw, size: float, volume_sd: float
 ) -> Dependence:
-    """Loadings, correlation with the move, persistence and effects of the order.
+    """Fit loadings, correlation with the move, persistence and effects of the order.
 
     Args:
         weight: (1 + J, O).
         sample: of O orders.
-        law: of depth, its replicates by ``weight``.
-        size: of the usual child order, as a share of a bucket's mean volume.
+        law: law of depth, its replicates by ``weight``.
+        size: the usual child order, as a share of a bucket's mean volume.
         volume_sd: standard deviation of log volume.
     """
     seen = see(weight, sample, law, size)
@@ -110,9 +114,10 @@ def fit_dependence(
 
 
 def _tolerance(seen: Floats, sample: Sample) -> Floats:
-    """Standard errors by which distances are measured: the jackknife's, but none below that of
-    correlations of unrelated buckets, (1 - c^2) / sqrt(n). Fills that are rarely missed look more
-    regular by chance than they are.
+    """Return the standard errors by which distances are measured.
+
+    They are the jackknife's, but at least those of correlations of unrelated buckets, (1 - c^2) /
+    sqrt(n). Fills that are rarely missed look more regular by chance than they are.
     """
     least = (1.0 - np.nan_to_num(seen[0]) ** 2) / np.sqrt(
         max(np.isfinite(sample.share[..., 0]).sum(), 1)
@@ -148,7 +153,10 @@ def _fitted(
     first = len(loose) + by_move
 
     def unpacked(at: Floats, which: int) -> tuple[Floats, float, float, Floats]:
-        """Sines, so that nothing can leave its range: the search needs no bounds."""
+        """Return loadings, correlation with the move, persistence and tau at the angles ``at``.
+
+        Sines keep every value in its range, so that the search needs no bounds.
+        """
         loading, order_sd = np.where(free & alone, 1.0, 0.0), np.zeros(algos)
         sines = np.sin(at)
         loading[loose] = sines[: len(loose)]
@@ -174,10 +182,10 @@ def _fitted(
         if len(start):
             model = Model(law, which, size, volume_sd, seen, buckets)
             at = least_squares(distance, begin, args=(which, model), xtol=1e-4, ftol=1e-6).x
-            if which == 0:  # not quite from there: at a bound the slope is none
+            if which == 0:  # not quite from there: at a bound the slope is 0
                 begin = 0.95 * at + 0.05 * start
         loading[which], move[which], persistence[which], order_sd[which] = unpacked(at, which)
-    if loading[0].sum() < 0:  # the factor has no sign of its own: more of it is more depth
+    if loading[0].sum() < 0:  # the factor's sign is free: more of it is more depth
         loading, move = -loading, -move
     return loading, move, persistence, order_sd
 
@@ -191,7 +199,7 @@ def _start(
     ends: int,
     algos: int,
 ) -> Floats:
-    """Angles where the search starts, with the signs of the fills' first principal component."""
+    """Return the angles where the search starts, signed as the fills' first principal component."""
     matrix = np.eye(algos)
     for (i, j), value in zip(pairs(algos), seen.between[0], strict=True):
         matrix[i, j] = matrix[j, i] = value if np.isfinite(value) else 0.0

@@ -1,18 +1,18 @@
-"""How deep the market is for an algo: the chance of any depth, and the lognormal law where there is.
+"""Fit of an algo's depth: the probability of any depth, and the lognormal law where there is.
 
-With s = C / V the depth as a share of the bucket's volume, P(s > 0) = p and log s ~ N(mu, sigma^2)
-where s > 0. The chance is the share of buckets with depth. Mu and sigma are of maximum likelihood, with
-depths above ``most`` taken as no more than that: no child order is larger than the participation cap, so
-how the law goes on up there is of no consequence, and it must not bend it where orders are. What a
-trader's own orders show is cut off anyway, at what was posted:
+Let s = C / V be the depth as a share of the bucket's volume, P(s > 0) = p, and log s ~ N(mu,
+sigma^2) where s > 0. The estimate of p is the share of buckets with depth. Mu and sigma are of
+maximum likelihood. Depths above ``most`` count as cut off there: no child order is larger than the
+participation cap. The law above it does not matter, and must not bend the law where orders are.
+Depths in a log of a trader's own orders are cut off anyway, at the posted shares:
 
     log L = sum over depths known of  log phi((x - mu) / sigma) - log sigma
           + sum over depths cut of    log Phi((mu - c) / sigma)
 
-It is concave in (mu / sigma, 1 / sigma) (Olsen 1978, Note on the uniqueness of the maximum likelihood
-estimator for the Tobit model, Econometrica 46), where Newton's method finds its maximum. Buckets of an
-order may depend on each other: then this is a composite likelihood, of the same maximum in the limit,
-and the jackknife over windows knows of the dependence.
+This is concave in (mu / sigma, 1 / sigma) (Olsen 1978, Note on the uniqueness of the maximum
+likelihood estimator for the Tobit model, Econometrica 46), so Newton's method finds its maximum.
+Buckets of an order may depend on each other. Then this is a composite likelihood: it has the same
+maximum in the limit, and the jackknife over windows accounts for the dependence.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from scipy.special import log_ndtr  # type: ignore[import-untyped]
 from execution_env.calibration.fitting.estimate import Floats, means
 
 KNOWN = 0.2
-"""Share of depths that are kept as known, at least, where ``most`` would leave fewer."""
+"""Least share of depths that count as known, where ``most`` would leave fewer."""
 
 FEWEST = 10
-"""Depths that must be known to tell how they vary."""
+"""Least number of known depths needed to fit how they vary."""
 
 STEPS = 60
 
@@ -38,11 +38,11 @@ class DepthLaw(NamedTuple):
     """1 + J replicates of the law of K algos' depth.
 
     Attributes:
-        chance: (1 + J, K).
+        chance: (1 + J, K) p.
         location: (1 + J, K) mu; NaN where the algo never had depth.
         sd: (1 + J, K) sigma, of a bucket and its order together.
         most: (K,) shares of volume above which depths were cut.
-        notes: (K,) what is special about the depth; empty where nothing is.
+        notes: (K,) remarks on the depth; empty where there is none.
     """
 
     chance: Floats
@@ -53,7 +53,7 @@ class DepthLaw(NamedTuple):
 
 
 def fit_depth(weight: Floats, share: Floats, cut: NDArray[np.bool_], most: float) -> DepthLaw:
-    """The law of depth.
+    """Fit the law of depth.
 
     Args:
         weight: (1 + J, O).
@@ -80,12 +80,12 @@ def fit_depth(weight: Floats, share: Floats, cut: NDArray[np.bool_], most: float
 
 
 def _law(weight: Floats, x: Floats, cut: NDArray[np.bool_]) -> tuple[Floats, Floats, str]:
-    """Mu and sigma, (1 + J,) each, of log shares ``x``, (m,)."""
+    """Return mu and sigma, (1 + J,) each, of log shares ``x``, (m,), and a remark."""
     if not x.size:
         return np.full(len(weight), np.nan), np.full(len(weight), np.nan), "never filled"
     known = x[~cut]
     if known.size < FEWEST:
-        # An order never cut short: all that is known of its depth is that it was enough.
+        # Orders hardly ever cut short: their depth is only known to be no less.
         at_least = np.full(len(weight), x.max())
         return at_least, np.zeros(len(weight)), "a lower bound: hardly ever cut short"
     if np.ptp(x) < 1e-9 * max(1.0, abs(x[0])):
@@ -100,7 +100,7 @@ def _law(weight: Floats, x: Floats, cut: NDArray[np.bool_]) -> tuple[Floats, Flo
 
 
 def _maximum(weight: Floats, x: Floats, cut: NDArray[np.bool_], start: Floats) -> Floats:
-    """(n, 2) of mu / sigma and 1 / sigma that maximise n weighted likelihoods, by Newton's method."""
+    """Return (n, 2) mu / sigma and 1 / sigma that maximise n weighted likelihoods, by Newton."""
     exact, beyond = weight[:, ~cut], weight[:, cut]
     known, c = x[~cut], x[cut]
     count, first, second = exact.sum(axis=1), exact @ known, exact @ known**2

@@ -1,9 +1,9 @@
-"""From a log of a trader's own child orders to the numbers of a scenario.
+"""Fit of a scenario's numbers to a log of a trader's own child orders.
 
-What an order was not posted for, it does not show: a full fill tells that the depth was no less, one cut
-short what it was, none (or less than a share) that there was no depth. ``fit_depth`` is made for that.
-Rows are put into buckets and windows by the clock, from the open on: rows of a window and side are taken
-for one parent order, and windows for independent of each other.
+A child order shows no depth beyond its posted shares. A full fill shows that the depth was no less.
+A fill cut short shows the depth. No fill (or less than a share) shows that there was no depth.
+``fit_depth`` takes such data. The clock assigns rows to buckets and windows, from the open on. Rows
+of a window and side are taken for one parent order, and windows for independent of each other.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from execution_env.calibration.readers.tape import NANOSECONDS, OPEN, DataError
 from execution_env.calibration.simulator.windows import BUCKET, WINDOW, buckets_of
 
 USUAL = 0.2
-"""Quantile of what was posted, as a share of volume, that is the usual child order: few are smaller."""
+"""Quantile of posted shares of volume that is the usual child order; few orders are smaller."""
 
 GIVEN = "given, not estimated"
 
 
 class _Cells(NamedTuple):
-    """Where the rows of a log belong: (m,) window, order, bucket and algo, and which rows are used."""
+    """Places of a log's rows: (m,) window, order, bucket and algo, and which rows are used."""
 
     window: Ints
     order: Ints
@@ -50,14 +50,14 @@ def fit_log(
     price_sd: float | None = None,
     touch: float | None = None,
 ) -> tuple[Fit, Evidence]:
-    """The market that a log of fills comes from, and what was seen of it.
+    """Fit the market that a log of fills comes from; return the fit and the evidence.
 
     Args:
-        log: of child orders.
+        log: log of child orders.
         bucket, window: nanoseconds.
         most: share of a bucket's volume that one child order is at most.
-        volume: the market's shares per bucket, for a log that does not say.
-        half_spreads: basis points by algo, for those whose mids the log does not say.
+        volume: the market's shares per bucket, for a log without volume.
+        half_spreads: basis points by algo, for algos whose mids are not in the log.
         price_sd: basis points of the mid's move in a bucket, for a log without mid_end.
         touch: basis points from the mid to the far touch; None is the largest half-spread.
 
@@ -128,7 +128,7 @@ def _check_columns(
 
 
 def _names(log: FillLog, price: Floats, given: Mapping[str, float]) -> list[str]:
-    """Algos, those that pay most first."""
+    """Return the algos, those that pay most first."""
     paid: dict[str, float] = {}
     for name in map(str, np.unique(log.algo)):
         mine = (log.algo == name) & (log.filled > 0) & ~np.isnan(price)
@@ -179,7 +179,7 @@ def _sample(
     move = np.full((orders, buckets), np.nan)
     if log.mid is not None and log.mid_end is not None:
         arrival = np.full(orders, np.nan)
-        known = np.flatnonzero(~np.isnan(log.mid))[::-1]  # of an order's rows the first is last
+        known = np.flatnonzero(~np.isnan(log.mid))[::-1]  # an order's first row is written last
         arrival[cells.order[known]] = log.mid[known]
         moved = SIGNS[log.side] * (log.mid_end - log.mid) / arrival[cells.order] * 1e4
         there = ~np.isnan(moved)
@@ -200,7 +200,7 @@ def _sample(
 
 
 def _evidence(log: FillLog, cells: _Cells, volume: Floats, sample: Sample, bucket: int) -> Evidence:
-    """The same sample in shares."""
+    """Return the same sample in shares."""
     orders, buckets = sample.move.shape
     traded, time = np.full((2, orders, buckets), np.nan)
     known = ~np.isnan(volume)
@@ -211,7 +211,7 @@ def _evidence(log: FillLog, cells: _Cells, volume: Floats, sample: Sample, bucke
     return Evidence(
         sample.cluster,
         sample.share * traded[..., None],
-        # a hair less, so that rounding does not take what was posted for more
+        # slightly less, so that rounding does not make the posted shares look larger
         sample.posted * traded[..., None] * (1 - 1e-12),
         traded,
         sample.move,
@@ -222,7 +222,7 @@ def _evidence(log: FillLog, cells: _Cells, volume: Floats, sample: Sample, bucke
 def _volume(
     cells: _Cells, volume: Floats, buckets: int, given: float | None
 ) -> tuple[tuple[Estimate, ...], Estimate, Estimate]:
-    """Expected volume of every bucket, sd and autocorrelation of its logarithm."""
+    """Return the expected volume of every bucket, and sd and autocorrelation of its logarithm."""
     if given is not None:
         nothing = Estimate(0.0, note="no column volume")
         return (Estimate(given, note=GIVEN),) * buckets, nothing, nothing
@@ -248,7 +248,7 @@ def _volume(
 
 
 def _largest(sample: Sample, given: Mapping[str, float], names: list[str]) -> float:
-    """The largest half-spread, that of the first algo."""
+    """Return the largest half-spread, that of the first algo; at least 0 if it is from the log."""
     if names[0] in given:
         return given[names[0]]
     price, filled = sample.price[..., 0], sample.filled[..., 0]
@@ -264,7 +264,7 @@ def _with_given(
     touch: float | None,
     spread: float,
 ) -> Fit:
-    """``found`` with what was given in place of what the log does not say."""
+    """Return ``found`` with the given values in place of those that the log lacks."""
     algos = tuple(
         dataclasses.replace(algo, half_spread=Estimate(given[algo.name], note=GIVEN))
         if algo.name in given

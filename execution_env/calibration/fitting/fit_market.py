@@ -1,12 +1,13 @@
-"""The market's own part of a scenario: volume, the mid's moves, the touch; and what fills cost.
+"""Fit of the market's part of a scenario: volume, the mid's moves, the touch, and costs of fills.
 
     V_b = expected_b exp(sd g_b - sd^2 / 2),  g of lag-1 autocorrelation rho_V
     expected_b    mean over windows
     sd            standard deviation of log(V / expected), all windows and buckets together
     rho_V         its autocorrelation from one bucket to the next within a window
 
-Windows of all times of the day are pooled, so that what is busier at the open than at noon is in sd and
-in rho_V. Moves of the mid have mean zero, because the two sides of a window have opposite ones.
+Windows of all times of the day are pooled. So sd and rho_V include differences between times of the
+day, such as a busier open than noon. Moves of the mid have mean zero, because the two sides of a
+window have opposite ones.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ class VolumeLaw(NamedTuple):
 
 
 def fit_volume(weight: Floats, volume: Floats) -> VolumeLaw:
-    """The law of volume.
+    """Fit the law of volume.
 
     Args:
         weight: (1 + J, W).
-        volume: (W, B) shares, NaN where unknown. Buckets without trades count for the expectation and
-            have no logarithm.
+        volume: (W, B) shares, NaN where unknown. Buckets without trades count for the expectation
+            and have no logarithm.
     """
     known = ~np.isnan(volume)
     expected = means(weight, np.where(known, volume, 0.0), known.astype(float))
@@ -58,14 +59,14 @@ def fit_volume(weight: Floats, volume: Floats) -> VolumeLaw:
 
 
 def fit_moves(weight: Floats, move: Floats) -> Floats:
-    """(1 + J,) root mean square of moves (O, B), basis points; NaN where none is known."""
+    """Return (1 + J,) root mean square of moves (O, B), basis points; NaN where none is known."""
     known = ~np.isnan(move)
     square = np.where(known, move, 0.0) ** 2
     return np.asarray(np.sqrt(means(weight, square.sum(axis=1), known.sum(axis=1).astype(float))))
 
 
 def fit_touch(weight: Floats, touch: Floats) -> Floats:
-    """(1 + J,) mean of touches (O,), basis points; NaN where none is known."""
+    """Return (1 + J,) mean of touches (O,), basis points; NaN where none is known."""
     known = ~np.isnan(touch)
     return means(weight, np.where(known, touch, 0.0), known.astype(float))
 
@@ -74,11 +75,11 @@ class Prices(NamedTuple):
     """1 + J replicates, (1 + J, K) each, basis points per filled share.
 
     Attributes:
-        paid: above the mid at the bucket's start.
-        drift: by which the mid moved against the order in the buckets that filled it: what is paid too
-            much, where negative, as it would have been cheaper at the bucket's end.
-        all_in: per share posted, if what does not fill crosses the spread at the bucket's end: paid, or
-            the move and the distance to the far touch.
+        paid: cost above the mid at the bucket's start.
+        drift: move of the mid against the order in the buckets that filled it. Where negative, the
+            order paid that much too much: a fill at the bucket's end would have been cheaper.
+        all_in: cost per share posted, if the rest crosses the spread at the bucket's end. Filled
+            shares cost ``paid``, the others the move and the distance to the far touch.
     """
 
     paid: Floats
@@ -87,7 +88,7 @@ class Prices(NamedTuple):
 
 
 def fit_prices(weight: Floats, sample: Sample, filled: Floats, touch: float) -> Prices:
-    """What fills cost.
+    """Fit the cost of fills.
 
     Args:
         weight: (1 + J, O).
@@ -99,7 +100,7 @@ def fit_prices(weight: Floats, sample: Sample, filled: Floats, touch: float) -> 
     shares = np.where(known, sample.filled, 0.0)
     price = np.where(known, sample.price, 0.0)
     paid = means(weight, (shares * price).sum(axis=1), shares.sum(axis=1))
-    # where nothing ever filled: what would have been paid
+    # where nothing ever filled: the price that would have been paid
     posted = ~np.isnan(sample.price)
     plain = means(weight, np.where(posted, sample.price, 0.0).sum(1), posted.sum(1).astype(float))
     move = sample.move[..., None]

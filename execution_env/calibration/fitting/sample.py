@@ -1,7 +1,7 @@
-"""What fits are made from: depths of orders as shares of volume, known or cut off, and moves.
+"""The sample that fits use: depths of orders as shares of volume, known or cut off, and moves.
 
 Simulated child orders (``outcomes.Outcomes``) and a trader's own (``fill_log.FillLog``) both become
-this, so that one set of estimators serves them.
+a ``Sample``, so that one set of estimators serves both.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from execution_env.calibration.fitting.estimate import Floats, Ints
 from execution_env.calibration.simulator.outcomes import Outcomes
 
 SIGNS = np.array([1.0, -1.0])
-"""Of the sides, in the order of ``outcomes.BUY, SELL``."""
+"""Signs of the sides, in the order of ``tape.BUY, SELL``."""
 
 
 class Sample(NamedTuple):
@@ -23,16 +23,17 @@ class Sample(NamedTuple):
 
     Attributes:
         cluster: (O,) number of the order's window.
-        share: (O, B, K) depth as a share of the bucket's market volume, 0 for none; but no more than was
-            ``posted``: where they are equal the depth is no less. NaN where nothing is known.
-        posted: (O, B, K) as a share of that volume; infinite where the depth itself is known.
-        price: (O, B, K) basis points of the mid at the bucket's start that a filled share cost above it;
-            NaN where unknown.
+        share: (O, B, K) depth as a share of the bucket's market volume, 0 for none. It is at most
+            ``posted``; where they are equal the depth is no less. NaN where nothing is known.
+        posted: (O, B, K) posted shares as a share of that volume; infinite where the depth itself
+            is known.
+        price: (O, B, K) cost of a filled share above the mid at the bucket's start, in basis points
+            of that mid; NaN where unknown.
         filled: (O, B, K) shares at that price.
-        move: (O, B) move of the mid against the order in the bucket, basis points of the mid at arrival;
-            NaN where unknown.
-        touch: (O,) distance to the far touch at the order's end, basis points of the mid at arrival; NaN
-            where unknown.
+        move: (O, B) move of the mid against the order in the bucket, basis points of the mid at
+            arrival; NaN where unknown.
+        touch: (O,) distance to the far touch at the order's end, basis points of the mid at
+            arrival; NaN where unknown.
         volume: (O, B) shares that the market traded, as a multiple of what it trades on average.
     """
 
@@ -52,9 +53,9 @@ class Sample(NamedTuple):
 
 
 def sample_of(outcomes: Outcomes, posted: float) -> Sample:
-    """The sample of simulated child orders; a window's buys come before the next one's.
+    """Return the sample of simulated child orders, ordered by window, a buy before a sell.
 
-    Where a bucket traded nothing, a depth is no share of it and unknown.
+    Where a bucket traded nothing, a depth is not a share of its volume: it is unknown.
 
     Args:
         outcomes: W windows.
