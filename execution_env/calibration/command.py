@@ -1,6 +1,6 @@
 """``python -m execution_env calibrate``: from files of market data to files of a scenario.
 
-Everything is computed before anything is written, and files appear whole or not at all.
+All results are computed before anything is written. Files appear whole or not at all.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ from execution_env.calibration.write import (
 from execution_env.core.validation import fail, integer, number, suggestion
 
 SHARE = 0.05
-"""Of an order's mean market volume that its size is, where none is given."""
+"""Default order size, as a fraction of mean market volume over the order."""
 
 
 class Found(NamedTuple):
-    """A fit, and where it is from.
+    """A fit and its origin.
 
     Attributes:
         fit: the market.
-        size: of an order, shares.
-        data, used: words on the data, and on the part of them that was fitted on.
+        size: size of an order, shares.
+        data, used: descriptions of the data, and of the part that was fitted on.
         assumed: lines on what the simulator assumed.
-        counts: what was mended and left out.
-        evidence: what was fitted on.
-        days: content of the file of days; None where none is asked for.
+        counts: number of cases mended and left out, by reason.
+        evidence: data that was fitted on.
+        days: content of the file of days; None if none is asked for.
     """
 
     fit: Fit
@@ -65,14 +65,14 @@ class Found(NamedTuple):
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
-    """Run the command; returns the exit code.
+    """Run the command; return the exit code.
 
     Args:
         options: as parsed.
         arguments: the words of the command line, for the file's head.
 
     Raises:
-        ValueError, OSError, ImportError: what the user can mend.
+        ValueError, OSError, ImportError: an error that the user can correct.
     """
     try:
         _calibrate(options, arguments)
@@ -110,7 +110,7 @@ def _calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> None:
 
 
 def _check(options: argparse.Namespace, figure: Path | None) -> None:
-    """What can be wrong without looking at data."""
+    """Check the options as far as possible without data."""
     buckets_of(options.orders_of, options.bucket)
     number("--max-rate", options.max_rate, 0, 1, "a share of the volume", above=True)
     for key, value in (("--size", options.size), ("--lot-size", options.lot_size)):
@@ -179,7 +179,7 @@ def _from_tapes(options: argparse.Namespace, progress: Progress) -> Found:
 def _fit_on(
     options: argparse.Namespace, outcomes: Outcomes, splits: Mapping[str, NDArray[np.bool_]]
 ) -> tuple[str, NDArray[np.bool_]]:
-    """Words on what is fitted on, and its (W,) windows."""
+    """Return a description of the fitting sample, and a (W,) mask of its windows."""
     name = options.fit_on or ("train" if "train" in splits else "all")
     if name == "all":
         seen = ", those of the test split too" if "test" in splits else ""
@@ -256,7 +256,7 @@ def _placed(placement: Placement, assumptions: Assumptions) -> str:
 
 
 def _assumed(assumptions: Assumptions, options: argparse.Namespace) -> list[str]:
-    """Lines on the simulator's assumptions."""
+    """Return lines on the simulator's assumptions."""
     lines = [
         "no impact; off-exchange and hidden prints "
         + ("fill orders" if assumptions.dark else "fill nobody")
@@ -274,7 +274,7 @@ def _assumed(assumptions: Assumptions, options: argparse.Namespace) -> list[str]
 
 
 def _head(arguments: Sequence[str], found: Found) -> list[str]:
-    """The comment at the top of a scenario file."""
+    """Return the lines of the comment at the top of a scenario file."""
     fitted = found.fit
     lines = [
         f"Data: {found.data}.",

@@ -1,4 +1,4 @@
-"""What ``calibrate`` says on the screen: progress while it works, the estimates when it has them."""
+"""Screen output of ``calibrate``: progress while it works, then the estimates."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("drift", "move against us when filled", "bps"),
     ("all_in", "all-in cost, rest crossed", "bps"),
 )
-"""Attributes of ``AlgoFit``, what the table calls them, and units."""
+"""Rows of the table: attributes of ``AlgoFit``, their names in the table, and units."""
 
 
 class Progress:
-    """A line on standard error that tells what is being done, where that is a screen."""
+    """A line on standard error that shows progress, if that is a screen."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -57,12 +57,12 @@ class Progress:
             self._bar.stop()
 
     def phase(self, name: str) -> None:
-        """Say what begins."""
+        """Show the name of the phase that begins."""
         if self._bar is not None:
             self._bar.update(self._task, description=name, completed=0, total=None)
 
     def steps(self, name: str) -> Callable[[int, int], None]:
-        """Say what begins; the function returned is told (done, of)."""
+        """Show the name of the phase that begins; return a function to call with (done, total)."""
         self.phase(name)
 
         def tell(done: int, of: int) -> None:
@@ -73,7 +73,7 @@ class Progress:
 
 
 def show(fit: Fit, choices: Choices, data: str, used: str, counts: Mapping[str, int]) -> None:
-    """Print the estimates and what was left out."""
+    """Print the estimates and what was mended and left out."""
     for text in (
         f"{data}; fitted on {used}: {fit.windows} windows of {len(fit.expected)} buckets",
         f"order of {choices.size:,} shares in lots of {choices.lot_size:,}; usual child order "
@@ -121,7 +121,7 @@ def _cell(algo: AlgoFit, key: str) -> str:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output; with rules where rich is installed and this is a screen."""
+    """Print a table on standard output; with rules where rich is installed and this is a screen."""
     if sys.stdout.isatty():
         try:
             from rich.console import Console  # noqa: PLC0415  optional

@@ -1,4 +1,4 @@
-"""Days that can be replayed, of simulated child orders: one for every window and side."""
+"""Days for replay from simulated child orders: one day for every window and side."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def days_of(
     bucket: int,
     splits: Mapping[str, NDArray[np.bool_]],
 ) -> DaysFile:
-    """The days of ``outcomes``, ordered by date, start and side, a buy before a sell.
+    """Return the days of ``outcomes``, ordered by date, start and side, a buy before a sell.
 
-    Prices are basis points of the mid at arrival, mid_0, positive what costs the order money: with s
-    1 for a buy and -1 for a sell,
+    Prices are basis points of the mid at arrival, mid_0; positive prices cost the order money. With
+    s = 1 for a buy and s = -1 for a sell,
 
         spread_b = price_b mid_b / mid_0            move_b = s (mid_{b+1} - mid_b) / mid_0
         touch = touch_B mid_B / mid_0               vwap_b = s (vwap_b - mid_0) / mid_0
 
     Args:
         outcomes: W windows.
-        names: (K,) of the algos.
+        names: (K,) names of the algos.
         bucket: nanoseconds.
         splits: (W,) windows that belong to each split.
 
@@ -45,7 +45,7 @@ def days_of(
     sign = SIGNS[:, None, None]
 
     def by_day(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(2, W, ...) to (2 W, ...), a window's sides together."""
+        """Reshape (2, W, ...) to (2 W, ...), a window's sides together."""
         return np.moveaxis(values, 0, 1).reshape(2 * windows, *values.shape[2:])
 
     return DaysFile(
@@ -66,7 +66,7 @@ def days_of(
 
 
 def days_bytes(days: DaysFile) -> bytes:
-    """The content of the file of ``days``."""
+    """Return the content of the file of ``days``."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "days.npz"
         write_days(path, days)
@@ -76,15 +76,15 @@ def days_bytes(days: DaysFile) -> bytes:
 def split_windows(
     outcomes: Outcomes, wanted: Mapping[str, Sequence[str]]
 ) -> dict[str, NDArray[np.bool_]]:
-    """(W,) windows of every split.
+    """Return a (W,) mask of the windows of every split.
 
     Args:
         outcomes: W windows.
-        wanted: dates of each split by name. Empty: the last date is ``test``, the others ``train``; of
-            one date alone the last third of its windows is ``test``.
+        wanted: dates of each split by name. If empty, the last date is ``test``, the others are
+            ``train``. If there is one date only, the last third of its windows is ``test``.
 
     Raises:
-        DataError: a date has no windows, or is in two splits, or there is but one window.
+        DataError: a date has no windows, or is in two splits, or there is only one window.
     """
     dates = np.unique(outcomes.date)
     if wanted:

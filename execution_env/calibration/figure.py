@@ -1,7 +1,8 @@
-"""The diagnostic figure: days drawn from the written scenario against the data they were fitted to.
+"""The diagnostic figure: days drawn from the written scenario against the data it was fitted to.
 
-Lines and bars are the model, points the data with 95 % intervals over windows. What is drawn is the
-scenario file, by the same draws that training uses, so that a mistake anywhere between shows.
+Lines and bars are the model, points the data with 95 % intervals over windows. The model's days
+come from the scenario file by the same draws that training uses, so that a mistake anywhere between
+shows.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BUCKETS = 1_000_000
-"""Drawn from the model, about: a hundred thousand orders of ten."""
+"""Approximate number of buckets drawn from the model: a hundred thousand orders of ten."""
 
 MULTIPLES = np.array([0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0])
-"""Child orders, as multiples of the usual one."""
+"""Sizes of child orders, as multiples of the usual one."""
 
 LAST = 5
-"""Buckets later, of autocorrelations."""
+"""Largest lag of autocorrelations, in buckets."""
 
 NORMAL = 1.959964
-"""Standard errors on either side that are a 95 % interval."""
+"""Number of standard errors on either side that is a 95 % interval."""
 
 STYLE: dict[str, Any] = {
     "font.size": 9.0,
@@ -67,14 +68,14 @@ STYLE: dict[str, Any] = {
 def diagnostic(
     scenario: Scenario, data: Evidence, posted: float, title: str, unit: str = "bucket"
 ) -> bytes:
-    """The figure, a PNG file.
+    """Return the figure, a PNG file.
 
     Args:
         scenario: the model.
-        data: what it was fitted to.
+        data: data that it was fitted to.
         posted: shares of the usual child order.
-        title: what the data are.
-        unit: what a bucket is called, such as "3min".
+        title: description of the data.
+        unit: name of a bucket, such as "3min".
     """
     from matplotlib.figure import Figure  # noqa: PLC0415  slow to import
     from matplotlib.style import context  # noqa: PLC0415
@@ -108,7 +109,7 @@ def _colour(algo: int) -> str:
 
 
 def _points(axes: Axes, x: Floats, replicates: Floats, colour: str, **look: Any) -> None:
-    """Data with intervals; without them where there is one window."""
+    """Draw data with intervals; without them if there is one window."""
     error = np.nan_to_num(NORMAL * errors(replicates))
     style: dict[str, Any] = {"fmt": "o", "ms": 4, "lw": 1.2, "zorder": 3}
     axes.errorbar(x, replicates[0], error, color=colour, **(style | look))
@@ -119,7 +120,7 @@ def _one(model: Evidence) -> Floats:
 
 
 def _fills(axes: Any, scenario: Scenario, model: Evidence, data: Evidence, posted: float) -> None:
-    # a rounded depth is a step of a lot high: sizes below one would show that and nothing else
+    # depths are whole lots: sizes below a lot would show the rounding and nothing else
     sizes = posted * MULTIPLES
     drawn = evidence.fill_curves(model, _one(model), sizes)
     seen = evidence.fill_curves(data, data.weight, sizes)
@@ -144,7 +145,7 @@ def _fills(axes: Any, scenario: Scenario, model: Evidence, data: Evidence, poste
 
 
 def _scaled(top: float) -> tuple[float, str]:
-    """A factor for shares, and its name."""
+    """Return a factor for shares, and its name."""
     for factor, name in ((1e6, "million shares"), (1e3, "thousand shares")):
         if top >= factor:
             return factor, name

@@ -1,4 +1,4 @@
-"""From files of market data to outcomes: days read one after another, and child orders walked."""
+"""From files of market data to outcomes: read day after day, and walk child orders through each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from execution_env.calibration.simulator.windows import plan_windows
 
 
 class Gathered(NamedTuple):
-    """Outcomes of all days, a few words on where they are from, and counts of what was mended."""
+    """Outcomes of all days, a description of the data, and counts of what was mended."""
 
     outcomes: Outcomes
     data: str
@@ -36,8 +36,8 @@ def gather(
     One day is in memory at a time.
 
     Raises:
-        DataError: a file cannot be read, days are of several symbols or there twice, or no window is
-            usable.
+        DataError: a file cannot be read, days are of several symbols or given twice, or no window
+            is usable.
         ScenarioError: an assumption is out of its range.
     """
     assumptions = assumptions_of(options)
@@ -82,7 +82,7 @@ def gather(
 
 
 def assumptions_of(options: argparse.Namespace) -> Assumptions:
-    """What is assumed of the market; by default where nothing is said."""
+    """Return the assumptions on the market; defaults where ``options`` give none."""
     names = ("cancellations", "elsewhere", "latency", "stale_after")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     return Assumptions(dark=options.dark, **given)
@@ -105,7 +105,7 @@ def _tapes(options: argparse.Namespace, progress: Progress) -> Iterator[Tape]:
 
 
 def windows_of(outcomes: Outcomes, which: NDArray[np.bool_]) -> Outcomes:
-    """Some of the windows, by (W,) ``which``."""
+    """Return the windows that the (W,) mask ``which`` selects."""
     by_side = ("depth", "price", "touch")
     return Outcomes(
         **{

@@ -1,6 +1,6 @@
-"""The command line of ``python -m execution_env calibrate``: what can be said, and what it means.
+"""The command line of ``python -m execution_env calibrate``: its options and their parsers.
 
-Only the standard library is imported here, so that the other commands start as fast as before.
+Only the standard library is imported here, so that the other commands start fast.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NEEDS = 'needs other libraries: pip install "execution_env[calibration]"'
 
 
 def duration(text: str) -> int:
-    """Nanoseconds of "180s", "3min", "1h" or "5ms"."""
+    """Return the nanoseconds of "180s", "3min", "1h" or "5ms"."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h)", text.strip())
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 180s, 3min or 1h")
@@ -42,7 +42,7 @@ def duration(text: str) -> int:
 
 
 def shown_duration(nanoseconds: int) -> str:
-    """As ``duration`` reads it, in the largest unit that makes it whole."""
+    """Return a duration as ``duration`` reads it, in the largest unit that makes it whole."""
     for unit in ("h", "min", "s"):
         if nanoseconds % NANOSECONDS[unit] == 0 and nanoseconds:
             return f"{nanoseconds // NANOSECONDS[unit]}{unit}"
@@ -50,7 +50,7 @@ def shown_duration(nanoseconds: int) -> str:
 
 
 def dates(text: str) -> tuple[str, ...]:
-    """Dates of "20131007,2013-10-08"."""
+    """Return the dates of "20131007,2013-10-08", sorted, as "20131007"."""
     found = tuple(part.strip().replace("-", "") for part in text.split(",") if part.strip())
     for date in found:
         if not re.fullmatch(r"\d{8}", date):
@@ -61,7 +61,7 @@ def dates(text: str) -> tuple[str, ...]:
 
 
 def named(text: str) -> tuple[str, str]:
-    """The two sides of NAME=VALUE."""
+    """Return the two sides of NAME=VALUE."""
     name, equals, value = text.partition("=")
     if not (equals and name.strip() and value.strip()):
         raise argparse.ArgumentTypeError(f"{text!r} must be NAME=VALUE")
@@ -69,7 +69,7 @@ def named(text: str) -> tuple[str, str]:
 
 
 def split(text: str) -> tuple[str, tuple[str, ...]]:
-    """Name and dates of NAME=DATES."""
+    """Return name and dates of NAME=DATES."""
     name, value = named(text)
     if not re.fullmatch(r"[A-Za-z]\w*", name) or name == "all":
         raise argparse.ArgumentTypeError(
@@ -79,13 +79,13 @@ def split(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def points(text: str) -> tuple[str, float]:
-    """Name and basis points of NAME=BPS."""
+    """Return name and basis points of NAME=BPS."""
     name, value = named(text)
     return name, number(value)
 
 
 def number(text: str) -> float:
-    """A finite number."""
+    """Return a finite number."""
     try:
         value = float(text)
     except ValueError:
@@ -96,7 +96,7 @@ def number(text: str) -> float:
 
 
 def placement(text: str) -> dict[str, Any]:
-    """Arguments of ``placement.Placement``, of NAME=AT[,queue=Q][,ticks=N][,half-ticks]."""
+    """Return arguments of ``placement.Placement`` from NAME=AT[,queue=Q][,ticks=N][,half-ticks]."""
     name, value = named(text)
     first, *rest = value.split(",")
     found: dict[str, Any] = {"name": name, "at": number(first)}
@@ -262,7 +262,10 @@ def add_calibrate(commands: Any) -> None:
 
 
 def said_command(arguments: Sequence[str]) -> str:
-    """The command line without folders: a file that is handed on does not tell where its owner works."""
+    """Return the command line without folders.
+
+    A file that is handed on must not show where its owner works.
+    """
     words = []
     for word in arguments:
         key, _, value = word.partition("=")

@@ -1,6 +1,7 @@
-"""A scenario file of a fitted market, with a comment beside every estimate; and files written whole.
+"""Writing of scenario files of a fitted market, with a comment beside every estimate.
 
-What the data do not say is a choice (``Choices``), and its comment says so.
+Values that the data do not give are choices (``Choices``), and their comments say so. Files are
+written whole or not at all.
 """
 
 from __future__ import annotations
@@ -20,24 +21,24 @@ from execution_env.calibration.fitting.estimate import Estimate, rounded
 from execution_env.calibration.fitting.fit import Fit
 
 NICE = (1, 2, 3, 5)
-"""First digits of a lot."""
+"""First digits of a lot size."""
 
 LOTS = 100
-"""Of an order, about."""
+"""Approximate number of lots in an order."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What a scenario needs and data do not say.
+    """Values that a scenario needs and data do not give.
 
     Attributes:
-        name, description: of the scenario.
-        size, lot_size: of the order, shares.
+        name, description: name and description of the scenario.
+        size, lot_size: size of the order and of a lot, shares.
         max_rate: share of a bucket's expected volume that may be posted.
         band: half-width of the envelope, a fraction of the order.
         envelope_penalty: basis points per share outside it, at every bucket's end.
         fees, rebates: basis points per filled share, by algo.
-        impact: basis points that cleaning up the whole order at once costs more; None: square-root law.
+        impact: extra basis points for cleaning up the whole order at once; None: square-root law.
     """
 
     name: str
@@ -53,7 +54,10 @@ class Choices:
 
 
 def lot_of(size: float) -> int:
-    """A lot of 1, 2, 3 or 5 times a power of ten of which ``size`` shares are about a hundred."""
+    """Return a lot size that splits ``size`` shares into about a hundred lots.
+
+    It is 1, 2, 3 or 5 times a power of ten.
+    """
     ideal = max(size / LOTS, 1.0)
     power = 10 ** math.floor(math.log10(ideal))
     candidates = [digit * power for digit in (*NICE, 10)]
@@ -61,17 +65,17 @@ def lot_of(size: float) -> int:
 
 
 def crossing_fee(fit: Fit, choices: Choices) -> float:
-    """Fee minus rebate of the algo that crosses furthest; basis points, as ``Scenario`` has it."""
+    """Return fee minus rebate, in basis points, as ``Scenario.crossing_fee`` has it."""
     name = max(fit.algos, key=lambda algo: rounded(algo.half_spread)).name
     return choices.fees.get(name, 0.0) - choices.rebates.get(name, 0.0)
 
 
 def impact(fit: Fit, choices: Choices) -> float:
-    """Basis points that cleaning up the whole order at once costs beyond the touch.
+    """Return the basis points that cleaning up the whole order at once costs beyond the touch.
 
-    Without impact in the data it cannot be measured. The square-root law (Toth et al. 2011, Anomalous
-    price impact and the critical nature of liquidity in financial markets, Physical Review X 1) with a
-    factor of one: sd of a bucket's move times sqrt(order / volume of a bucket).
+    Data without our impact cannot show it. The default is the square-root law (Toth et al. 2011,
+    Anomalous price impact and the critical nature of liquidity in financial markets, Physical
+    Review X 1) with a factor of one: sd of a bucket's move times sqrt(order / volume of a bucket).
     """
     if choices.impact is not None:
         return choices.impact
@@ -80,7 +84,7 @@ def impact(fit: Fit, choices: Choices) -> float:
 
 
 def _said(estimate: Estimate, windows: int) -> str:
-    """A comment: the estimate with its standard error, or why there is none."""
+    """Return a comment: the estimate with its standard error, or why there is none."""
     if not math.isfinite(estimate.error):
         if estimate.note:
             return estimate.note
@@ -90,11 +94,11 @@ def _said(estimate: Estimate, windows: int) -> str:
 
 
 def scenario_toml(fit: Fit, choices: Choices, head: Sequence[str] = (), replay: str = "") -> str:
-    """A scenario file.
+    """Return the text of a scenario file.
 
     Args:
         fit: the market.
-        choices: the rest.
+        choices: values that are not estimated.
         head: lines of the comment at its top.
         replay: path of a file of days, relative to where the scenario will be; empty for none.
     """
@@ -135,7 +139,7 @@ def _table(values: dict[str, Any], section: str, comments: dict[str, str]) -> An
 
 
 def scenario_of(fit: Fit, choices: Choices) -> Scenario:
-    """The scenario whose file ``scenario_toml`` writes.
+    """Return the scenario whose file ``scenario_toml`` writes.
 
     Raises:
         ScenarioError: a choice is out of its range.
@@ -144,7 +148,7 @@ def scenario_of(fit: Fit, choices: Choices) -> Scenario:
 
 
 def _content(fit: Fit, choices: Choices) -> tuple[dict[str, Any], dict[str, str]]:
-    """Content of the scenario file, and comments by dotted key."""
+    """Return the content of the scenario file, and comments by dotted key."""
     comments: dict[str, str] = {}
 
     def keep(key: str, estimate: Estimate, low: float = -math.inf, high: float = math.inf) -> float:
@@ -234,10 +238,12 @@ def _content(fit: Fit, choices: Choices) -> tuple[dict[str, Any], dict[str, str]
 
 
 def write_files(files: Mapping[Path, bytes]) -> None:
-    """Write several files, each whole or not at all: to a temporary one beside it, then renamed.
+    """Write several files, each whole or not at all.
+
+    Each is written to a temporary file beside it, which is then renamed.
 
     Raises:
-        OSError: one cannot be written; then none has been, unless a renaming itself failed.
+        OSError: a file cannot be written; then none has been, unless a renaming itself failed.
     """
     waiting: list[tuple[str, Path]] = []
     try:

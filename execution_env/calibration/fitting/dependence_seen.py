@@ -82,7 +82,10 @@ def _sample_residuals(sample: Sample, law: DepthLaw) -> Floats:
 
 
 def see(weight: Floats, sample: Sample, law: DepthLaw, size: float) -> Seen:
-    """Return the correlations of a sample; ``size`` is that of ``fills``."""
+    """Return the correlations of a sample.
+
+    ``size`` is the usual child order as a share of volume.
+    """
     filled, residual = fills(sample, size), _sample_residuals(sample, law)
     buckets, algos = filled.shape[1:]
     lags = np.arange(max(2, (buckets + 1) // 3), buckets)

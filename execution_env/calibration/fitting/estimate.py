@@ -22,8 +22,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 MOST = 100
-"""Maximum number of groups, left out one after another; a group of more windows has several
-windows."""
+"""Maximum number of groups that are left out one after another. With more windows a group holds
+several."""
 
 
 @dataclass(frozen=True)

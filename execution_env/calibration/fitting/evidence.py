@@ -103,9 +103,9 @@ def fill_curves(evidence: Evidence, weight: Floats, sizes: Floats) -> tuple[Floa
 
 
 def autocorrelations(evidence: Evidence, weight: Floats, posted: float, lags: Ints) -> Floats:
-    """Return autocorrelations of the fills of ``posted`` shares, and of log volume over its mean.
+    """Return autocorrelations of fills and of log volume, for each of ``lags`` (L,) in buckets.
 
-    The mean is that of the bucket.
+    Fills are those of ``posted`` shares. Log volume is relative to its bucket's mean volume.
 
     Returns:
         (1 + J, L, K + 1), log volume last; NaN where something does not vary.

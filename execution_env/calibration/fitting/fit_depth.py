@@ -100,7 +100,9 @@ def _law(weight: Floats, x: Floats, cut: NDArray[np.bool_]) -> tuple[Floats, Flo
 
 
 def _maximum(weight: Floats, x: Floats, cut: NDArray[np.bool_], start: Floats) -> Floats:
-    """Return (n, 2) mu / sigma and 1 / sigma that maximise n weighted likelihoods, by Newton."""
+    """Return the maximum of n weighted likelihoods by Newton's method: (n, 2) mu / sigma, 1 /
+    sigma.
+    """
     exact, beyond = weight[:, ~cut], weight[:, cut]
     known, c = x[~cut], x[cut]
     count, first, second = exact.sum(axis=1), exact @ known, exact @ known**2
