@@ -179,7 +179,7 @@ class OrderAllocationVecEnv(VecEnv):
         _put(over, "terminal_observation", observations[dones])
         if self._monitored:
             statistics = {
-                # Python's round: NumPy's may differ in the last digit.
+                # Python's round, as Monitor uses: NumPy's may differ in the last digit.
                 "r": map(round, self._returns[dones].tolist(), repeat(6)),
                 "l": self._lengths[dones].tolist(),
             }

@@ -2,7 +2,7 @@
 
 Integrals over the standard normal density use the trapezoidal rule, which converges geometrically
 for integrands like these (Trefethen & Weideman 2014, SIAM Review 56, section 5). Gauss-Hermite
-quadrature with as many nodes is the usual choice, but loses digits once the noise has a standard
+quadrature with as many nodes is the usual choice. It loses digits once the noise has a standard
 deviation of several units and the logistic curve turns into a step.
 """
 

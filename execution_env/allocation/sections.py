@@ -88,8 +88,8 @@ class Costs(Section):
     Attributes:
         basis: "posted" charges every posted share (routing and signalling), "filled" every filled
             share. "shortfall" measures implementation shortfall (Perold 1988, J. Portfolio
-            Management 14) in basis points of the mid at arrival: spread and fees of filled shares,
-            the drift of the mid while shares wait, and the clean-up of what is left.
+            Management 14) in basis points of the mid at arrival. It sums spread and fees of filled
+            shares, the drift of the mid while shares wait, and the clean-up of what is left.
     """
 
     basis: str = "posted"

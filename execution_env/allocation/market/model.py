@@ -1,6 +1,6 @@
 """The model that days are drawn from: its mathematics, and its parameters solved once per scenario.
 
-A day does not depend on what is posted, so it can be drawn before the order starts. That gives
+A day does not depend on what is posted, so it can be drawn before the order starts. This gives
 common random numbers for paired comparison, hindsight bounds, replay of real days, and speed. With
 the scenario's standard deviations and loadings, in bucket b for algo i,
 

@@ -41,7 +41,7 @@ class Estimate:
     note: str = ""
 
     def within(self, errors: float, truth: float = 0.0) -> bool:
-        """Return True if ``truth`` is at most ``errors`` standard errors away or there are none."""
+        """Return True if ``truth`` is within ``errors`` standard errors, or if there are none."""
         return not abs(self.value - truth) > errors * self.error
 
     def __str__(self) -> str:

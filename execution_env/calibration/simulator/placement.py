@@ -1,8 +1,9 @@
 """Placement of child orders, and assumptions on what market data do not show.
 
-An algo is its placement: the position of its limit price between the near touch (the best price of
-its own side) and the far touch, and the share of the queue there that is ahead of it. Prices are
-whole 1/10,000 dollar. Limits are in half of that, so that a mid-point is always a whole number.
+An algo is its placement. One part is the position of its limit price between the near touch (the
+best price of its own side) and the far touch. The other is the share of the queue there that is
+ahead of it. Prices are whole 1/10,000 dollar. Limits are in half of that, so that a mid-point is
+always a whole number.
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ PASSIVE = Placement("Passive", at=0.0, queue=1.0)
 PLACEMENTS = (AGGRESSIVE, NEUTRAL, PASSIVE)
 """Default algos, the three tactics of a desk. Aggressive crosses the spread. Neutral goes to the
 middle of the spread as far as a displayed order can. In a spread of one tick it stands at the near
-touch in the middle of the queue, like a router that spreads an order over exchanges with long and
-short queues. Passive joins the near touch at the back."""
+touch in the middle of the queue. A router that spreads an order over exchanges with long and short
+queues does the same. Passive joins the near touch at the back."""
 
 MIDPOINT = Placement("Midpoint", at=0.5, queue=0.0, half_ticks=True)
 """Placement of a hidden mid-point order. It is not a default. The simulator lets it meet every
@@ -120,9 +121,9 @@ class Assumptions:
             of the quoted size. It is ahead of us too, since prints of all exchanges count. Default
             1: a national best quote shows the size of one exchange only. On Bank of America and IBM
             in October 2013 the other exchanges traded 5.4 and 0.6 times as much at the touch as the
-            quoted one. It matters for Bank of America: at 5.4 a neutral order there has depth in 41
-            instead of 49 of 100 buckets of three minutes, and costs 3.3 instead of 2.7 bps all in.
-            It applies to the queue only. The size on the other side counts as quoted, so that
+            quoted one. It matters for Bank of America. At 5.4 a neutral order there has depth in 41
+            instead of 49 of 100 buckets of three minutes. It then costs 3.3 instead of 2.7 bps all
+            in. It applies to the queue only. The size on the other side counts as quoted, so that
             Aggressive does not fill too much. 0 is right where quotes and prints are one
             exchange's, or sizes are of all. It has no effect on data order by order.
         latency: nanoseconds from a bucket's start, when the order is priced, until it is in the

@@ -16,10 +16,10 @@ A fill in this sense is that of an unlimited order without impact. A print comes
 the same nanosecond, because the quote shows what is left. Events at the moment of posting are over;
 events of the bucket's last nanosecond belong to it.
 
-The queue ahead decides a passive order's fate, and a position in it has a value: Moallemi & Yuan
-(2016), A Model for Queue Position Valuation in a Limit Order Book. Cont & Kukanov (2017), Optimal
-order placement in limit order markets, Quantitative Finance 17(1), also define fills of a resting
-order as the trades beyond the queue ahead.
+The queue ahead decides a passive order's fate, and a position in it has a value (Moallemi & Yuan
+2016, A Model for Queue Position Valuation in a Limit Order Book). Fills of a resting order as the
+trades beyond the queue ahead are those of Cont & Kukanov (2017), Optimal order placement in limit
+order markets, Quantitative Finance 17(1).
 """
 
 from __future__ import annotations
