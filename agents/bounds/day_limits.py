@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.jit import inline, jit
-from execution_env.allocation.parameters import Parameters
-from execution_env.allocation.transition import (
-    Index,
+from execution_env.allocation.formulas import (
     distance_outside,
     envelope_room,
     participation_room,
     residual_price,
 )
+from execution_env.allocation.orders import Index
+from execution_env.allocation.parameters import Parameters
 
 Floats = NDArray[np.float64]
 

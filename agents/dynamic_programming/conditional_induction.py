@@ -29,7 +29,8 @@ from agents.jit import inner_inline, jit
 from agents.policy import Lots, grid_lots
 from execution_env import Scenario
 from execution_env.allocation.actions import action_grid
-from execution_env.allocation.transition import LOT_TOLERANCE, Index
+from execution_env.allocation.formulas import LOT_TOLERANCE
+from execution_env.allocation.orders import Index
 
 Floats = NDArray[np.float64]
 

@@ -15,8 +15,8 @@ from agents.policy import Lots, Observations, grid_lots, widths
 from execution_env import Scenario
 from execution_env.allocation.actions import action_grid
 from execution_env.allocation.batch import Batch
+from execution_env.allocation.formulas import LOT_TOLERANCE, envelope_room, participation_room
 from execution_env.allocation.parameters import Parameters, parameters
-from execution_env.allocation.transition import LOT_TOLERANCE, envelope_room, participation_room
 
 LEVELS = 512
 """Most levels of remaining lots; up to that many lots, a level is a lot."""

@@ -26,17 +26,16 @@ from agents.q_learning.states import StateSpace, bin_of, level_of, without_estim
 from execution_env import Days, DayStream, Scenario
 from execution_env.allocation.actions import allocate_grid
 from execution_env.allocation.market.day_stream import POLICY, stream_generator
-from execution_env.allocation.parameters import Parameters, parameters
-from execution_env.allocation.transition import (
+from execution_env.allocation.orders import (
     Market,
     Orders,
     order_blocks,
     orders_in,
     outcome_blocks,
     outcome_in,
-    start,
-    transition,
 )
+from execution_env.allocation.parameters import Parameters, parameters
+from execution_env.allocation.transition import start, transition
 
 BLOCK = 512
 """Orders played with the same table; a multiple of the days that ``market`` draws side by side."""

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from agents.policy import Observations
 from execution_env import Days, Scenario
 from execution_env.allocation.batch import Batch
-from execution_env.allocation.transition import envelope_room, participation_room
+from execution_env.allocation.formulas import envelope_room, participation_room
 
 Lots = NDArray[np.int64]
 Floats = NDArray[np.float64]

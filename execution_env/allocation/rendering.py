@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from execution_env.allocation.batch import Batch
-from execution_env.allocation.transition import distance_outside, schedule
+from execution_env.allocation.formulas import distance_outside, schedule
 
 ALGO_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Colours of Okabe & Ito's palette, which colour-blind readers can tell apart."""

@@ -13,10 +13,11 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from execution_env.allocation.batch import Batch, Report
+from execution_env.allocation.batch import Batch
 from execution_env.allocation.env import INFO, read_options
 from execution_env.allocation.market.day_stream import DayStream, numbered_days
 from execution_env.allocation.rendering import Recorder
+from execution_env.allocation.report import Report
 from execution_env.allocation.scenario import Scenario
 from execution_env.allocation.scenario_file import load_scenario
 from execution_env.core.validation import choice, integer, optional_natural

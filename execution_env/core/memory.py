@@ -1,16 +1,16 @@
 """Arrays handed to compiled code by address.
 
 A call from Python into numba costs about 0.1 microseconds for every array argument. For one order
-that is several times the work itself. A handle is one array of addresses, made once. Compiled code
-turns an entry back into an array by ``numba.carray(pointer(handle[j]), shape, dtype)``. The owner
-of a handle must keep the arrays alive and in place; nothing else does. There is no plain Python
-equivalent, so NUMBA_DISABLE_JIT=1 cannot be used; ``tests/allocation/reference.py`` is the model in
-plain Python.
+that is several times the work itself. A handle is one record of addresses with names, made once.
+Compiled code turns an address back into an array by
+``numba.carray(pointer(handle[0].name), shape, dtype)``. The owner of a handle must keep the arrays
+alive and in place; nothing else does. There is no plain Python equivalent, so NUMBA_DISABLE_JIT=1
+cannot be used; ``tests/allocation/reference.py`` is the model in plain Python.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,17 +19,35 @@ from numba.extending import intrinsic
 from numpy.typing import DTypeLike, NDArray
 
 
-def addresses(arrays: Sequence[NDArray[Any]], dtypes: Sequence[DTypeLike]) -> NDArray[np.int64]:
-    """Return the addresses of ``arrays``, one int64 each.
+def handle_type(arrays: Iterable[str], facts: Iterable[str]) -> np.dtype[np.void]:
+    """Return the type of a handle: one int64 per array and per fact, by name."""
+    return np.dtype([(name, np.int64) for name in (*arrays, *facts)])
+
+
+def handle(
+    arrays: Mapping[str, NDArray[Any]],
+    types: Mapping[str, DTypeLike],
+    facts: Mapping[str, int],
+) -> NDArray[np.void]:
+    """Return a handle, (1,) of ``handle_type(types, facts)``: addresses of ``arrays``, and ``facts``.
 
     Raises:
-        TypeError: an array is not C-contiguous or not of its type in ``dtypes``; compiled code
-            would misread it.
+        TypeError: an array is missing or not asked for, is not C-contiguous, or is not of its type in
+            ``types``; compiled code would misread it.
     """
-    for j, (array, dtype) in enumerate(zip(arrays, dtypes, strict=True)):
-        if array.dtype != dtype or not array.flags.c_contiguous:
-            raise TypeError(f"array {j} has type {array.dtype}, must be contiguous and {dtype}")
-    return np.array([array.ctypes.data for array in arrays], np.int64)
+    if list(arrays) != list(types):
+        raise TypeError(f"arrays {', '.join(arrays)}: must be {', '.join(types)}")
+    for name, array in arrays.items():
+        if array.dtype != types[name] or not array.flags.c_contiguous:
+            raise TypeError(
+                f"array {name} has type {array.dtype}, must be contiguous and {types[name]}"
+            )
+    found = np.zeros(1, handle_type(types, facts))
+    for name, array in arrays.items():
+        found[name] = array.ctypes.data
+    for name, fact in facts.items():
+        found[name] = fact
+    return found
 
 
 @intrinsic  # type: ignore[untyped-decorator]

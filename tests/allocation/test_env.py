@@ -20,7 +20,7 @@ from execution_env import (
     Scenario,
     numbered_days,
 )
-from execution_env.allocation.transition import LOT_TOLERANCE
+from execution_env.allocation.formulas import LOT_TOLERANCE
 from tests.allocation.playing import ID, modes, random_action, same
 from tests.allocation.reference import ReferenceOrder
 from tests.allocation.strategies import scenarios_drawn

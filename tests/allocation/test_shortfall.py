@@ -18,7 +18,8 @@ from execution_env import (
     numbered_days,
     scenario_to_toml,
 )
-from execution_env.allocation.batch import PARTS, Batch
+from execution_env.allocation.batch import Batch
+from execution_env.allocation.report import SHORTFALL_COSTS
 from execution_env.allocation.scenario_file import scenario_from_dict, scenario_to_dict
 from tests.allocation.markets import SHORTFALL, shortfall, with_day_effects
 
@@ -46,7 +47,7 @@ def test_the_shortfall_is_what_was_paid_minus_what_arrival_was_worth(seed: int, 
     left = infos[-1]["remaining_lots"]
     impact = scenario.penalties.residual_quadratic * left / n
     paid += left * (mid[-1] + days.touch[0] + impact)
-    parts = [sum(info[part] for info in infos) for part in (*PARTS, "residual_penalty")]
+    parts = [sum(info[part] for info in infos) for part in (*SHORTFALL_COSTS, "residual_penalty")]
     np.testing.assert_allclose(sum(parts), paid / n, atol=1e-11)
 
 
@@ -82,10 +83,10 @@ def test_scalar_and_vector_environments_agree(scenario: Scenario) -> None:
 
 def test_infos_of_other_bases_have_no_parts() -> None:
     _, info = OrderAllocationEnv("baseline").reset(seed=0)
-    assert not set(PARTS) & set(info)
+    assert not set(SHORTFALL_COSTS) & set(info)
     env = OrderAllocationEnv(SHORTFALL)
     _, info = env.reset(seed=0)
-    assert set(PARTS) <= set(info)
+    assert set(SHORTFALL_COSTS) <= set(info)
     assert info["spread_cost"] == info["drift_cost"] == info["posting_cost"] == 0
 
 

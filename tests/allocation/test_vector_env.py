@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import execution_env
 from execution_env import OrderAllocationEnv, OrderAllocationVectorEnv, Scenario
-from execution_env.allocation.batch import _advance
+from execution_env.allocation.advance import _advance
 from tests.allocation.playing import ID, AgainAndAgain, modes, random_action, same
 from tests.allocation.strategies import scenarios_drawn
 

@@ -9,7 +9,7 @@ import pytest
 
 import execution_env
 from execution_env.core import jit
-from execution_env.core.memory import addresses
+from execution_env.core.memory import handle
 
 PACKAGE = Path(execution_env.__file__).parent
 PROGRAM = """
@@ -138,9 +138,9 @@ def test_the_hash_covers_every_module(tmp_path: Path) -> None:
 def test_the_environment_is_compiled_once_for_all_processes(tmp_path: Path) -> None:
     program = """
 import execution_env as e
-from execution_env.allocation.batch import _advance
+from execution_env.allocation.advance import advance
 env = e.OrderAllocationEnv(); env.reset(seed=1); env.step(20)
-print(sum(_advance.stats.cache_hits.values()))
+print(sum(advance.stats.cache_hits.values()))
 """
     run(program, tmp_path, jit._user_cache())
     assert run(program, tmp_path, jit._user_cache()) == "1"
@@ -162,7 +162,25 @@ def test_a_person_is_told_of_the_first_compilation(
 def test_memory_of_another_type_is_not_handed_to_compiled_code() -> None:
     import numpy as np
 
-    with pytest.raises(TypeError, match="array 0 has type int64"):
-        addresses([np.zeros(3, np.int64)], [np.int32])
+    with pytest.raises(TypeError, match="array x has type int64"):
+        handle({"x": np.zeros(3, np.int64)}, {"x": np.int32}, {})
     with pytest.raises(TypeError, match="contiguous"):
-        addresses([np.zeros((4, 4), np.int32)[:, 1]], [np.int32])
+        handle({"x": np.zeros((4, 4), np.int32)[:, 1]}, {"x": np.int32}, {})
+
+
+def test_memory_under_another_name_is_not_handed_to_compiled_code() -> None:
+    import numpy as np
+
+    right = {"x": np.int32, "y": np.int32}
+    for names in (["x"], ["y", "x"], ["x", "y", "z"]):
+        with pytest.raises(TypeError, match="must be x, y"):
+            handle({name: np.zeros(3, np.int32) for name in names}, right, {})
+
+
+def test_a_handle_has_addresses_and_facts_by_name() -> None:
+    import numpy as np
+
+    x = np.zeros(3, np.int32)
+    (found,) = handle({"x": x}, {"x": np.int32}, {"count": 7})
+    assert found["x"] == x.ctypes.data
+    assert found["count"] == 7
