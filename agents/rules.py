@@ -24,7 +24,6 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import jit
 from agents.planning.expected_fills import Curves, curves, expected_fill, expected_fills, lots_for
 from agents.policy import (
     Floats,
@@ -39,6 +38,7 @@ from agents.policy import (
 from execution_env import Scenario
 from execution_env.allocation.market.day_stream import POLICY, stream_generator
 from execution_env.allocation.parameters import parameters
+from execution_env.core.jit import jit
 from execution_env.core.validation import integer, natural
 
 Factory = Callable[[Scenario], Policy]

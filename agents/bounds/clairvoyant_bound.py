@@ -43,7 +43,6 @@ from agents.dynamic_programming.conditional_induction import (
     stratified_normals,
 )
 from agents.dynamic_programming.problem import LEVELS, envelopes, levels_of
-from agents.jit import inner_inline, jit
 from agents.rollouts.allocation import Progress
 from execution_env import Days, Scenario
 from execution_env.allocation.depth import depth_score
@@ -52,6 +51,7 @@ from execution_env.allocation.market.days import MarketModel
 from execution_env.allocation.market.drawing import logistic
 from execution_env.allocation.market.model import market_model
 from execution_env.allocation.parameters import Parameters, parameters
+from execution_env.core.jit import inner_inline, jit
 
 __all__ = ["clairvoyant", "hindsight"]
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import inline, jit
 from execution_env.allocation.formulas import (
     distance_outside,
     envelope_room,
@@ -19,6 +18,7 @@ from execution_env.allocation.formulas import (
 )
 from execution_env.allocation.orders import Index
 from execution_env.allocation.parameters import Parameters
+from execution_env.core.jit import inline, jit
 
 Floats = NDArray[np.float64]
 

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from agents.bounds.day_limits import penalty_after, postable_lots, reach_of
 from agents.dynamic_programming.problem import envelopes
-from agents.jit import inner_inline, jit
 from agents.rollouts.allocation import Progress
 from execution_env import Days, Scenario
 from execution_env.allocation.formulas import filled_lots
 from execution_env.allocation.orders import Market
 from execution_env.allocation.parameters import Parameters, parameters
+from execution_env.core.jit import inner_inline, jit
 
 MOST_POSTED = 2000
 """Lots in a bucket up to which hindsight looks at all ways to split them: tables have their square."""

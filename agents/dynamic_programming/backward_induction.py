@@ -36,11 +36,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.dynamic_programming.problem import Floats, Ints, Problem
-from agents.jit import jit
 from agents.policy import Lots
 from execution_env import Days
 from execution_env.allocation.formulas import distance_outside, filled_lots, residual_price
 from execution_env.allocation.parameters import Parameters
+from execution_env.core.jit import jit
 
 MEMORY = 1 << 23
 """Most probabilities held at a time, 64 MiB."""

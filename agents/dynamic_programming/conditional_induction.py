@@ -25,12 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri  # type: ignore[import-untyped]
 
-from agents.jit import inner_inline, jit
 from agents.policy import Lots, grid_lots
 from execution_env import Scenario
 from execution_env.allocation.actions import action_grid
 from execution_env.allocation.formulas import LOT_TOLERANCE
 from execution_env.allocation.orders import Index
+from execution_env.core.jit import inner_inline, jit
 
 Floats = NDArray[np.float64]
 

@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.dynamic_programming.conditional_induction import stratified_normals
-from agents.jit import jit
 from execution_env import Scenario
 from execution_env.allocation.depth import depth_score, expected_fill
 from execution_env.allocation.logistic_normal import intercept, logistic
 from execution_env.allocation.market.days import MarketModel
 from execution_env.allocation.market.model import market_model
+from execution_env.core.jit import jit
 
 STRATA = 64
 """Fill rates or depths that stand for the distribution of one."""

@@ -38,7 +38,6 @@ from agents.dynamic_programming.conditional_induction import (
 )
 from agents.dynamic_programming.laws import Laws, hidden_sd, laws
 from agents.dynamic_programming.problem import Problem, levels_of, pose, same_cells
-from agents.jit import jit
 from agents.planning.adverse_selection import moves_with_factor
 from agents.policy import Lots, Observations, Observed, Policy, grid_lots, read_observations
 from agents.rollouts.allocation import Progress, play
@@ -47,6 +46,7 @@ from execution_env.allocation.actions import grid_size
 from execution_env.allocation.market.day_stream import POLICY
 from execution_env.allocation.market.model import market_model
 from execution_env.allocation.parameters import Parameters
+from execution_env.core.jit import jit
 
 Floats = NDArray[np.float64]
 

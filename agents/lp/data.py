@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import inner_inline, jit
 from agents.lp.model import WHOLE, Arrays, most_posted
 from agents.planning.pieces import pieces
 from execution_env import Scenario
 from execution_env.allocation.formulas import LOT_TOLERANCE
 from execution_env.allocation.parameters import parameters
+from execution_env.core.jit import inner_inline, jit
 
 ROUNDING = 1e-4
 """Lots. What observations in float32 and the solver's tolerance may take from a whole number."""

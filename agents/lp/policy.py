@@ -12,7 +12,6 @@ import highspy
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agents.jit import jit
 from agents.lp.data import ROUNDING, Horizon, horizon_of, put, put_estimates, whole
 from agents.lp.model import WHOLE, Programme
 from agents.planning.pieces import join, pieces
@@ -20,6 +19,7 @@ from agents.policy import Lots, Observations, Policy, read_observations, read_st
 from execution_env import Scenario
 from execution_env.allocation.actions import split_lots
 from execution_env.allocation.market.day_stream import POLICY, stream_generator
+from execution_env.core.jit import jit
 
 BINS = 16
 """Of remaining lots; a solve starts from the basis that is optimal in the middle of its bin."""

@@ -42,12 +42,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import inner_inline, jit
 from agents.lp.data import Horizon, put_estimates
 from agents.lp.policy import LinearProgramme
 from agents.policy import Observations
 from execution_env import Scenario
 from execution_env.allocation.depth import depth_score, expected_fill
+from execution_env.core.jit import inner_inline, jit
 
 SHUFFLES = 500
 

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import inline, jit
 from agents.planning.pieces import pieces
 from execution_env import Scenario
+from execution_env.core.jit import inline, jit
 
 Floats = NDArray[np.float64]
 Lots = NDArray[np.int64]

@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import jit
 from agents.planning.adverse_selection import filled_share_price, fills_and_moves
 from execution_env import Scenario
+from execution_env.core.jit import jit
 
 MULTIPLES = (1, 2, 4)
 """Of an even slice of the order: where algos with depth are cut."""

@@ -36,8 +36,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import inline
 from execution_env.allocation.market.day_stream import POLICY, stream_generator
+from execution_env.core.jit import inline
 
 MOST_VISITS = 1 << 16
 """Visits after which the step size no longer falls: at n^-1 it is then 0.000015."""

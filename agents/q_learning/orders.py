@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import inner_inline, jit
 from agents.q_learning.algorithm import (
     Hyperparameters,
     Table,
@@ -36,6 +35,7 @@ from execution_env.allocation.orders import (
 )
 from execution_env.allocation.parameters import Parameters, parameters
 from execution_env.allocation.transition import start, transition
+from execution_env.core.jit import inner_inline, jit
 
 BLOCK = 512
 """Orders played with the same table; a multiple of the days that ``market`` draws side by side."""

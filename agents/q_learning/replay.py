@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import jit
 from agents.q_learning.algorithm import (
     Actions,
     Values,
@@ -17,6 +16,7 @@ from agents.q_learning.algorithm import (
 )
 from execution_env import Scenario
 from execution_env.allocation.actions import action_grid
+from execution_env.core.jit import jit
 
 
 class Grid(NamedTuple):

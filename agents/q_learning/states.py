@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import inline, jit
 from execution_env import Scenario
 from execution_env.allocation.estimation import prior_of_estimates
+from execution_env.core.jit import inline, jit
 
 MOST_LEVELS = 401
 """Levels of remaining lots: an order of 400 lots is still told apart lot by lot."""

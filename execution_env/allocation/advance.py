@@ -28,7 +28,7 @@ from execution_env.allocation.orders import (
 from execution_env.allocation.parameters import ALGO, BUCKET, CELL, ORDER, Parameters
 from execution_env.allocation.report import Array, Which, write_report
 from execution_env.allocation.transition import start, transition
-from execution_env.core.jit import inner_inline, jit
+from execution_env.core.jit import inner_inline, jit, splice
 from execution_env.core.memory import pointer
 
 HANDED_OVER: dict[str, DTypeLike] = {
@@ -141,7 +141,7 @@ def advance(
     return -1
 
 
-@inner_inline
+@splice
 def _start(
     parameters: Parameters,
     orders: Orders,
@@ -163,7 +163,7 @@ def _start(
         first = stop
 
 
-@inner_inline
+@splice
 def _play(
     parameters: Parameters,
     orders: Orders,

@@ -29,7 +29,6 @@ from execution_env.allocation.orders import (
 from execution_env.allocation.parameters import parameters
 from execution_env.allocation.report import Array, Report, Which, report_sizes
 from execution_env.allocation.scenario import Scenario
-from execution_env.core.jit import announce
 from execution_env.core.memory import handle
 from execution_env.core.validation import choice
 
@@ -61,7 +60,6 @@ class Batch:
     def __init__(
         self, scenario: Scenario, count: int, action: str, observation: str, informs: bool
     ) -> None:
-        announce()
         choice("action", action, ACTIONS)
         level = OBSERVATIONS.index(choice("observation", observation, OBSERVATIONS))
         self._arguments = (scenario, count, action, observation, informs)

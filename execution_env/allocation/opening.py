@@ -15,7 +15,7 @@ from execution_env.allocation.formulas import (
 )
 from execution_env.allocation.orders import Index, Market, Orders
 from execution_env.allocation.parameters import Parameters
-from execution_env.core.jit import inner_inline
+from execution_env.core.jit import inner_inline, splice
 
 
 @inner_inline
@@ -126,8 +126,8 @@ def _estimate_depth(
             orders.estimates[algo, e] = expected_fill(posted, cell.chance, location, sd) / posted
 
 
-@inner_inline
-def _open(
+@splice
+def open_bucket(
     parameters: Parameters, orders: Orders, market: Market, bucket: Index, first: Index, last: Index
 ) -> None:
     """What is known before the decision for ``bucket``: envelope, postable lots, estimates.

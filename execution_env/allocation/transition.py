@@ -35,10 +35,10 @@ from execution_env.allocation.formulas import (
     filled_lots,
     residual_price,
 )
-from execution_env.allocation.opening import _open
+from execution_env.allocation.opening import open_bucket
 from execution_env.allocation.orders import Index, Ints, Market, Orders, Outcome
 from execution_env.allocation.parameters import Parameters
-from execution_env.core.jit import inline, inner_inline
+from execution_env.core.jit import inner_inline, splice
 
 # Loops over orders.
 
@@ -241,7 +241,7 @@ def _settle(
 # What the rest of the package calls.
 
 
-@inline
+@splice
 def start(
     parameters: Parameters, orders: Orders, market: Market, first: Index, last: Index
 ) -> None:
@@ -257,10 +257,10 @@ def start(
             orders.filled_evidence[algo, e] = 0.0
             orders.expected_evidence[algo, e] = 0.0
             orders.multiplier[algo, e] = 1.0
-    _open(parameters, orders, market, 0, first, last)
+    open_bucket(parameters, orders, market, 0, first, last)
 
 
-@inline
+@splice
 def transition(
     parameters: Parameters,
     orders: Orders,
@@ -306,4 +306,4 @@ def transition(
     else:
         _check_envelope(parameters, orders, outcome, bucket, first, last)
     _settle(orders, market, outcome, bucket, first, last)
-    _open(parameters, orders, market, bucket + 1, first, last)
+    open_bucket(parameters, orders, market, bucket + 1, first, last)

@@ -1,10 +1,14 @@
-"""numba's compiler with a disk cache that notices every edit.
+"""numba's compiler with a disk cache that notices every edit of what a function is made of.
 
 numba's own cache keeps a compiled function as long as the file that defines it is unchanged, so a
-caller in another file goes on calling the old version of an edited callee. Here the cache folder is
-named by a hash of all sources of the package and of numba's version: an edit anywhere means a new
-folder. The folder lies in the user's cache directory, or in the temporary directory where that
-cannot be written, so a read-only installation works too.
+caller in another file goes on calling the old version of an edited callee. Here every module has a
+cache folder of its own, named by a hash of the sources that its compiled functions can reach: its own,
+and those of the modules whose compiled functions, named tuples and record types it imports. Constants
+that it imports count by value. An edit of any other source, of a figure or of a reader, recompiles
+nothing.
+
+The folders lie in the user's cache directory, or in the temporary directory where that cannot be
+written, so a read-only installation works too. ``NUMBA_CACHE_DIR``, where set, is the user's wish.
 """
 
 from __future__ import annotations
@@ -13,25 +17,88 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from numba.core import event
+from numba.core.extending import _Intrinsic
+from numba.core.registry import CPUDispatcher
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+AT_ONCE = 0.5
+"""Seconds of compiling after which a person is told of it."""
 
-def sources_hash(directories: Iterable[Path]) -> str:
-    """Hash of every Python source below ``directories``, of numba's and of NumPy's version."""
+COMPILING = (
+    "execution_env: compiling for this machine, once. The environment takes some 20 s, planners and "
+    "learners about as long again ..."
+)
+"""Line on stderr that says what takes long."""
+
+
+# Sources.
+
+
+def reached(module: ModuleType) -> list[ModuleType]:
+    """Return the modules that compiled functions of ``module`` can reach, itself the first.
+
+    A module is reached through its compiled functions and named tuples. Call it when the module has
+    imported what its functions use: that is, before its first function is compiled.
+    """
+    found: list[ModuleType] = []
+    waiting = [module]
+    while waiting:
+        one = waiting.pop()
+        if one in found:
+            continue
+        found.append(one)
+        for value in list(vars(one).values()):
+            if isinstance(value, CPUDispatcher):
+                waiting.append(sys.modules[value.py_func.__module__])
+            elif isinstance(value, _Intrinsic):
+                waiting.append(sys.modules[value.__module__])
+            elif isinstance(value, type) and issubclass(value, tuple):
+                home = sys.modules[value.__module__]
+                if getattr(home, "__file__", None) and _ours(home, module):
+                    waiting.append(home)
+    return found
+
+
+def _ours(home: ModuleType, module: ModuleType) -> bool:
+    """Whether ``home`` is not another project's: versions of those count, not their sources."""
+    tops = {module.__name__.partition(".")[0], __name__.partition(".")[0]}
+    return home.__name__.partition(".")[0] in tops
+
+
+def constants_of(names: Mapping[str, Any]) -> str:
+    """Return the constants among a module's ``names``, with their values: compiled code copies them."""
+    kinds = (bool, int, float, complex, str, np.number, np.dtype)
+    found = []
+    for name, value in sorted(names.items()):
+        flat = value if isinstance(value, tuple) else (value,)
+        if not name.startswith("__") and all(isinstance(item, kinds) for item in flat):
+            found.append(f"{name}={value!r}")
+        elif isinstance(value, np.ndarray):
+            found.append(f"{name}={value.dtype} {value.shape} {value.tobytes().hex()}")
+    return "\n".join(found)
+
+
+def hash_of(module: ModuleType) -> str:
+    """Return a hash of the sources and constants of all reached modules, numba's and NumPy's version."""
     digest = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode())
-    for directory in directories:
-        for source in sorted(directory.rglob("*.py")):
-            digest.update(source.relative_to(directory).as_posix().encode() + b"\0")
-            digest.update(source.read_bytes() + b"\0")
+    for one in sorted(reached(module), key=lambda one: one.__name__):
+        digest.update(one.__name__.encode() + b"\0" + Path(str(one.__file__)).read_bytes() + b"\0")
+        digest.update(constants_of(vars(one)).encode() + b"\0")
     return digest.hexdigest()[:16]
+
+
+# Folders.
 
 
 def _user_cache() -> Path:
@@ -62,46 +129,58 @@ def _usable(folder: Path) -> bool:
 
 
 @cache
-def cache_folder(*directories: Path) -> Path:
-    """The folder for compiled code of the sources below ``directories``; created if need be."""
-    name = f"numba-{sources_hash(directories)}"
-    user = os.getuid() if sys.platform != "win32" else ""
+def cache_root() -> Path:
+    """Return the folder that cache folders are made in; it exists, and is ours."""
+    who = os.getuid() if sys.platform != "win32" else ""
     for root in (
         _user_cache() / "execution_env",
-        Path(tempfile.gettempdir()) / f"execution_env-{user}",
+        Path(tempfile.gettempdir()) / f"execution_env-{who}",
     ):
-        if _usable(root / name):
-            return root / name
+        if _usable(root):
+            return root
     return Path(tempfile.mkdtemp(prefix="execution_env-"))
 
 
-def compiler(
-    *directories: Path, inlined: bool = False, from_python: bool = True
-) -> Callable[[Function], Function]:
-    """A decorator like ``numba.njit`` whose cache depends on all sources below ``directories``.
+@cache
+def cache_folder(name: str) -> Path:
+    """Return the folder for compiled code of the module called ``name``; created if need be."""
+    module = sys.modules[name]
+    last = name.rpartition(".")[2]
+    folder = Path(numba.config.CACHE_DIR or cache_root()) / f"{last}-{hash_of(module)}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
-    Name the package of the functions and every package whose jitted functions they call.
+
+# Decorators.
+
+
+def compiler(
+    *, inlined: bool = False, spliced: bool = False, from_python: bool = True
+) -> Callable[[Function], Function]:
+    """Return a decorator like ``numba.njit`` whose cache depends on all that the function is made of.
 
     Args:
-        directories: whose sources count.
-        inlined: whether the compiler copies the functions into their callers.
+        inlined: whether the machine code of the functions is copied into their callers. Arguments that
+            are named tuples of arrays are large structures: a real call copies them, which for one
+            order takes longer than its work.
+        spliced: whether their statements are, before anything is compiled. For functions that only call
+            others: compiled on their own, all below them would be optimised once more.
         from_python: whether Python may call them. What takes apart arguments that come from Python is
             most of what there is to compile of a small function with many of them; without it a call
             from Python is a TypeError.
     """
-    folder = cache_folder(*directories)
-    options = {} if from_python else {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    # Nobody asks for an entry from C.
+    options: dict[str, Any] = {"no_cfunc_wrapper": True, "no_cpython_wrapper": not from_python}
+    options |= {"forceinline": inlined, "inline": "always" if spliced else "never"}
 
     def decorator(function: Function) -> Function:
         # numba reads the setting when a function is decorated: give it back at once, other
-        # packages' caches are not ours to move. NUMBA_CACHE_DIR, where set, is the user's wish.
+        # packages' caches are not ours to move.
         before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(Path(before) / folder.name if before else folder)
+        numba.config.CACHE_DIR = str(cache_folder(function.__module__))
         try:
             # error_model: a division by zero gives inf or nan as in NumPy, and costs no branch.
-            compiled = numba.njit(cache=True, error_model="numpy", forceinline=inlined, **options)(
-                function
-            )
+            compiled = numba.njit(cache=True, error_model="numpy", **options)(function)
         finally:
             numba.config.CACHE_DIR = before
         if not from_python:
@@ -129,27 +208,52 @@ def _refuse_python(compiled: Any, name: str) -> None:
         compiled._compile_for_args = refuse
 
 
-@cache
-def announce() -> None:
-    """Tell a person at a terminal, once, that the first use compiles."""
-    folder = cache_folder(Path(__file__).parents[1])
-    if numba.config.CACHE_DIR:
-        folder = Path(numba.config.CACHE_DIR) / folder.name
-    if sys.stderr.isatty() and not any(folder.rglob("*.nbi")):
-        print(
-            "execution_env: compiling for this machine, some 40 seconds, once ...", file=sys.stderr
-        )
+jit = compiler()
+"""The decorator for jitted functions that Python calls."""
 
+inline = compiler(inlined=True)
+"""The same, copied into jitted callers."""
 
-jit = compiler(Path(__file__).parents[1])
-"""The decorator for jitted functions of this package that Python calls."""
-
-inline = compiler(Path(__file__).parents[1], inlined=True)
-"""The same, copied into jitted callers. Arguments that are named tuples of arrays are large structures:
-a real call copies them, which for one order takes longer than its work."""
-
-inner = compiler(Path(__file__).parents[1], from_python=False)
+inner = compiler(from_python=False)
 """The decorator for private functions, which only jitted ones call."""
 
-inner_inline = compiler(Path(__file__).parents[1], inlined=True, from_python=False)
+inner_inline = compiler(inlined=True, from_python=False)
 """The same, copied into their callers."""
+
+splice = compiler(spliced=True)
+"""The decorator for functions that only call others, made part of their jitted callers."""
+
+
+class _Announcer(event.Listener):  # type: ignore[misc]  # numba is untyped
+    """Tells a person, once in a process, that compiling takes a while."""
+
+    def __init__(self) -> None:
+        self.said = False
+        self._depth = 0
+        self._timer: threading.Timer | None = None
+
+    def on_start(self, event: event.Event) -> None:
+        """Set the time after which it is said."""
+        self._depth += 1
+        if not self.said and self._timer is None:
+            self._timer = threading.Timer(AT_ONCE, self._say)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def on_end(self, event: event.Event) -> None:
+        """Say nothing where all was compiled in less than that."""
+        self._depth -= 1
+        if self._depth == 0 and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _say(self) -> None:
+        if not self.said:
+            self.said = True
+            print(COMPILING, file=sys.stderr, flush=True)
+
+
+ANNOUNCER = _Announcer()
+"""The listener that tells a person."""
+
+event.register("numba:compile", ANNOUNCER)

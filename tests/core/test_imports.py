@@ -20,7 +20,7 @@ PACKAGES = ("execution_env", "agents", "results")
 FLOORS = (
     "storage",
     "learners",
-    "jit console",
+    "console",
     "policy",
     "planning",
     "rollouts",
