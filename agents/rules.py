@@ -46,7 +46,7 @@ Factory = Callable[[Scenario], Policy]
 HALF_A_LOT = 0.5
 """An order whose expected rest is below this is expected to complete."""
 
-ROUNDING = 1e-6
+OBSERVATION_ERROR = 1e-6
 """Relative error of what is computed from float32 observations, rounded up."""
 
 
@@ -202,7 +202,7 @@ class Twap(Policy):
         seen = read_observations(self.scenario, observations)
         filled = self.scenario.lots - seen.remaining
         # Rounding of the schedule may not cost a lot.
-        rounding = min(ROUNDING * self.scenario.lots, 0.01)
+        rounding = min(OBSERVATION_ERROR * self.scenario.lots, 0.01)
         needed = np.maximum(self.schedule(seen) - rounding - filled, 0.0)
         estimates, fills = np.ascontiguousarray(seen.estimates), np.empty(seen.estimates.shape)
         expected_fills(self._curves, seen.bucket, estimates, seen.postable, fills)
@@ -314,4 +314,4 @@ def _expected_capacity(scenario: Scenario) -> Floats:
     if model.order["capped"][0]:
         rate = float(model.order["max_rate"][0])
         capacity = np.minimum(capacity, rate * model.buckets["expected_volume"])
-    return np.asarray(np.floor(capacity * (1.0 + ROUNDING)))
+    return np.asarray(np.floor(capacity * (1.0 + OBSERVATION_ERROR)))

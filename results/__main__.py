@@ -18,10 +18,10 @@ from agents.commands.command_line import INTERRUPTED, Count, parse, run_command
 from agents.commands.compare import COMPARISON_CSV
 from agents.commands.frontier import FRONTIER_MD
 from agents.storage.files import RunError, writable_folder, write_text
-from agents.storage.run_directory import POLICY
+from agents.storage.run_directory import POLICY_FILE
 from execution_env.core.validation import choice
 from results.pages import overview, readme, scenario_page, tables
-from results.plan import EVERYTHING, FRONTIERS, PLANS, RESULTS, RUNS, shell
+from results.plan import EVERYTHING, FRONTIERS, PLANS, RESULTS, RUNS_FOLDER, shell
 
 README = Path("README.md")
 
@@ -70,7 +70,7 @@ class Results:
                 plan.trainings(name),
                 list(plan.runs(name).values()),
                 plan.comparison(name),
-                [folder / COMPARISON_CSV, *(folder / table for table in tables.NAMES)],
+                [folder / COMPARISON_CSV, *(folder / table for table in tables.CSV_FILES)],
                 partial(tables.write, folder, name, plan),
             )
             scenario_page.write(folder, name)
@@ -83,7 +83,7 @@ class Results:
                 prices.comparison(name),
                 [RESULTS / f"frontier-{name}" / FRONTIER_MD],
             )
-        missing = [name for name in PLANS if not (RESULTS / name / tables.SCORES).exists()]
+        missing = [name for name in PLANS if not (RESULTS / name / tables.SCORES_CSV).exists()]
         missing += [
             name for name in EVERYTHING if name not in PLANS and not (RESULTS / name).exists()
         ]
@@ -110,7 +110,7 @@ class Results:
         jobs = [] if self.jobs is None else ["--jobs", str(self.jobs)]
         for words in trainings:
             step("train.py", train.main, [*words, *jobs])
-        stamp = writable_folder(RUNS / "evaluated") / f"{name}.txt"
+        stamp = writable_folder(RUNS_FOLDER / "evaluated") / f"{name}.txt"
         done = f"{shell('evaluate.py', evaluation)}\n{_digest(runs)}\n"
         there = stamp.exists() and stamp.read_text(encoding="utf-8") == done
         if there and all(path.exists() for path in files) and not self.again:
@@ -126,7 +126,7 @@ def _digest(runs: Sequence[Path]) -> str:
     """SHA-256 of the policies of ``runs``."""
     found = hashlib.sha256()
     for directory in runs:
-        found.update((directory / POLICY).read_bytes())
+        found.update((directory / POLICY_FILE).read_bytes())
     return found.hexdigest()
 
 

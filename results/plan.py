@@ -14,16 +14,16 @@ from agents.learners import LEARNERS
 from agents.policy import policy_names
 from execution_env import load_scenario
 
-RESULTS, RUNS = Path("results"), Path("runs", "results")
+RESULTS, RUNS_FOLDER = Path("results"), Path("runs", "results")
 
-Q, PPO = LEARNERS[learners.Q_LEARNING].title, LEARNERS[learners.PPO].title
+Q_TITLE, PPO_TITLE = LEARNERS[learners.Q_LEARNING].title, LEARNERS[learners.PPO].title
 """Names of the learners in tables; single runs have their seed behind it."""
 
 BLIND = "Q-learning without estimates"
 
 FULL = "PPO with full observation"
 
-DAYS = ["--episodes", str(EPISODES), "--first-seed", str(FIRST_SEED)]
+DAY_OPTIONS = ["--episodes", str(EPISODES), "--first-seed", str(FIRST_SEED)]
 
 
 def shell(script: str, words: Sequence[str]) -> str:
@@ -54,49 +54,51 @@ class Plan(NamedTuple):
         seeds = [str(seed) for seed in range(self.seeds)]
         timesteps = ["--timesteps", str(self.timesteps)]
         found = [
-            ["sweep", "q-learning", *chosen, *seeds, "--out", str(RUNS / "q-learning")],
-            ["sweep", "ppo", *chosen, *seeds, *timesteps, "--out", str(RUNS / "ppo")],
+            ["sweep", "q-learning", *chosen, *seeds, "--out", str(RUNS_FOLDER / "q-learning")],
+            ["sweep", "ppo", *chosen, *seeds, *timesteps, "--out", str(RUNS_FOLDER / "ppo")],
         ]
         if self.blind:
-            out = ["--out", str(RUNS / "q-learning")]
+            out = ["--out", str(RUNS_FOLDER / "q-learning")]
             found.append(["sweep", "q-learning", *chosen, "0", "--bins", "1", *out])
         if self.longer:
-            more = ["--timesteps", str(self.longer), "--out", str(RUNS / "ppo")]
+            more = ["--timesteps", str(self.longer), "--out", str(RUNS_FOLDER / "ppo")]
             found.append(["sweep", "ppo", *chosen, "0", *more])
         if self.full:
-            more = [*timesteps, "--observation", "full", "--out", str(RUNS / "ppo")]
+            more = [*timesteps, "--observation", "full", "--out", str(RUNS_FOLDER / "ppo")]
             found.append(["sweep", "ppo", *chosen, "0", *more])
         return found
 
     def runs(self, scenario: str) -> dict[str, Path]:
         """Run directories that ``trainings`` leaves, by label."""
         found = {
-            f"{Q} {seed}": RUNS / "q-learning" / f"{scenario}-seed{seed}"
+            f"{Q_TITLE} {seed}": RUNS_FOLDER / "q-learning" / f"{scenario}-seed{seed}"
             for seed in range(self.seeds)
         }
         found |= {
-            f"{PPO} {seed}": RUNS / "ppo" / f"{scenario}-timesteps{self.timesteps}-seed{seed}"
+            f"{PPO_TITLE} {seed}": RUNS_FOLDER
+            / "ppo"
+            / f"{scenario}-timesteps{self.timesteps}-seed{seed}"
             for seed in range(self.seeds)
         }
         if self.blind:
-            found[BLIND] = RUNS / "q-learning" / f"{scenario}-bins1-seed0"
+            found[BLIND] = RUNS_FOLDER / "q-learning" / f"{scenario}-bins1-seed0"
         if self.longer:
-            found[self.long] = RUNS / "ppo" / f"{scenario}-timesteps{self.longer}-seed0"
+            found[self.long] = RUNS_FOLDER / "ppo" / f"{scenario}-timesteps{self.longer}-seed0"
         if self.full:
             name = f"{scenario}-timesteps{self.timesteps}-observationfull-seed0"
-            found[FULL] = RUNS / "ppo" / name
+            found[FULL] = RUNS_FOLDER / "ppo" / name
         return found
 
     @property
     def long(self) -> str:
         """What the longer PPO is called."""
-        return f"{PPO} with {self.longer / 1e6:g} million steps"
+        return f"{PPO_TITLE} with {self.longer / 1e6:g} million steps"
 
     def comparison(self, scenario: str) -> list[str]:
         """Words after ``python evaluate.py``."""
         runs = [f"{label}={path}" for label, path in self.runs(scenario).items()]
         policies = [*policy_names(load_scenario(scenario)), *runs]
-        words = ["compare", "--scenario", scenario, "--policies", *policies, *DAYS]
+        words = ["compare", "--scenario", scenario, "--policies", *policies, *DAY_OPTIONS]
         return [*words, "--out", str(RESULTS / scenario)]
 
     @property
@@ -104,7 +106,7 @@ class Plan(NamedTuple):
         """Labels of single runs, by the label of the row that stands for all of them."""
         return {
             f"{learner} ({self.seeds} seeds)": [f"{learner} {seed}" for seed in range(self.seeds)]
-            for learner in (Q, PPO)
+            for learner in (Q_TITLE, PPO_TITLE)
         }
 
 
@@ -147,7 +149,7 @@ class FrontierPlan(NamedTuple):
                 "--set",
                 f"penalties.envelope={plain(price)}",
             ]
-            out = RUNS / f"envelope-{plain(price)}"
+            out = RUNS_FOLDER / f"envelope-{plain(price)}"
             found.append(["sweep", "q-learning", *chosen, "--out", str(out / "q-learning")])
             timesteps = ["--timesteps", str(self.timesteps)]
             found.append(["sweep", "ppo", *chosen, *timesteps, "--out", str(out / "ppo")])
@@ -157,7 +159,7 @@ class FrontierPlan(NamedTuple):
         """Words after ``python evaluate.py``."""
         words = ["frontier", "--scenario", scenario]
         words += ["--policies", *self.policies, *self.learned(scenario)]
-        words += ["--penalties", *map(plain, PENALTIES), *DAYS]
+        words += ["--penalties", *map(plain, PENALTIES), *DAY_OPTIONS]
         return [*words, "--out", str(RESULTS / f"frontier-{scenario}")]
 
     def runs(self, scenario: str) -> list[Path]:
@@ -167,10 +169,10 @@ class FrontierPlan(NamedTuple):
 
     def learned(self, scenario: str) -> list[str]:
         """Runs that ``trainings`` leaves, with labels, {} standing for the penalty."""
-        runs = RUNS / f"envelope-{PRICE}"
+        runs = RUNS_FOLDER / f"envelope-{PRICE}"
         return [
-            f"{Q}={runs / 'q-learning' / f'{scenario}-seed0'}",
-            f"{PPO}={runs / 'ppo' / f'{scenario}-timesteps{self.timesteps}-seed0'}",
+            f"{Q_TITLE}={runs / 'q-learning' / f'{scenario}-seed0'}",
+            f"{PPO_TITLE}={runs / 'ppo' / f'{scenario}-timesteps{self.timesteps}-seed0'}",
         ]
 
 

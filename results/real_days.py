@@ -32,11 +32,11 @@ from execution_env.allocation.market.days_file import days_file, write_days
 from results.__main__ import step
 from results.pages import real_figures, real_page, real_tables
 from results.pages.real_tables import RIGHT, Orders
-from results.plan import PPO, REAL_DAYS, RESULTS, RUNS, SEEDS, TIMESTEPS, Q
+from results.plan import PPO_TITLE, Q_TITLE, REAL_DAYS, RESULTS, RUNS_FOLDER, SEEDS, TIMESTEPS
 
 SYMBOLS, DATES = ("bac", "ibm"), ("20131007", "20131008", "20131009")
 
-FOLDER, FOLDS = RESULTS / REAL_DAYS, RUNS.parent / REAL_DAYS
+FOLDER, FOLDS = RESULTS / REAL_DAYS, RUNS_FOLDER.parent / REAL_DAYS
 
 PLANNERS = ("lp", "lp-buffered", "lp-scenario", "dp", "dp-fine", "dp-adaptive")
 
@@ -121,9 +121,11 @@ class Fold:
     def runs(self, belief: str = RIGHT) -> dict[str, Path]:
         """Run directories that ``trainings`` leaves, by label."""
         out, name = self._out(belief), self.model.stem
-        found = {f"{Q} {s}": out / "q-learning" / f"{name}-seed{s}" for s in self.seeds(belief)}
+        found = {
+            f"{Q_TITLE} {s}": out / "q-learning" / f"{name}-seed{s}" for s in self.seeds(belief)
+        }
         return found | {
-            f"{PPO} {s}": out / "ppo" / f"{name}-timesteps{TIMESTEPS}-seed{s}"
+            f"{PPO_TITLE} {s}": out / "ppo" / f"{name}-timesteps{TIMESTEPS}-seed{s}"
             for s in self.seeds(belief)
         }
 

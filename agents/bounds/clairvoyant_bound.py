@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.bounds.day_limits import penalty_after, postable_lots, reach_of
-from agents.bounds.hindsight_bound import CHUNK, hindsight
+from agents.bounds.hindsight_bound import DAYS_PER_REPORT, hindsight
 from agents.dynamic_programming.conditional_induction import (
     Allocations,
     Scratch,
@@ -42,7 +42,7 @@ from agents.dynamic_programming.conditional_induction import (
     scratch,
     stratified_normals,
 )
-from agents.dynamic_programming.problem import LEVELS, envelopes, levels_of
+from agents.dynamic_programming.problem import SOLVED_LEVELS, envelopes, levels_of
 from agents.rollouts.allocation import Progress
 from execution_env import Days, Scenario
 from execution_env.allocation.depth import depth_score
@@ -69,8 +69,8 @@ def clairvoyant(
     the parent order: on average over days a bound for policies on the scenario's action grid.
 
     Rounding is averaged exactly, a bucket's noise over ``draws`` strata of its distribution. Orders of
-    more than ``LEVELS`` lots are solved on fewer levels, which errs above: by some 0.05 % where the
-    levels divide the lots (see ``levels_of``), else by up to 1 %.
+    more than ``SOLVED_LEVELS`` lots are solved on fewer levels, which errs above: by some 0.05 % where
+    the levels divide the lots (see ``levels_of``), else by up to 1 %.
 
     Where the window of a participation cap looks back further than one bucket and not to the start,
     past fills are taken to lie outside it as far as they can, as in ``hindsight``. More may then be
@@ -94,7 +94,7 @@ def clairvoyant(
             "clairvoyant knows what is hidden about a day, which nobody does of replayed days; "
             "hindsight bounds what can be achieved on them."
         )
-    levels = levels_of(scenario.lots, LEVELS)
+    levels = levels_of(scenario.lots, SOLVED_LEVELS)
     split = allocations(scenario, scenario.actions.resolution, levels)
     memory = scratch(split)
     # A day's buckets and algos use different rows, so they are independent.
@@ -102,8 +102,8 @@ def clairvoyant(
     generator = stream_generator(seed, POLICY)
     noise = stratified_normals(generator.random((rows, draws)))
     objective = np.empty(days.size)
-    for first in range(0, days.size, CHUNK):
-        part = days.part(slice(first, min(first + CHUNK, days.size)))
+    for first in range(0, days.size, DAYS_PER_REPORT):
+        part = days.part(slice(first, min(first + DAYS_PER_REPORT, days.size)))
         lower, upper = envelopes(scenario, part.volume)
         _clairvoyant(
             parameters(scenario),
@@ -120,7 +120,7 @@ def clairvoyant(
             upper,
             noise,
             generator.integers(rows, size=part.size),
-            objective[first : first + CHUNK],
+            objective[first : first + DAYS_PER_REPORT],
         )
         if progress is not None:
             progress(part.size)

@@ -31,7 +31,7 @@ from execution_env.core.jit import inner_inline, jit
 MOST_POSTED = 2000
 """Lots in a bucket up to which hindsight looks at all ways to split them: tables have their square."""
 
-CHUNK = 512
+DAYS_PER_REPORT = 512
 """Days between reports of progress."""
 
 Floats = NDArray[np.float64]
@@ -59,12 +59,17 @@ def hindsight(scenario: Scenario, days: Days, progress: Progress | None = None) 
             f"{most:,} may be posted; choose a larger order.lot_size."
         )
     objective = np.empty(days.size)
-    for first in range(0, days.size, CHUNK):
-        part = days.part(slice(first, min(first + CHUNK, days.size)))
+    for first in range(0, days.size, DAYS_PER_REPORT):
+        part = days.part(slice(first, min(first + DAYS_PER_REPORT, days.size)))
         lower, upper = envelopes(scenario, part.volume)
         market = Market._make(np.ascontiguousarray(array) for array in part.seen)
         _hindsight(
-            parameters(scenario), market, lower, upper, most, objective[first : first + CHUNK]
+            parameters(scenario),
+            market,
+            lower,
+            upper,
+            most,
+            objective[first : first + DAYS_PER_REPORT],
         )
         if progress is not None:
             progress(part.size)

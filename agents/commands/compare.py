@@ -26,8 +26,12 @@ from agents.evaluation.allocation.comparison import MOST_DAYS, Comparison, compa
 from agents.evaluation.allocation.played_days import FIRST_SEED, episodes_of
 from agents.evaluation.allocation.report import finding, legend, markdown, split, table
 from agents.evaluation.allocation.selection import Given, everything
-from agents.evaluation.allocation.shortfall import ABOUT, shortfall_markdown, shortfall_rows
-from agents.evaluation.allocation.shortfall import COLUMNS as PARTS
+from agents.evaluation.allocation.shortfall import (
+    SHORTFALL_ABOUT,
+    SHORTFALL_COLUMNS,
+    shortfall_markdown,
+    shortfall_rows,
+)
 from agents.evaluation.gallery import ALTERNATIVE, drawn, rollouts_fit
 from agents.evaluation.tables import Row, csv_text
 from agents.storage.files import write_bytes, write_text
@@ -183,7 +187,7 @@ class Compare:
             folder / EPISODES_CSV, episodes_csv(result.seeds, {name: named[name] for name in order})
         )
         if result.shortfalls:
-            write_text(folder / SHORTFALL_CSV, csv_text(PARTS, _shortfall(result)))
+            write_text(folder / SHORTFALL_CSV, csv_text(SHORTFALL_COLUMNS, _shortfall(result)))
         for name, picture in pictures.items():
             write_bytes(folder / name, picture)
         write_text(folder / COMPARISON_MD, self._page(result, given, list(pictures)))
@@ -204,7 +208,7 @@ class Compare:
             *(
                 []
                 if not result.shortfalls
-                else ["", shortfall_markdown(_shortfall(result)), "", ABOUT]
+                else ["", shortfall_markdown(_shortfall(result)), "", SHORTFALL_ABOUT]
             ),
             *(f"\n{note}" for note in result.notes),
             *(f"\n![{ALTERNATIVE[name]}]({name})" for name in pictures),

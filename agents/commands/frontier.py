@@ -24,7 +24,7 @@ from agents.commands.command_line import (
 )
 from agents.evaluation.allocation.comparison import MOST_DAYS
 from agents.evaluation.allocation.frontier import (
-    COLUMNS,
+    FRONTIER_COLUMNS,
     MEASURES,
     PENALTIES,
     Frontier,
@@ -47,14 +47,22 @@ FRONTIER_CSV, WINS_CSV, FRONTIER_MD, FRONTIER_PNG = (
     "frontier.png",
 )
 
-WORDS = {
+MEASURE_WORDS = {
     "posting_cost": "posting cost",
     "posting_and_residual": "posting cost and residual penalty",
 }
 
 LEFT = "what is left over"
 
-HEADER = ("policy", "penalty", "behind", "posting cost", "with residual", "completed", "objective")
+FRONTIER_HEADER = (
+    "policy",
+    "penalty",
+    "behind",
+    "posting cost",
+    "with residual",
+    "completed",
+    "objective",
+)
 
 
 @dataclass
@@ -132,7 +140,7 @@ class FrontierCommand:
         for note in result.notes:
             console.say(notes, note)
         with saying(f"stopped while writing; files in {folder} may be new or as they were."):
-            write_text(folder / FRONTIER_CSV, csv_text(COLUMNS, result.rows))
+            write_text(folder / FRONTIER_CSV, csv_text(FRONTIER_COLUMNS, result.rows))
             wins = [win._asdict() for win in result.wins]
             write_text(folder / WINS_CSV, csv_text(Win._fields, wins))
             write_text(folder / FRONTIER_MD, self.page(result))
@@ -160,7 +168,7 @@ class FrontierCommand:
             "",
             *(f"- {line}" for line in findings(result.wins)),
             "",
-            markdown_table(HEADER, list(map(_cells, result.rows))),
+            markdown_table(FRONTIER_HEADER, list(map(_cells, result.rows))),
             "",
             f"{console.counted(len(result.seeds), 'day')}, seeds {first} to {last}; intervals are in "
             f"{FRONTIER_CSV}.",
@@ -188,12 +196,13 @@ def findings(wins: Sequence[Win]) -> list[str]:
         said = [_beaten(wins, policy, measure) for measure in MEASURES]
         if said[0] == said[1]:
             lines.append(
-                f"{policy} has a lower {WORDS[MEASURES[0]]} than {said[0]}; and so it is with {LEFT}."
+                f"{policy} has a lower {MEASURE_WORDS[MEASURES[0]]} than {said[0]}; "
+                f"and so it is with {LEFT}."
             )
             continue
         for measure, words in zip(MEASURES, said, strict=True):
             if words:
-                lines.append(f"{policy} has a lower {WORDS[measure]} than {words}.")
+                lines.append(f"{policy} has a lower {MEASURE_WORDS[measure]} than {words}.")
     return lines or ["No curve lies below another one, at 95 % confidence."]
 
 
@@ -216,7 +225,7 @@ def _span(low: str, high: str) -> str:
 
 def _table(rows: Sequence[Row]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for j, column in enumerate(HEADER):
+    for j, column in enumerate(FRONTIER_HEADER):
         table.add_column(column, justify="right" if j else "left")
     before = None
     for row in rows:

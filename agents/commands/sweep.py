@@ -19,7 +19,7 @@ from rich.text import Text
 
 from agents import console
 from agents.commands.command_line import Count, grouped, parse, run_command, stop
-from agents.commands.train_options import COMMANDS, PPO, QLearning
+from agents.commands.train_options import LEARNER_COMMANDS, PPO, QLearning
 from agents.evaluation.validation import VALIDATION_DAYS
 from agents.learners import LEARNERS
 from agents.storage.files import writable_folder, write_text
@@ -90,10 +90,11 @@ def run_sweep(arguments: Sequence[str]) -> int:
     if any(word == "-h" or word.startswith("--help") for word in words):
         parse({"sweep": Sweep}, "sweep", ["--help"], "train.py")
     learner = words.pop(0) if words and not words[0].startswith("-") else Sweep.learner
-    if learner not in COMMANDS:
-        known = ", ".join(COMMANDS)
+    if learner not in LEARNER_COMMANDS:
+        known = ", ".join(LEARNER_COMMANDS)
         stop(
-            f"{shown(learner)}: no such learner.{suggestion(learner, COMMANDS)} There is: {known}."
+            f"{shown(learner)}: no such learner.{suggestion(learner, LEARNER_COMMANDS)} "
+            f"There is: {known}."
         )
     options = grouped(words)
     if "" in options:
@@ -112,7 +113,7 @@ def combinations(learner: str, options: Mapping[str, Sequence[str]]) -> list[Ask
     What a run is called does not depend on how its options are spelled, nor on the other runs.
 
     Args:
-        learner: a word of ``COMMANDS``.
+        learner: a word of ``LEARNER_COMMANDS``.
         options: of it, such as ``{"--seed": ["0", "1"], "--set": ["order.buckets=20"]}``.
 
     Raises:
@@ -121,13 +122,13 @@ def combinations(learner: str, options: Mapping[str, Sequence[str]]) -> list[Ask
     if "--resume" in options:
         stop("--resume: is for one run; a sweep goes on by itself. Leave it out.")
     # In one order, however they were given; seeds last.
-    keys = [key for key in _values(COMMANDS[learner]()) if key in options]
+    keys = [key for key in _values(LEARNER_COMMANDS[learner]()) if key in options]
     several = [key for key in keys if len(options[key]) > 1]
     found: dict[str, Asked] = {}
     for values in itertools.product(*(options[key] for key in several)):
         chosen = {key: [value] for key, value in zip(several, values, strict=True)}
         words = [word for key, given in {**options, **chosen}.items() for word in (key, *given)]
-        command = parse({learner: COMMANDS[learner]}, learner, words, "train.py")
+        command = parse({learner: LEARNER_COMMANDS[learner]}, learner, words, "train.py")
         texts = {key: value for key, value in _values(command).items() if key in keys}
         others = [key for key in keys if key not in ("--scenario", "--seed")]
         settings = [key[2:] + texts[key] for key in others]

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from agents import console
 from agents.commands.command_line import RUNS, parse, run_command
 from agents.commands.sweep import run_sweep
-from agents.commands.train_options import COMMANDS, PPO, QLearning
+from agents.commands.train_options import LEARNER_COMMANDS, PPO, QLearning
 from agents.evaluation.validation import validated_on
 from agents.learners import LEARNERS
 from agents.storage.files import RunError
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["sweep"]:
         return run_sweep(words[1:])
-    command = parse(COMMANDS, "q-learning", words, "train.py", others=["sweep"])
+    command = parse(LEARNER_COMMANDS, "q-learning", words, "train.py", others=["sweep"])
     return run_command(
         lambda: _train(command, _given(words)),
         "stopped. What was learned is kept: the same command with --resume goes on.",

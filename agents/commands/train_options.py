@@ -130,5 +130,7 @@ class PPO(Common):
         return ppo_settings.config_of(self.loaded(), self.seed, settings)
 
 
-COMMANDS: dict[str, type[QLearning | PPO]] = {command.kind: command for command in (QLearning, PPO)}
+LEARNER_COMMANDS: dict[str, type[QLearning | PPO]] = {
+    command.kind: command for command in (QLearning, PPO)
+}
 """Dataclasses by the word that asks for them."""

@@ -84,7 +84,7 @@ COVERED = (0.005, 0.995)
 
 LEAST_MULTIPLIER = 0.02
 
-CHUNK = 64
+TABLES_PER_REPORT = 64
 """Tables between reports of progress."""
 
 
@@ -240,8 +240,8 @@ def dp_adaptive(
     rows = np.minimum(rows, np.arange(levels + 1))
     actions = np.empty((len(combinations), *problem.postable.shape), np.int16)
     memory = scratch(split)
-    for first in range(0, len(combinations), CHUNK):
-        some = slice(first, min(first + CHUNK, len(combinations)))
+    for first in range(0, len(combinations), TABLES_PER_REPORT):
+        some = slice(first, min(first + TABLES_PER_REPORT, len(combinations)))
         _solve_tables(
             problem.parameters,
             split,

@@ -18,7 +18,7 @@ from execution_env.allocation.batch import Batch
 from execution_env.allocation.formulas import LOT_TOLERANCE, envelope_room, participation_room
 from execution_env.allocation.parameters import Parameters, parameters
 
-LEVELS = 512
+SOLVED_LEVELS = 512
 """Most levels of remaining lots; up to that many lots, a level is a lot."""
 
 MOST_STATES = 1 << 25
@@ -28,7 +28,7 @@ Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]
 
 
-def levels_of(lots: int, most: int = LEVELS) -> int:
+def levels_of(lots: int, most: int = SOLVED_LEVELS) -> int:
     """J, how many levels of remaining lots to solve on: all ``lots``, or at most ``most``.
 
     A number that divides the lots where there is one: envelopes have their edges at round fractions
@@ -72,7 +72,7 @@ class Problem(NamedTuple):
         return int(self.postable.shape[2]) - 1
 
 
-def pose(scenario: Scenario, resolution: int | None = None, levels: int = LEVELS) -> Problem:
+def pose(scenario: Scenario, resolution: int | None = None, levels: int = SOLVED_LEVELS) -> Problem:
     """``scenario`` on at most ``levels`` levels, on its own grid or one of ``resolution``."""
     resolution = resolution or scenario.actions.resolution
     levels = levels_of(scenario.lots, max(min(levels, MOST_STATES // scenario.buckets), 1))

@@ -17,7 +17,7 @@ from agents.storage.run_directory import PROGRESS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_BYTES = 2**31
+MOST_ROLLOUT_BYTES = 2**31
 """Of rollouts that are kept for figures."""
 
 HEAT_MAP = (Q_LEARNING, "lp", PPO, "other", "dp")
@@ -38,7 +38,7 @@ ALTERNATIVE = {
 
 def rollouts_fit(policies: int, days: int, buckets: int, algos: int) -> bool:
     """Whether the rollouts of so many policies and days are small enough to be kept."""
-    return 8 * buckets * (algos + 2) * days * policies <= MOST_BYTES
+    return 8 * buckets * (algos + 2) * days * policies <= MOST_ROLLOUT_BYTES
 
 
 def drawn(result: Comparison) -> Iterator[tuple[str, bytes]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Cell = str | int | float | None
 Row = dict[str, Cell]
-"""A cell of every one of ``COLUMNS``; None where the quantity means nothing or one day cannot tell."""
+"""A cell of every column; None where the quantity means nothing or one day cannot tell."""
 
 Floats = NDArray[np.float64]
 

@@ -40,7 +40,7 @@ TRIALS = 24
 DECISIONS = 2500
 """Per trial: 250 days of 10 buckets. All trials play the same days, which is why few suffice."""
 
-COARSE, FINE = 0.08, 0.01
+FIRST_STEP, LAST_STEP = 0.08, 0.01
 """First and last step of the search, as fractions of the order."""
 
 
@@ -94,9 +94,9 @@ def lp_buffered(
                 progress(len(objectives), TRIALS)
         return objectives[margins]
 
-    best, step = (0.0, 0.0), COARSE * scenario.lots
+    best, step = (0.0, 0.0), FIRST_STEP * scenario.lots
     tried(best)
-    while step >= FINE * scenario.lots and len(objectives) < TRIALS:
+    while step >= LAST_STEP * scenario.lots and len(objectives) < TRIALS:
         before = best
         for lower, upper in ((step, 0.0), (-step, 0.0), (0.0, step), (0.0, -step)):
             margins = (max(best[0] + lower, 0.0), max(best[1] + upper, 0.0))

@@ -29,7 +29,7 @@ from agents.planning.adverse_selection import filled_share_price, fills_and_move
 from execution_env import Scenario
 from execution_env.core.jit import jit
 
-MULTIPLES = (1, 2, 4)
+CUT_MULTIPLES = (1, 2, 4)
 """Of an even slice of the order: where algos with depth are cut."""
 
 PIECE = np.dtype(
@@ -69,7 +69,7 @@ class Pieces(NamedTuple):
 def pieces(scenario: Scenario) -> Pieces:
     """The pieces of ``scenario``; shared between callers, and not to be changed."""
     slice_ = float(scenario.reference_lots)
-    cuts = [slice_ * m for m in MULTIPLES if slice_ * m < scenario.lots]
+    cuts = [slice_ * m for m in CUT_MULTIPLES if slice_ * m < scenario.lots]
     edges = np.array([0.0, *cuts, float(scenario.lots)])
     of = [edges if algo.depth is not None else edges[[0, -1]] for algo in scenario.algos]
     algo = np.repeat(np.arange(len(of)), [ends.size - 1 for ends in of])
@@ -88,7 +88,9 @@ def pieces(scenario: Scenario) -> Pieces:
         fills = np.diff(fills, axis=2, prepend=0.0)
         moves = np.diff(moves, axis=2, prepend=0.0)
         rates = np.minimum.accumulate(np.maximum(fills / np.diff(edges), 0.0), axis=2)
-        adverse = np.divide(-moves, fills, out=np.full(fills.shape, -np.inf), where=rates > LEAST)
+        adverse = np.divide(
+            -moves, fills, out=np.full(fills.shape, -np.inf), where=rates > LEAST_FILL
+        )
         adverse = np.maximum.accumulate(adverse, axis=2)
         adverse[np.isinf(adverse)] = 0.0
         for i, plain in enumerate(scenario.posting_costs.T):
@@ -99,7 +101,7 @@ def pieces(scenario: Scenario) -> Pieces:
     return Pieces(cells, algo, widths)
 
 
-LEAST = 1e-9
+LEAST_FILL = 1e-9
 """Share that fills below which a piece has no price of its own."""
 
 

@@ -19,7 +19,7 @@ from execution_env import Scenario
 from execution_env.allocation.actions import lots_masks
 from execution_env.core.validation import choice, shown, suggestion
 
-REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+FACTORY_PATTERN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """What ``package.module:factory`` looks like."""
 
 

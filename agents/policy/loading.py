@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from agents.learners import LEARNERS, attribute
 from agents.policy.base import Policy
-from agents.policy.foreign import REFERENCE, load_foreign
+from agents.policy.foreign import FACTORY_PATTERN, load_foreign
 from agents.policy.sb3_zip import is_zip, load_zip
 from agents.storage.run_directory import read_config
 from execution_env import Scenario, load_scenario
@@ -79,7 +79,7 @@ def load_policy(
     path = Path(name)
     if name and path.exists():
         return _load_path(path, wanted, trust)
-    if REFERENCE.fullmatch(name):
+    if FACTORY_PATTERN.fullmatch(name):
         policy = load_foreign(name, there)
         check_fits(policy, there)
         return policy

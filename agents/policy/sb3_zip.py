@@ -31,7 +31,7 @@ from execution_env.core.validation import shown
 MEMBERS = ("data", "policy.pth")
 """What every such zip holds."""
 
-MOST_BYTES = 1_000_000_000
+MOST_ZIP_BYTES = 1_000_000_000
 """Of a zip when unpacked: a few compressed bytes cannot ask for more."""
 
 ALGORITHMS = {
@@ -168,8 +168,8 @@ def _read(path: Path, file: BinaryIO) -> tuple[dict[str, Any], str]:
             for name in MEMBERS:
                 if name not in members:
                     raise _no_model(path, f"it has no member {name}, or was cut short")
-            if sum(members.values()) > MOST_BYTES:
-                raise _no_model(path, f"unpacked it is larger than {MOST_BYTES:,} bytes")
+            if sum(members.values()) > MOST_ZIP_BYTES:
+                raise _no_model(path, f"unpacked it is larger than {MOST_ZIP_BYTES:,} bytes")
             if broken := archive.testzip():
                 raise RunError(f"{path}: damaged, {broken} does not fit its checksum. {ELSEWHERE}")
             data = json.loads(archive.read("data"))

@@ -47,7 +47,7 @@ from execution_env.sb3 import OrderAllocationVecEnv
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """What Adam remembers, as torch calls it."""
 
-SEEDS = 2**32
+SEED_LIMIT = 2**32
 """Random seeds of torch and NumPy are below this."""
 
 Vector = NDArray[np.float32]
@@ -168,7 +168,7 @@ class Learner:
         """Seeds for torch's and NumPy's generators and for the days of batch ``number``, from 1."""
         sequence = np.random.SeedSequence(self.seed, spawn_key=(POLICY, number))
         exploration, days = sequence.generate_state(2, np.uint64).tolist()
-        return exploration % SEEDS, days
+        return exploration % SEED_LIMIT, days
 
     def learn(self, number: int, learning_rate: float) -> dict[str, float]:
         """Play batch ``number``, from 1, and learn from it.

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from agents.learners import PPO
 from agents.policy import Floats, LearnedPolicy, Observations, read_masks, read_state, widths
 from agents.storage.files import RunError, load_arrays, remedy, save_arrays
-from agents.storage.run_directory import POLICY, RunConfig
+from agents.storage.run_directory import POLICY_FILE, RunConfig
 from execution_env import Scenario
-from execution_env.allocation.market.day_stream import POLICY as OWN_RANDOMNESS
-from execution_env.allocation.market.day_stream import stream_generator
+from execution_env.allocation.market.day_stream import POLICY, stream_generator
 
 """Of run."""
 
@@ -93,7 +92,7 @@ class PPOPolicy(LearnedPolicy):
         self.observation = "full" if masked else sees
         self.train_seconds, self.train_steps = seconds, steps
         self._layers = [(layer.weights.T.astype(np.float64), layer.biases) for layer in layers]
-        self._generator = stream_generator(seed, OWN_RANDOMNESS)
+        self._generator = stream_generator(seed, POLICY)
 
     def logits(self, observations: Observations) -> Floats:
         """(n, A) logarithms of the actions' probabilities, but for a constant; -inf where masked."""
@@ -132,7 +131,7 @@ class PPOPolicy(LearnedPolicy):
             for name, array in layer._asdict().items()
         }
         save_arrays(
-            directory / POLICY,
+            directory / POLICY_FILE,
             seconds=np.float64(self.train_seconds or 0.0),
             steps=np.int64(self.train_steps or 0),
             **arrays,
@@ -145,7 +144,7 @@ def load(directory: Path, config: RunConfig) -> PPOPolicy:
     Raises:
         RunError: a file is missing or damaged, or does not fit the run's scenario.
     """
-    path, scenario = directory / POLICY, config.scenario
+    path, scenario = directory / POLICY_FILE, config.scenario
     values = config.hyperparameters
     sees, masked, layers = (values.get(name) for name in ("observation", "masked", "layers"))
     if (

@@ -33,7 +33,7 @@ SAVED = {
 TORCH_REFUSES = "to satisfy the constraint"
 """What torch says where a probability is no number."""
 
-MEASURED = ("entropy", "approx_kl", "explained_variance")
+LEARNING_COLUMNS = ("entropy", "approx_kl", "explained_variance")
 """Columns of ``progress.csv`` that ``Learner.learn`` fills in."""
 
 
@@ -47,7 +47,7 @@ class PPOTraining(Training):
         log: folder for TensorBoard's files; None for none.
     """
 
-    columns = ("episodes", "steps", "seconds", *OBJECTIVE, *MEASURED)
+    columns = ("episodes", "steps", "seconds", *OBJECTIVE, *LEARNING_COLUMNS)
 
     def __init__(
         self, scenario: Scenario, seed: int, settings: Settings, log: Path | None = None
@@ -63,7 +63,7 @@ class PPOTraining(Training):
             self._hyperparameters,
             log,
         )
-        self._measured = dict.fromkeys(MEASURED, 0.0)
+        self._measured = dict.fromkeys(LEARNING_COLUMNS, 0.0)
         self._best = self.learner.parameters()
         self._best_row: Row | None = None
 
@@ -164,7 +164,7 @@ class PPOTraining(Training):
         saved = load_arrays(path, SAVED)
         self.check_identity(path, saved["run"])
         try:
-            measured = dict(zip(MEASURED, saved["measured"].tolist(), strict=True))
+            measured = dict(zip(LEARNING_COLUMNS, saved["measured"].tolist(), strict=True))
             best_row = _row(self.columns, saved["best_row"].tolist())
             for weights in (saved["best"], saved["parameters"]):  # the former must fit as well
                 self.learner.set_parameters(weights)

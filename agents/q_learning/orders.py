@@ -37,7 +37,7 @@ from execution_env.allocation.parameters import Parameters, parameters
 from execution_env.allocation.transition import start, transition
 from execution_env.core.jit import inner_inline, jit
 
-BLOCK = 512
+ORDERS_PER_BLOCK = 512
 """Orders played with the same table; a multiple of the days that ``market`` draws side by side."""
 
 REPLAYS = 4
@@ -63,17 +63,17 @@ class Trainer:
         self.exploration = stream_generator(seed, POLICY)
         buckets, algos = scenario.buckets, len(scenario.algos)
         self._parameters = parameters(scenario)
-        self._days = Days.of(scenario, BLOCK)
-        self._orders = order_blocks(buckets, algos, BLOCK)
-        self._outcome = outcome_blocks(algos, BLOCK)
-        shape = (buckets, BLOCK)
+        self._days = Days.of(scenario, ORDERS_PER_BLOCK)
+        self._orders = order_blocks(buckets, algos, ORDERS_PER_BLOCK)
+        self._outcome = outcome_blocks(algos, ORDERS_PER_BLOCK)
+        shape = (buckets, ORDERS_PER_BLOCK)
         self.notes = Notes(
             np.empty(shape, np.int64),
             np.empty(shape, np.int64),
             np.empty(shape, np.int64),
             np.empty(shape, np.bool_),
             np.empty(shape),
-            np.empty((buckets, algos, BLOCK), np.float32),
+            np.empty((buckets, algos, ORDERS_PER_BLOCK), np.float32),
         )
 
     def block(

@@ -13,7 +13,7 @@ from agents.policy import LearnedPolicy, Observations
 from agents.q_learning.algorithm import Table
 from agents.q_learning.states import StateSpace, without_estimates
 from agents.storage.files import RunError, load_arrays, remedy, save_arrays
-from agents.storage.run_directory import CHECKPOINT, POLICY, RunConfig
+from agents.storage.run_directory import CHECKPOINT, POLICY_FILE, RunConfig
 from execution_env import Scenario
 
 """What ``config.json`` calls it."""
@@ -76,7 +76,7 @@ class QPolicy(LearnedPolicy):
             RunError: it cannot be written.
         """
         save_arrays(
-            directory / POLICY,
+            directory / POLICY_FILE,
             values=self.values,
             actions=self.table_actions,
             bins=self.space.bins,
@@ -92,7 +92,7 @@ def load(directory: Path, config: RunConfig) -> QPolicy:
     Raises:
         RunError: the file is missing, damaged, or does not fit the run's scenario.
     """
-    path = directory / POLICY
+    path = directory / POLICY_FILE
     try:
         arrays = load_arrays(path, FILE)
     except RunError as error:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from agents.learners import Q_LEARNING
 from agents.q_learning.algorithm import Hyperparameters, Table
-from agents.q_learning.orders import BLOCK, REPLAYS, Trainer, warm_up
+from agents.q_learning.orders import ORDERS_PER_BLOCK, REPLAYS, Trainer, warm_up
 from agents.q_learning.policy import QPolicy
 from agents.q_learning.stages import choose_bins, coarser, refine, stages, worst_return
 from agents.q_learning.states import with_estimates, without_estimates
@@ -20,10 +20,10 @@ from agents.storage.run_directory import RunConfig, new_config
 from agents.training.training import OBJECTIVE, Row, RunSettings, Training, settings_from
 from execution_env import Scenario
 
-ORDERS = BLOCK * REPLAYS
+ORDERS = ORDERS_PER_BLOCK * REPLAYS
 """Orders between two moments at which a run can be saved."""
 
-MEASURED = 40
+MEASURED_BLOCKS = 40
 """Blocks played greedily, without learning, to see which estimates orders meet."""
 
 MOST_EPISODES = 2**31 - 1
@@ -143,7 +143,7 @@ class QTraining(Training):
     def _met_estimates(self) -> NDArray[np.float32]:
         """(B, K, n) estimates that the greedy policy meets."""
         met = []
-        for _ in range(MEASURED):
+        for _ in range(MEASURED_BLOCKS):
             self._trainer.watch(self.space, self.table)
             met.append(self._trainer.notes.estimates.copy())
         return np.concatenate(met, axis=2)

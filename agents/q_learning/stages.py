@@ -17,7 +17,7 @@ from agents.q_learning.algorithm import Table
 from agents.q_learning.states import StateSpace, bins_of, hidden_algos, without_estimates
 from execution_env import Scenario
 
-MOST_BYTES = 64_000_000
+MOST_TABLE_BYTES = 64_000_000
 """Of a table, values and visits together."""
 
 VISITS = 20
@@ -52,8 +52,8 @@ def stages(blocks: int) -> list[Stage]:
 def choose_bins(
     scenario: Scenario, most: int, estimates: Estimates, tables: int, updates: int
 ) -> NDArray[np.int64]:
-    """(K,) bins per estimate: at most ``most`` each, so that the table stays below ``MOST_BYTES`` and
-    its states and actions are visited ``VISITS`` times on average.
+    """(K,) bins per estimate: at most ``most`` each, so that the table stays below ``MOST_TABLE_BYTES``
+    and its states and actions are visited ``VISITS`` times on average.
 
     All get one more in turn, the estimate that moves most first, as long as there is room; an algo about
     which nothing is hidden has one.
@@ -66,7 +66,7 @@ def choose_bins(
         updates: of the whole training.
     """
     pairs = without_estimates(scenario).size * scenario.grid_size * tables
-    room = min(MOST_BYTES // 8, updates // VISITS) // pairs
+    room = min(MOST_TABLE_BYTES // 8, updates // VISITS) // pairs
     hidden = hidden_algos(scenario)
     spread = estimates.std(axis=2).mean(axis=0)
     bins = np.ones(hidden.size, np.int64)

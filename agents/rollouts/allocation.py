@@ -12,7 +12,7 @@ from agents.policy import Policy
 from execution_env import Days, Scenario
 from execution_env.allocation.batch import Batch
 
-CHUNK = 4096
+DAYS_PER_CHUNK = 4096
 """Days played side by side: enough for full speed, few enough to show progress."""
 
 Floats = NDArray[np.float64]
@@ -107,8 +107,8 @@ def play(
         slippage,
         markout,
     )
-    for first in range(0, days.size, CHUNK):
-        which = slice(first, min(first + CHUNK, days.size))
+    for first in range(0, days.size, DAYS_PER_CHUNK):
+        which = slice(first, min(first + DAYS_PER_CHUNK, days.size))
         _play_chunk(policy, scenario, days.part(which), _part(result, which), progress)
     return result
 

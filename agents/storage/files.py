@@ -35,7 +35,7 @@ CHECKSUM = "checksum"
 RESERVED = (CHECKSUM, "file", "args", "allow_pickle")
 """Names that arrays may not have: ours, and those of arguments of ``numpy.savez``."""
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 PathLike = str | os.PathLike[str]
@@ -52,7 +52,7 @@ def remedy(path: Path) -> str:
 
 def unwritable(path: Path, error: OSError) -> RunError:
     """The error for a file or folder that the system does not let us write."""
-    if error.errno in FULL:
+    if error.errno in DISK_FULL:
         advice = "Free some space, or choose another --out; what was there before is untouched."
     elif error.errno in FORBIDDEN:
         advice = "Choose another --out, or change its permissions."

@@ -42,12 +42,12 @@ from execution_env import Scenario, ScenarioError, __version__
 from execution_env.allocation.scenario_file import scenario_from_dict, scenario_to_dict
 from execution_env.core.validation import shown, suggestion
 
-CONFIG, POLICY, CHECKPOINT = "config.json", "policy.npz", "checkpoint.npz"
+CONFIG, POLICY_FILE, CHECKPOINT = "config.json", "policy.npz", "checkpoint.npz"
 PROGRESS, LEARNING_CURVE = "progress.csv", "learning_curve.png"
 TENSORBOARD = "tensorboard"
-FILES = (CONFIG, POLICY, CHECKPOINT, PROGRESS, LEARNING_CURVE)
+FILES = (CONFIG, POLICY_FILE, CHECKPOINT, PROGRESS, LEARNING_CURVE)
 
-FORMAT = 1
+RUN_FORMAT = 1
 """Version of what the files mean; a change that older code would misread makes it 2."""
 
 PACKAGES = (
@@ -161,7 +161,7 @@ def write_config(directory: PathLike, config: RunConfig) -> None:
     """
     content = {item.name: getattr(config, item.name) for item in fields(config)}
     content["scenario"] = scenario_to_dict(config.scenario)
-    content = {"format": FORMAT} | content
+    content = {"format": RUN_FORMAT} | content
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     write_text(Path(directory) / CONFIG, text)
 
@@ -220,9 +220,9 @@ def _config_of(content: Any) -> RunConfig:
     if not isinstance(content, dict) or "format" not in content:
         raise RunError("is of another program: it has no format.")
     version = content.pop("format")
-    if isinstance(version, bool) or not isinstance(version, int) or version != FORMAT:
+    if isinstance(version, bool) or not isinstance(version, int) or version != RUN_FORMAT:
         raise _wrong(
-            "format", version, f"only {FORMAT} can be read; use the version that wrote it."
+            "format", version, f"only {RUN_FORMAT} can be read; use the version that wrote it."
         )
     known = [item.name for item in fields(RunConfig)]
     for key in content:

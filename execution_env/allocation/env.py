@@ -24,7 +24,7 @@ INFO = ("full", "none")
 OF_WRAPPERS = ("minari_autoseed",)
 """Reset options that are meant for wrappers of other libraries, which pass them on."""
 
-BLOCK = 128
+DAYS_PER_BLOCK = 128
 """Number of training days drawn at a time."""
 
 
@@ -121,7 +121,7 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
         self._stream: DayStream | None = None
         self._training_seed: int | None = None
         self._block: list[NDArray[Any]] = []
-        self._next_in_block = BLOCK
+        self._next_in_block = DAYS_PER_BLOCK
         self._bucket: int | None = None
         self._action = self._batch.no_actions.copy()
 
@@ -164,9 +164,9 @@ class OrderAllocationEnv(gym.Env[NDArray[np.float32], Any]):
     def _next_training_day(self) -> None:
         if self._stream is None:
             self._stream = DayStream(self.scenario, self._training_seed)
-            self._next_in_block = BLOCK
-        if self._next_in_block == BLOCK:
-            days = self._stream.draw(BLOCK)
+            self._next_in_block = DAYS_PER_BLOCK
+        if self._next_in_block == DAYS_PER_BLOCK:
+            days = self._stream.draw(DAYS_PER_BLOCK)
             self._block = [np.ascontiguousarray(np.moveaxis(array, -1, 0)) for array in days]
             self._next_in_block = 0
         self._batch.days.put(0, [block[self._next_in_block] for block in self._block])

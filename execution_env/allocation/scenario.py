@@ -43,7 +43,7 @@ SECTIONS: dict[str, type] = {
 }
 """Sections of a scenario besides its algos, in the order of a file."""
 
-OPTIONAL = ("volume", "price", "participation", "replay")
+OPTIONAL_SECTIONS = ("volume", "price", "participation", "replay")
 """Sections that are None, not a default, where a scenario does not give them."""
 
 
@@ -101,7 +101,7 @@ class Scenario:
         values = [
             (key, getattr(self, key), kind)
             for key, kind in SECTIONS.items()
-            if key not in OPTIONAL or getattr(self, key) is not None
+            if key not in OPTIONAL_SECTIONS or getattr(self, key) is not None
         ]
         values += [(f"algos[{j}]", algo, Algo) for j, algo in enumerate(self.algos, 1)]
         for key, value, kind in values:

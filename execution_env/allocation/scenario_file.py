@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from execution_env.allocation.algo import Algo
-from execution_env.allocation.scenario import OPTIONAL, SECTIONS, Scenario
+from execution_env.allocation.scenario import OPTIONAL_SECTIONS, SECTIONS, Scenario
 from execution_env.core.validation import ScenarioError, check_keys, fail, suggestion
 
 SHIPPED = Path(__file__).parent / "scenarios"
-REQUIRED = ("order", "penalties")
+REQUIRED_SECTIONS = ("order", "penalties")
 
 
 def scenarios() -> list[str]:
@@ -116,7 +116,7 @@ def scenario_from_dict(content: Mapping[str, Any]) -> Scenario:
     parts: dict[str, Any] = {
         key: _section(key, kind, content[key]) for key, kind in SECTIONS.items() if key in content
     }
-    for key in REQUIRED:
+    for key in REQUIRED_SECTIONS:
         if key not in parts:
             raise ScenarioError(f"[{key}]: missing section.")
     if "name" not in content:
@@ -147,7 +147,7 @@ def scenario_to_dict(scenario: Scenario) -> dict[str, Any]:
     for key in SECTIONS:
         part = getattr(scenario, key)
         values = {} if part is None else _non_default(part)
-        if values or (key in OPTIONAL and part is not None):
+        if values or (key in OPTIONAL_SECTIONS and part is not None):
             content[key] = values
     content["algos"] = [_non_default(algo) for algo in scenario.algos]
     return content

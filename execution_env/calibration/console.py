@@ -11,7 +11,7 @@ from execution_env.calibration.fitting.estimate import Estimate
 from execution_env.calibration.fitting.fit import AlgoFit, Fit
 from execution_env.calibration.write import Choices
 
-ROWS: tuple[tuple[str, str, str], ...] = (
+FIT_ROWS: tuple[tuple[str, str, str], ...] = (
     ("fill_probability", "chance of any depth", ""),
     ("depth", "median depth, share of volume", ""),
     ("depth_sd", "sd of log depth", ""),
@@ -94,7 +94,7 @@ def show(fit: Fit, choices: Choices, data: str, used: str, counts: Mapping[str, 
         ["mid to far touch at the end, bps", str(fit.touch)],
     ]
     print_table(["market", ""], market)
-    notes = [f"{algo.name}: {row[1]}: {note}" for algo in fit.algos for row in ROWS
+    notes = [f"{algo.name}: {row[1]}: {note}" for algo in fit.algos for row in FIT_ROWS
              if (note := getattr(algo, row[0]).note)]  # fmt: skip
     notes += [f"persistence of factor: {fit.persistence.note}"] * bool(fit.persistence.note)
     odd = {**counts, **fit.counts}
@@ -111,7 +111,7 @@ def show(fit: Fit, choices: Choices, data: str, used: str, counts: Mapping[str, 
 def _rows(fit: Fit) -> list[list[str]]:
     return [
         [f"{name}, {unit}" if unit else name, *(_cell(algo, key) for algo in fit.algos)]
-        for key, name, unit in ROWS
+        for key, name, unit in FIT_ROWS
     ]
 
 

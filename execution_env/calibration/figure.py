@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 BUCKETS = 1_000_000
 """Approximate number of buckets drawn from the model: a hundred thousand orders of ten."""
 
-MULTIPLES = np.array([0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0])
+SIZE_MULTIPLES = np.array([0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0])
 """Sizes of child orders, as multiples of the usual one."""
 
 LAST = 5
@@ -121,7 +121,7 @@ def _one(model: Evidence) -> Floats:
 
 def _fills(axes: Any, scenario: Scenario, model: Evidence, data: Evidence, posted: float) -> None:
     # depths are whole lots: sizes below a lot would show the rounding and nothing else
-    sizes = posted * MULTIPLES
+    sizes = posted * SIZE_MULTIPLES
     drawn = evidence.fill_curves(model, _one(model), sizes)
     seen = evidence.fill_curves(data, data.weight, sizes)
     for which, (name, title) in enumerate(
@@ -133,12 +133,12 @@ def _fills(axes: Any, scenario: Scenario, model: Evidence, data: Evidence, poste
         for k, algo in enumerate(scenario.algo_names):
             shift = 1.0 + 0.03 * (k - (len(scenario.algos) - 1) / 2)
             axes[which].plot(
-                MULTIPLES, 100 * drawn[which][0, :, k], color=_colour(k), lw=1.8, label=algo
+                SIZE_MULTIPLES, 100 * drawn[which][0, :, k], color=_colour(k), lw=1.8, label=algo
             )
-            _points(axes[which], MULTIPLES * shift, 100 * seen[which][..., k], _colour(k))
+            _points(axes[which], SIZE_MULTIPLES * shift, 100 * seen[which][..., k], _colour(k))
         axes[which].set(xscale="log", xlabel="shares posted, multiples of the usual", ylabel=name)
         axes[which].set_ylim(0, 104)
-        axes[which].set_xticks(MULTIPLES, [f"{m:g}" for m in MULTIPLES])
+        axes[which].set_xticks(SIZE_MULTIPLES, [f"{m:g}" for m in SIZE_MULTIPLES])
         axes[which].minorticks_off()
         axes[which].set_title(title)
     axes[0].legend(loc="lower left", ncols=1)

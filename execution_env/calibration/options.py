@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-NANOSECONDS = {"ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9}
+UNIT_NANOSECONDS = {"ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9}
 
 ABOUT = """\
 Make a scenario of your own market data: child orders of every algo are walked through them, their law
@@ -38,15 +38,15 @@ def duration(text: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h)", text.strip())
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 180s, 3min or 1h")
-    return round(float(match[1]) * NANOSECONDS[match[2]])
+    return round(float(match[1]) * UNIT_NANOSECONDS[match[2]])
 
 
 def shown_duration(nanoseconds: int) -> str:
     """Return a duration as ``duration`` reads it, in the largest unit that makes it whole."""
     for unit in ("h", "min", "s"):
-        if nanoseconds % NANOSECONDS[unit] == 0 and nanoseconds:
-            return f"{nanoseconds // NANOSECONDS[unit]}{unit}"
-    return f"{nanoseconds / NANOSECONDS['s']:g}s"
+        if nanoseconds % UNIT_NANOSECONDS[unit] == 0 and nanoseconds:
+            return f"{nanoseconds // UNIT_NANOSECONDS[unit]}{unit}"
+    return f"{nanoseconds / UNIT_NANOSECONDS['s']:g}s"
 
 
 def dates(text: str) -> tuple[str, ...]:

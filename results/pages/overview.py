@@ -11,9 +11,9 @@ from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.figures import png
 from agents.evaluation.figures import scores as draw
 from agents.storage.files import write_bytes, write_text
-from results.pages.real_figures import TRANSFER
+from results.pages.real_figures import TRANSFER_PNG
 from results.pages.scenario_page import PAGE, learned, readings
-from results.pages.tables import BOUND
+from results.pages.tables import SCORE_BOUND
 from results.pages.words import (
     NO_SCORE,
     Cells,
@@ -28,7 +28,7 @@ from results.pages.words import (
     score,
     standing,
 )
-from results.plan import BLIND, FRONTIERS, PLANS, PPO, REAL_DAYS, Q
+from results.plan import BLIND, FRONTIERS, PLANS, PPO_TITLE, Q_TITLE, REAL_DAYS
 
 PICTURE = "scores.png"
 
@@ -44,7 +44,7 @@ def write(folder: Path) -> None:
         row
         for of in found
         for row in of.scores.values()
-        if row["policy"] in {*planners(of), of.learner(Q), of.learner(PPO)}
+        if row["policy"] in {*planners(of), of.learner(Q_TITLE), of.learner(PPO_TITLE)}
     ]
     picture = png(draw([_numeric(row) for row in shown]))
     write_bytes(folder / PICTURE, picture)
@@ -77,7 +77,7 @@ def overview(found: Sequence[Found]) -> str:
         f"![Scores by scenario: 0 is the linear programme, 1 the bound]({PICTURE})",
         "",
         paragraph(
-            f"The score is (lp - policy) / (lp - {BOUND}), of means over days: 0 is the plain receding-horizon "
+            f"The score is (lp - policy) / (lp - {SCORE_BOUND}), of means over days: 0 is the plain receding-horizon "
             "linear programme, 1 the bound that knows what is hidden. Intervals are 95 %, from resampling days, "
             "and training seeds where there are some (Agarwal et al. 2021)."
         ),
@@ -105,7 +105,7 @@ def overview(found: Sequence[Found]) -> str:
         "",
         paragraph(texts[REAL_DAYS].split("\n\n")[0]),
         "",
-        f"![What models of two stocks promised, and what real days brought]({REAL_DAYS}/{TRANSFER})",
+        f"![What models of two stocks promised, and what real days brought]({REAL_DAYS}/{TRANSFER_PNG})",
         "",
         f"[The experiment on real days]({REAL_DAYS}/{PAGE})",
         "",
@@ -126,7 +126,7 @@ def budgets() -> str:
 
 def summary(found: Found) -> str:
     """The best policy, the learners, and to whom they lose."""
-    best, pair = found.rows[0], (found.learner(Q), found.learner(PPO))
+    best, pair = found.rows[0], (found.learner(Q_TITLE), found.learner(PPO_TITLE))
     text = f"best is `{best['policy']}`, {number(best, 'objective_mean')} (`{REFERENCE}` "
     text += f"{number(found.row(REFERENCE), 'objective_mean')}). "
     more = [name for name in learned(found) if name not in (*pair, BLIND)]
@@ -137,10 +137,10 @@ def summary(found: Found) -> str:
 def score_table(found: Sequence[Found]) -> str:
     """Scores with intervals, a row per scenario."""
     others = ("lp-buffered", "lp-scenario", "dp", "dp-adaptive")
-    header = ["scenario", Q, PPO, *(f"`{name}`" for name in others)]
+    header = ["scenario", Q_TITLE, PPO_TITLE, *(f"`{name}`" for name in others)]
     lines = []
     for of in found:
-        names = (of.learner(Q), of.learner(PPO), *others)
+        names = (of.learner(Q_TITLE), of.learner(PPO_TITLE), *others)
         cells = [score(of.scores.get(name)) or "no score" for name in names]
         lines.append([f"`{of.name}`", *cells])
     table = markdown_table(header, lines)

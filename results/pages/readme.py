@@ -8,13 +8,13 @@ from agents.commands.compare import COMPARISON_CSV
 from agents.evaluation.allocation.selection import REFERENCE
 from agents.storage.files import write_text
 from results.pages.scenario_page import PAGE
-from results.pages.tables import BOUND, PAIRS, SCORES
+from results.pages.tables import PAIRS_CSV, SCORE_BOUND, SCORES_CSV
 from results.pages.words import against, number, paragraph, percent_off, read, standing, table
-from results.plan import PLANS, PPO, Q
+from results.plan import PLANS, PPO_TITLE, Q_TITLE
 
-COLUMNS = ("policy", "objective", "95 % interval", "minus `lp`, paired", "score")
+README_COLUMNS = ("policy", "objective", "95 % interval", "minus `lp`, paired", "score")
 
-MOST = 2.0
+MOST_TIMES_LP = 2.0
 """Times the objective of plain lp: policies above, some of the rules, are left to the results' own pages."""
 
 BEGIN, END = "<!-- made by python -m results -->", "<!-- until here -->"
@@ -37,7 +37,7 @@ def write(path: Path, folder: Path) -> None:
 def readme(folder: Path) -> str:
     """What README.md says of the results."""
     base, drifting = (read(folder / name) for name in ("baseline", "drifting"))
-    learners = base.learner(Q), base.learner(PPO)
+    learners = base.learner(Q_TITLE), base.learner(PPO_TITLE)
     q, ppo = (base.row(learner) for learner in learners)
     days, seeds = int(q["episodes"]), PLANS["baseline"].seeds
     long = PLANS["baseline"].long
@@ -56,13 +56,15 @@ def readme(folder: Path) -> str:
         [
             f"![What was found on baseline]({folder.name}/baseline/headline.png)",
             paragraph(finding),
-            table(base, COLUMNS, MOST * float(base.row(REFERENCE)["objective_mean"])),
+            table(
+                base, README_COLUMNS, MOST_TIMES_LP * float(base.row(REFERENCE)["objective_mean"])
+            ),
             paragraph(
                 f"`baseline`, {days:,} days, {seeds} training seeds, 95 % intervals, half-spreads per share; score 0 "
-                f"is `lp`, 1 the bound `{BOUND}`; rules that cost more than twice as much as `lp` are left out. Made by `python -m results --scenarios baseline` (the "
+                f"is `lp`, 1 the bound `{SCORE_BOUND}`; rules that cost more than twice as much as `lp` are left out. Made by `python -m results --scenarios baseline` (the "
                 "commands it runs are in [its folder](results/baseline/README.md)); numbers are in "
-                f"[{COMPARISON_CSV}](results/baseline/{COMPARISON_CSV}), [{PAIRS}](results/baseline/{PAIRS}) and "
-                f"[{SCORES}](results/baseline/{SCORES})."
+                f"[{COMPARISON_CSV}](results/baseline/{COMPARISON_CSV}), [{PAIRS_CSV}](results/baseline/{PAIRS_CSV}) and "
+                f"[{SCORES_CSV}](results/baseline/{SCORES_CSV})."
             ),
         ]
     )

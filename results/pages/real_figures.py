@@ -12,15 +12,15 @@ from agents.evaluation.figures.style import SMALL, line, new_figure, patch, quie
 from agents.evaluation.tables import Row
 from agents.learners import LEARNERS
 from execution_env.allocation.rendering import INK, MUTED
-from results.pages.real_tables import BOUND, MODEL, Tables
+from results.pages.real_tables import MODEL, REAL_DAYS_BOUND, Tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TRANSFER, SENSITIVITY, PARTS = "transfer.png", "sensitivity.png", "parts.png"
+TRANSFER_PNG, SENSITIVITY_PNG, PARTS_PNG = "transfer.png", "sensitivity.png", "parts.png"
 
-ROW = 0.33
+REAL_DAYS_ROW = 0.33
 """Inches for a policy."""
 
 PART_COLOURS = {
@@ -42,9 +42,9 @@ BELIEF_MARKS = {
 def drawn(tables: Tables) -> dict[str, bytes]:
     """All of them, as files by name."""
     return {
-        TRANSFER: png(transfer(tables.transfer)),
-        SENSITIVITY: png(sensitivity(tables.sensitivity)),
-        PARTS: png(parts(tables.parts)),
+        TRANSFER_PNG: png(transfer(tables.transfer)),
+        SENSITIVITY_PNG: png(sensitivity(tables.sensitivity)),
+        PARTS_PNG: png(parts(tables.parts)),
     }
 
 
@@ -58,12 +58,12 @@ def learners_family(policy: str) -> str:
 def transfer(rows: Sequence[Row]) -> Figure:
     """What the model promised against lp, and what real days brought."""
     symbols = list(dict.fromkeys(str(row["symbol"]) for row in rows))
-    shown = {symbol: _policies(rows, symbol, {REFERENCE, BOUND}) for symbol in symbols}
+    shown = {symbol: _policies(rows, symbol, {REFERENCE, REAL_DAYS_BOUND}) for symbol in symbols}
     figure = new_figure(
         "What the model promised, and what the day it had not seen brought",
         "Objective minus that of lp, basis points, without the drift that waiting cost by chance. Lines: "
         "95 % intervals over windows of these days, not over other days; negative is better than lp.",
-        ROW * max(map(len, shown.values())) + 0.8,
+        REAL_DAYS_ROW * max(map(len, shown.values())) + 0.8,
         [
             (
                 "model, 10,000 days",
@@ -106,7 +106,7 @@ def sensitivity(rows: Sequence[Row]) -> Figure:
         "Change of the adjusted objective, basis points, when fill probabilities or depths are believed to be 30 % "
         "lower or higher than measured, on 10,000 days of the model and on a real one; learners are trained "
         "on the wrong model. Lines: 95 % intervals, on the real day over windows. Mind the scales.",
-        len(places) * (ROW * len(policies) + 0.8),
+        len(places) * (REAL_DAYS_ROW * len(policies) + 0.8),
         [
             (belief.replace("_", " "), line(colour, marker=mark, linestyle="", markersize=6))
             for belief, (colour, mark) in BELIEF_MARKS.items()
@@ -150,7 +150,7 @@ def parts(rows: Sequence[Row]) -> Figure:
         "What an order pays for: in the model, and on the real day",
         "Means, basis points per share. Upper bar: model; lower, paler bar: 9 October. To the left of "
         "zero is what is earned; drift on one day is as it happened.",
-        (ROW + 0.1) * len(policies) + 0.8,
+        (REAL_DAYS_ROW + 0.1) * len(policies) + 0.8,
         [(name.replace("_", " "), patch(colour)) for name, colour in PART_COLOURS.items()],
     )
     panels = figure.subplots(1, len(symbols), squeeze=False)[0]

@@ -7,18 +7,28 @@ from collections.abc import Sequence
 from agents.evaluation.allocation.report import markdown_table
 from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.tables import Row
-from results.pages.real_figures import PARTS, SENSITIVITY, TRANSFER, believers, number, place_name
-from results.pages.real_tables import BOUND, Tables
-from results.pages.real_tables import PARTS as PART_TABLE
-from results.pages.real_tables import SENSITIVITY as SENSITIVITY_TABLE
-from results.pages.real_tables import TRANSFER as TRANSFER_TABLE
+from results.pages.real_figures import (
+    PARTS_PNG,
+    SENSITIVITY_PNG,
+    TRANSFER_PNG,
+    believers,
+    number,
+    place_name,
+)
+from results.pages.real_tables import (
+    PARTS_CSV,
+    REAL_DAYS_BOUND,
+    SENSITIVITY_CSV,
+    TRANSFER_CSV,
+    Tables,
+)
 from results.pages.scenario_page import readings
 from results.pages.words import paragraph
 from results.plan import REAL_DAYS, SEEDS, TIMESTEPS
 
 COMMAND = "python -m results.real_days --lean DIR"
 
-HEADER = (
+TRANSFER_HEADER = (
     "policy",
     "model",
     "adjusted, minus lp",
@@ -72,7 +82,7 @@ def page(tables: Tables) -> str:
         "# Real days: what a model teaches, and what of it is true the next day",
         f"    {COMMAND}",
         *map(paragraph, readings()[REAL_DAYS].split("\n\n")),
-        f"![What the model promised, and what real days brought]({TRANSFER})",
+        f"![What the model promised, and what real days brought]({TRANSFER_PNG})",
     ]
     for symbol in symbols:
         pieces += [f"## {symbol}", transfer_table(tables.transfer, symbol)]
@@ -86,15 +96,15 @@ def page(tables: Tables) -> str:
         ),
         paragraph(WITHIN),
         "## Wrong beliefs",
-        f"![What wrong beliefs cost]({SENSITIVITY})",
+        f"![What wrong beliefs cost]({SENSITIVITY_PNG})",
         sensitivity_table(tables.sensitivity),
         paragraph(BELIEVED),
         "## What is paid for",
-        f"![Parts of the shortfall]({PARTS})",
+        f"![Parts of the shortfall]({PARTS_PNG})",
         "## Model against data",
         *(f"![{symbol}: model against data](model-{symbol}.png)" for symbol in symbols),
-        f"Tables: [{TRANSFER_TABLE}]({TRANSFER_TABLE}), [{SENSITIVITY_TABLE}]({SENSITIVITY_TABLE}), "
-        f"[{PART_TABLE}]({PART_TABLE}), and every order in [orders.csv](orders.csv).",
+        f"Tables: [{TRANSFER_CSV}]({TRANSFER_CSV}), [{SENSITIVITY_CSV}]({SENSITIVITY_CSV}), "
+        f"[{PARTS_CSV}]({PARTS_CSV}), and every order in [orders.csv](orders.csv).",
     ]
     return "\n\n".join(pieces) + "\n"
 
@@ -106,8 +116,10 @@ def transfer_table(rows: Sequence[Row], symbol: str) -> str:
         if row["symbol"] != symbol:
             continue
         policy = str(row["policy"])
-        if policy == BOUND:
-            lines.append((f"{BOUND} (bound)", "", "", f"{number(row, 'objective'):.2f}", *[""] * 8))
+        if policy == REAL_DAYS_BOUND:
+            lines.append(
+                (f"{REAL_DAYS_BOUND} (bound)", "", "", f"{number(row, 'objective'):.2f}", *[""] * 8)
+            )
             continue
         lines.append(
             (
@@ -125,7 +137,7 @@ def transfer_table(rows: Sequence[Row], symbol: str) -> str:
                 "" if policy == REFERENCE else f"{number(row, 'dates_better_than_lp'):.0f} of 3",
             )
         )
-    return markdown_table(HEADER, lines)
+    return markdown_table(TRANSFER_HEADER, lines)
 
 
 def sensitivity_table(rows: Sequence[Row]) -> str:

@@ -23,7 +23,7 @@ from agents.evaluation.statistics import Interval
 from agents.evaluation.tables import Cell, Row, csv_text
 from results.pages.words import read_csv
 
-ORDERS, TRANSFER, SENSITIVITY, PARTS = (
+ORDERS_CSV, TRANSFER_CSV, SENSITIVITY_CSV, PARTS_CSV = (
     "orders.csv",
     "transfer.csv",
     "sensitivity.csv",
@@ -93,12 +93,12 @@ PART_COLUMNS = (
     "markout",
 )
 
-WORDS = ("symbol", "date", "beliefs", "window", "policy", "where")
+TEXT_COLUMNS = ("symbol", "date", "beliefs", "window", "policy", "where")
 """Columns that are not numbers."""
 
 RIGHT, MODEL = "right", "model"
 
-BOUND = "hindsight"
+REAL_DAYS_BOUND = "hindsight"
 
 Floats = NDArray[np.float64]
 
@@ -176,10 +176,10 @@ class Tables(NamedTuple):
     def texts(self) -> dict[str, str]:
         """The files by name."""
         return {
-            ORDERS: csv_text(ORDER_COLUMNS, self.orders),
-            TRANSFER: csv_text(TRANSFER_COLUMNS, self.transfer),
-            SENSITIVITY: csv_text(SENSITIVITY_COLUMNS, self.sensitivity),
-            PARTS: csv_text(PART_COLUMNS, self.parts),
+            ORDERS_CSV: csv_text(ORDER_COLUMNS, self.orders),
+            TRANSFER_CSV: csv_text(TRANSFER_COLUMNS, self.transfer),
+            SENSITIVITY_CSV: csv_text(SENSITIVITY_COLUMNS, self.sensitivity),
+            PARTS_CSV: csv_text(PART_COLUMNS, self.parts),
         }
 
 
@@ -189,12 +189,14 @@ def read(folder: Path) -> Tables:
     Raises:
         OSError: one is missing.
     """
-    return Tables(*(_rows(folder / name) for name in (ORDERS, TRANSFER, SENSITIVITY, PARTS)))
+    return Tables(
+        *(_rows(folder / name) for name in (ORDERS_CSV, TRANSFER_CSV, SENSITIVITY_CSV, PARTS_CSV))
+    )
 
 
 def _rows(path: Path) -> list[Row]:
     return [
-        {key: cell if key in WORDS else _number(cell) for key, cell in row.items()}
+        {key: cell if key in TEXT_COLUMNS else _number(cell) for key, cell in row.items()}
         for row in read_csv(path)
     ]
 
@@ -258,10 +260,10 @@ def transfer_rows(orders: Orders, symbol: str, result: Comparison) -> list[Row]:
             )
         rows.append(row)
     rows.sort(key=lambda row: float(row["promised_objective"] or 0.0))
-    bound = orders.of(symbol=symbol, beliefs=RIGHT, date=dates[-1], policy=BOUND)
+    bound = orders.of(symbol=symbol, beliefs=RIGHT, date=dates[-1], policy=REAL_DAYS_BOUND)
     if bound:
         row = dict.fromkeys(TRANSFER_COLUMNS)
-        rows.append(row | {"symbol": symbol, "policy": BOUND})
+        rows.append(row | {"symbol": symbol, "policy": REAL_DAYS_BOUND})
         rows[-1] |= _cells(("objective",) * 2, over_windows(bound, "objective"))
     return rows
 

@@ -12,7 +12,7 @@ from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.gallery import ALTERNATIVE
 from agents.storage.files import write_text
 from execution_env import load_scenario
-from results.pages.tables import BOUND, PAIRS
+from results.pages.tables import PAIRS_CSV, SCORE_BOUND
 from results.pages.words import (
     NO_SCORE,
     Found,
@@ -27,7 +27,7 @@ from results.pages.words import (
     table,
     verdict,
 )
-from results.plan import PLANS, PPO, Q, shell
+from results.plan import PLANS, PPO_TITLE, Q_TITLE, shell
 
 PAGE = "README.md"
 
@@ -82,7 +82,7 @@ def scenario_page(found: Found) -> str:
         "",
         paragraph(
             f"Policy minus other on the same {int(days):,} days, 95 % intervals, over training seeds too; "
-            f"negative is better. All pairs are in [{PAIRS}]({PAIRS})."
+            f"negative is better. All pairs are in [{PAIRS_CSV}]({PAIRS_CSV})."
         ),
         "",
         *(paragraph(f"{item}.", "  ") for item in comparisons(found)),
@@ -103,7 +103,7 @@ def finding(found: Found) -> str:
 
 def learned(found: Found) -> list[str]:
     """Labels of what learned, best first."""
-    return [row["policy"] for row in found.rows if row["policy"].startswith((Q, PPO))]
+    return [row["policy"] for row in found.rows if row["policy"].startswith((Q_TITLE, PPO_TITLE))]
 
 
 def comparisons(found: Found) -> list[str]:
@@ -120,7 +120,7 @@ def legend(days: int, seeds: int, unit: str) -> str:
     """What the columns are."""
     return (
         f"{days:,} held-out days, {seeds} training seeds from 0 on; objectives and penalties in {unit} "
-        f"per share, lower is better. Score is (lp - policy) / (lp - {BOUND}): 0 is `lp`, 1 the bound. "
+        f"per share, lower is better. Score is (lp - policy) / (lp - {SCORE_BOUND}): 0 is `lp`, 1 the bound. "
         "Worst 5 % is the mean of the worst days, behind the share of bucket ends behind the envelope, "
         "complete the share of days with nothing left, training the seconds of one run, beside other work. Rows of several "
         f"seeds have intervals over days and seeds; single runs are in [{COMPARISON_CSV}]({COMPARISON_CSV})."

@@ -22,9 +22,9 @@ from agents.storage.files import write_text
 from agents.storage.run_directory import PROGRESS
 from results.plan import Plan
 
-NAMES = SCORES, PAIRS, CURVES = "scores.csv", "pairs.csv", "learning_curves.csv"
+CSV_FILES = SCORES_CSV, PAIRS_CSV, CURVES_CSV = "scores.csv", "pairs.csv", "learning_curves.csv"
 
-BOUND = "clairvoyant"
+SCORE_BOUND = "clairvoyant"
 """What counts as a score of 1."""
 
 Floats = NDArray[np.float64]
@@ -37,9 +37,9 @@ def write(folder: Path, scenario: str, plan: Plan) -> None:
         RunError: a file cannot be written; OSError: one cannot be read.
     """
     days = read_days(folder / EPISODES_CSV)
-    write_text(folder / SCORES, csv_text(SCORE_COLUMNS, scores(scenario, days, plan.groups)))
-    write_text(folder / PAIRS, csv_text(PAIR_COLUMNS, pairs(scenario, days, plan.groups)))
-    write_text(folder / CURVES, csv_text(CURVE_COLUMNS, curves(scenario, plan.runs(scenario))))
+    write_text(folder / SCORES_CSV, csv_text(SCORE_COLUMNS, scores(scenario, days, plan.groups)))
+    write_text(folder / PAIRS_CSV, csv_text(PAIR_COLUMNS, pairs(scenario, days, plan.groups)))
+    write_text(folder / CURVES_CSV, csv_text(CURVE_COLUMNS, curves(scenario, plan.runs(scenario))))
 
 
 def read_days(path: Path) -> dict[str, Floats]:
@@ -58,7 +58,7 @@ def scores(scenario: str, days: Mapping[str, Floats], groups: Mapping[str, list[
     rows: list[Row] = []
     for policy, values in policies(days, groups).items():
         score = statistics.score if values.ndim == 1 else statistics.score_over_seeds
-        value, low, high = map(float, score(values, days[REFERENCE], days[BOUND]))
+        value, low, high = map(float, score(values, days[REFERENCE], days[SCORE_BOUND]))
         cells = zip(SCORE_COLUMNS[2:], (value, low, high), strict=True)
         known = {key: None if np.isnan(cell) else cell for key, cell in cells}
         rows.append({"scenario": scenario, "policy": policy, **known})

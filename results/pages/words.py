@@ -14,7 +14,7 @@ from agents.commands.compare import COMPARISON_CSV
 from agents.evaluation.allocation.report import markdown_table
 from agents.evaluation.allocation.selection import REFERENCE
 from agents.policy import BOUNDS
-from results.pages.tables import BOUND, PAIRS, SCORES
+from results.pages.tables import PAIRS_CSV, SCORE_BOUND, SCORES_CSV
 from results.plan import PLANS
 
 Cells = Mapping[str, str]
@@ -22,7 +22,7 @@ Cells = Mapping[str, str]
 SPACE = "\N{NO-BREAK SPACE}"
 """Between a number and its unit."""
 
-WIDTH = 120
+PAGE_WIDTH = 120
 """Columns of a page."""
 
 
@@ -59,13 +59,13 @@ def read(folder: Path) -> Found:
         OSError: a file is missing.
     """
     rows = read_csv(folder / COMPARISON_CSV)
-    known = {row["policy"]: row for row in read_csv(folder / SCORES)}
+    known = {row["policy"]: row for row in read_csv(folder / SCORES_CSV)}
     return Found(
         folder.name,
         [row for row in rows if row["policy"] in known],
         [row for row in rows if row["policy"] in BOUNDS],
         known,
-        {(row["policy"], row["other"]): row for row in read_csv(folder / PAIRS)},
+        {(row["policy"], row["other"]): row for row in read_csv(folder / PAIRS_CSV)},
     )
 
 
@@ -154,7 +154,7 @@ def listed(names: Sequence[str]) -> str:
 
 # Tables.
 
-COLUMNS: dict[str, Callable[[Found, Cells], str]] = {
+POLICY_COLUMNS: dict[str, Callable[[Found, Cells], str]] = {
     "policy": lambda found, row: f"`{row['policy']}`",
     "objective": lambda found, row: number(row, "objective_mean"),
     "95 % interval": lambda found, row: interval(row, "objective_"),
@@ -175,7 +175,7 @@ COLUMNS: dict[str, Callable[[Found, Cells], str]] = {
 
 NO_SCORE = (
     f"There is no score here: `{REFERENCE}`, which is not tied to the action grid, is below the bound "
-    f"`{BOUND}`, which holds for policies on the grid."
+    f"`{SCORE_BOUND}`, which holds for policies on the grid."
 )
 
 
@@ -191,12 +191,14 @@ def score(cells: Cells | None) -> str:
     return f"{number(cells, 'score', '.2f')} ({interval(cells, 'score_', '.2f')})"
 
 
-def table(found: Found, columns: Sequence[str] = tuple(COLUMNS), most: float = math.inf) -> str:
+def table(
+    found: Found, columns: Sequence[str] = tuple(POLICY_COLUMNS), most: float = math.inf
+) -> str:
     """In markdown: policies with an objective of at most ``most``, best first, then bounds."""
     shown = [row for row in found.rows if float(row["objective_mean"]) <= most]
     lines = []
     for row in [*shown, *found.bounds]:
-        lines.append([COLUMNS[column](found, row) for column in columns])
+        lines.append([POLICY_COLUMNS[column](found, row) for column in columns])
         if row["policy"] in BOUNDS:
             lines[-1][0] += " (bound)"
     return markdown_table(columns, lines)
@@ -206,7 +208,7 @@ def paragraph(text: str, indent: str = "") -> str:
     """Wrapped for a reader of the source; links and numbers are never broken."""
     return textwrap.fill(
         re.sub(r"[ \n]+", " ", text).strip(),
-        WIDTH,
+        PAGE_WIDTH,
         initial_indent=indent and "- ",
         subsequent_indent=indent,
         break_long_words=False,

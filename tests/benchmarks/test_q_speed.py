@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from agents.q_learning.algorithm import Hyperparameters, Table, q_learning
-from agents.q_learning.orders import BLOCK, REPLAYS, Trainer
+from agents.q_learning.orders import ORDERS_PER_BLOCK, REPLAYS, Trainer
 from agents.q_learning.stages import refine
 from agents.q_learning.states import StateSpace, with_estimates, without_estimates
 from execution_env import load_scenario
@@ -71,11 +71,11 @@ def test_compiled(benchmark: Benchmark, bins: list[int], double: bool) -> None:
         for _ in range(2):
             trainer.block(space, table, steps, Hyperparameters(), EPSILON)
 
-    measure(benchmark, train, 2 * REPLAYS * BLOCK * BUCKETS, rounds=60)
+    measure(benchmark, train, 2 * REPLAYS * ORDERS_PER_BLOCK * BUCKETS, rounds=60)
 
 
 def test_drawing_3_normals_and_3_uniforms(benchmark: Benchmark) -> None:
-    measure(benchmark, drawing(8 * BLOCK), 8 * BLOCK * BUCKETS, rounds=60)
+    measure(benchmark, drawing(8 * ORDERS_PER_BLOCK), 8 * ORDERS_PER_BLOCK * BUCKETS, rounds=60)
 
 
 class Discrete(gym.ObservationWrapper[Any, Any, Any]):

@@ -17,7 +17,7 @@ import pytest
 import evaluate
 from agents.commands import compare as command_of
 from agents.evaluation import compare, gallery
-from agents.evaluation.allocation.columns import COLUMNS
+from agents.evaluation.allocation.columns import COMPARISON_COLUMNS
 from agents.evaluation.gallery import ALTERNATIVE
 from agents.learners import LEARNERS, Q_LEARNING
 from agents.policy import Policy
@@ -86,9 +86,9 @@ def test_results_are_printed_and_written(
     scenario = load_scenario("baseline", {"order.buckets": 3, "order.size": 2000})
     result = compare(["twap", "all-passive"], scenario, range(1_000_000, 1_000_020))
     rows = table(Path("a/b/comparison.csv"))
-    assert list(rows[0]) == list(COLUMNS)
+    assert list(rows[0]) == list(COMPARISON_COLUMNS)
     for row, right in zip(rows, result.rows, strict=True):
-        for key in set(COLUMNS) - {"decision_us"}:
+        for key in set(COMPARISON_COLUMNS) - {"decision_us"}:
             assert row[key] == ("" if right[key] is None else str(right[key]))
     days = table(Path("a/b/episodes.csv"))
     assert list(days[0]) == ["seed", *(row["policy"] for row in rows)]
@@ -144,7 +144,7 @@ def test_figures_are_drawn_and_shown_on_the_page(capsys: pytest.CaptureFixture[s
 def test_many_days_are_compared_without_figures_of_each(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gallery, "MOST_BYTES", 1)
+    monkeypatch.setattr(gallery, "MOST_ROLLOUT_BYTES", 1)
     small = [word for word in SMALL if word != "--no-figures"]
     _, noted = output(capsys, "--policies", "twap", *small, "--out", "out")
     assert "no memory for figures of what was posted and filled" in noted

@@ -12,7 +12,7 @@ from scipy.optimize import linprog
 import evaluate
 from agents.commands.frontier import findings
 from agents.evaluation.allocation.comparison import compare
-from agents.evaluation.allocation.frontier import COLUMNS, attainable, frontier
+from agents.evaluation.allocation.frontier import FRONTIER_COLUMNS, attainable, frontier
 from agents.evaluation.allocation.frontier import _wins as wins_of
 
 DAYS = range(1_000_000, 1_000_060)
@@ -93,7 +93,7 @@ def test_rows_are_those_of_comparisons_at_every_penalty() -> None:
         *(("lp", 0.0), ("lp", 8.0)),
     ]
     for row in result.rows:
-        assert tuple(row) == COLUMNS
+        assert tuple(row) == FRONTIER_COLUMNS
         scenario = result.scenario
         there = compare(
             [str(row["policy"])], _priced(scenario, float(row["penalty"] or 0)), DAYS, bounded=False

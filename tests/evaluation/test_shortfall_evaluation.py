@@ -13,7 +13,7 @@ import evaluate
 from agents.evaluation import statistics
 from agents.evaluation.allocation.comparison import compare
 from agents.evaluation.allocation.played_days import default_seeds, replayed
-from agents.evaluation.allocation.shortfall import COLUMNS, shortfall_rows
+from agents.evaluation.allocation.shortfall import SHORTFALL_COLUMNS, shortfall_rows
 from agents.evaluation.figures import costs, png
 from agents.policy import load_policy
 from agents.rollouts.allocation import play
@@ -80,7 +80,7 @@ def test_rows(scenario: Scenario) -> None:
     result = compare(RULES, scenario, range(300), bounded=False)
     rows = shortfall_rows(scenario.name, result.shortfalls, ["twap", "no such", "lp"])
     assert [row["policy"] for row in rows] == ["twap", "lp"]
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == SHORTFALL_COLUMNS
     table = {row["policy"]: row for row in result.rows}
     for row in rows:
         parts = ("spread_mean", "fees_mean", "drift_mean", "clean_up_mean")
@@ -173,7 +173,7 @@ def test_the_command(
     assert "Replayed: 4 orders" in printed.err
     with (tmp_path / "out" / "shortfall.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == SHORTFALL_COLUMNS
     page = (tmp_path / "out" / "comparison.md").read_text()
     assert "in basis points" in page
     assert "--episodes 4" in page

@@ -15,7 +15,7 @@ from rich.console import Console
 import evaluate
 from agents.commands import trace as command_of
 from agents.evaluation import compare, figures
-from agents.evaluation.allocation.trace import COLUMNS, Trace, standing, trace, trace_csv
+from agents.evaluation.allocation.trace import TRACE_COLUMNS, Trace, standing, trace, trace_csv
 from agents.evaluation.allocation.trace_report import show
 from agents.policy import Lots, Observations, Policy
 from execution_env import Scenario, load_scenario
@@ -106,7 +106,7 @@ def test_behind_and_ahead() -> None:
 
 def test_the_file(day: Trace) -> None:
     rows, lot = rows_of(day), TRACKING.order.lot_size
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == TRACE_COLUMNS
     assert len(rows) == 3 * 13 * 4
     for order in day.orders:
         mine = [row for row in rows if row["policy"] == order.label]

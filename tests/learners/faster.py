@@ -12,7 +12,7 @@ from agents.training import run as training_run
 PLACES: Mapping[str, Any] = {
     "VALIDATION_DAYS": validation,
     "CURVE_POINTS": training_run,
-    "MEASURED": q_run,
+    "MEASURED_BLOCKS": q_run,
     "CHECKPOINT_SECONDS": training_run,
     "CHECKPOINT_SHARE": training_run,
 }

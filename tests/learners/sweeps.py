@@ -11,7 +11,7 @@ import numpy as np
 
 from agents.ppo import settings as ppo_settings
 from agents.q_learning import run as q_run
-from agents.storage.run_directory import CONFIG, POLICY, read_progress
+from agents.storage.run_directory import CONFIG, POLICY_FILE, read_progress
 from agents.sweep import Job
 from execution_env import load_scenario
 
@@ -75,7 +75,7 @@ def assert_same(one: Path, other: Path) -> None:
 
 
 def _arrays(directory: Path) -> dict[str, np.ndarray]:
-    with np.load(directory / POLICY, allow_pickle=False) as file:
+    with np.load(directory / POLICY_FILE, allow_pickle=False) as file:
         return {name: file[name] for name in file.files if name not in ("seconds", "checksum")}
 
 

@@ -34,7 +34,7 @@ ROUNDING = 2e-6
 def policies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Policy]:
     run = new_run_directory(tmp_path_factory.mktemp("runs") / "first")
     with pytest.MonkeyPatch.context() as patch:
-        faster({"VALIDATION_DAYS": 64, "CURVE_POINTS": 4, "MEASURED": 2}, patch.setattr)
+        faster({"VALIDATION_DAYS": 64, "CURVE_POINTS": 4, "MEASURED_BLOCKS": 2}, patch.setattr)
         settings = Settings(20 * ORDERS, 1)
         training = QTraining(SCENARIO, 0, settings)
         config = config_of(SCENARIO, 0, settings)

@@ -20,7 +20,7 @@ import pytest
 from agents.policy import load_policy
 from agents.ppo.learner import Learner
 from agents.ppo.policy import PPOPolicy
-from agents.ppo.run import MEASURED, SAVED, PPOTraining
+from agents.ppo.run import LEARNING_COLUMNS, SAVED, PPOTraining
 from agents.ppo.settings import Hyperparameters, Settings, config_of, settings_of
 from agents.rollouts.allocation import play
 from agents.storage import files as storage
@@ -119,7 +119,7 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 
 def test_progress(finished: Path) -> None:
     rows = read_progress(finished)
-    assert tuple(rows[0]) == ("episodes", "steps", "seconds", *OBJECTIVE, *MEASURED)
+    assert tuple(rows[0]) == ("episodes", "steps", "seconds", *OBJECTIVE, *LEARNING_COLUMNS)
     assert [row["episodes"] for row in rows] == [16 * j for j in range(0, BATCHES + 1, 3)]
     assert [row["steps"] for row in rows] == [64 * j for j in range(0, BATCHES + 1, 3)]
     assert rows[0]["entropy"] == 0

@@ -97,7 +97,7 @@ def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
     return True
 
 
-FASTER = {"VALIDATION_DAYS": 64, "CURVE_POINTS": 12, "MEASURED": 6}
+FASTER = {"VALIDATION_DAYS": 64, "CURVE_POINTS": 12, "MEASURED_BLOCKS": 6}
 """What takes time in a run and is not tested here."""
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from agents.q_learning.algorithm import Hyperparameters, Table
 from agents.q_learning.orders import Trainer
 from agents.q_learning.stages import (
-    MOST_BYTES,
+    MOST_TABLE_BYTES,
     VISITS,
     choose_bins,
     coarser,
@@ -226,14 +226,14 @@ def test_tables_stay_below_64_megabytes(name: str, tables: int) -> None:
     bins = choose(scenario, 64, tables)
     space = without_estimates(scenario)._replace(bins=bins)
     size = 8 * tables * space.size * scenario.grid_size
-    assert size <= MOST_BYTES
+    assert size <= MOST_TABLE_BYTES
     hidden = hidden_algos(scenario)
     assert (bins[~hidden] == 1).all()
     assert (bins <= 64).all()
     for i in np.flatnonzero(hidden):  # one more would not do
         grown = bins.copy()
         grown[i] += 1
-        assert grown[i] > 64 or size * grown.prod() // bins.prod() > MOST_BYTES
+        assert grown[i] > 64 or size * grown.prod() // bins.prod() > MOST_TABLE_BYTES
 
 
 def test_few_updates_fill_few_states() -> None:

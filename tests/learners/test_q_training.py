@@ -57,7 +57,7 @@ def test_the_loop_learns_bit_for_bit_what_plain_python_learns(
 ) -> None:
     name, overrides, h, bins = CASES[case]
     block, blocks = 80, 5
-    monkeypatch.setattr(q_training, "BLOCK", block)
+    monkeypatch.setattr(q_training, "ORDERS_PER_BLOCK", block)
     scenario = load_scenario(name, overrides)
     trainer, plain = Trainer(scenario, 5), PlainLearner(scenario, 5, block, h)
     space = without_estimates(scenario)
@@ -83,7 +83,7 @@ def test_the_loop_learns_bit_for_bit_what_plain_python_learns(
 def test_a_refined_table_goes_on_bit_for_bit() -> None:
     """With blocks of the usual size, and a table that was not started anew."""
     scenario, h = load_scenario("two-algos", SMALL | {"order.buckets": 3}), Hyperparameters()
-    trainer, plain = Trainer(scenario, 2), PlainLearner(scenario, 2, q_training.BLOCK, h)
+    trainer, plain = Trainer(scenario, 2), PlainLearner(scenario, 2, q_training.ORDERS_PER_BLOCK, h)
     coarse = without_estimates(scenario)
     table = Table.start(1, coarse.size, scenario.grid_size, 0.0)
     trainer.block(coarse, table, h.step_sizes(), h, 1.0)
@@ -123,7 +123,7 @@ def trained() -> tuple[Scenario, Trainer, StateSpace, Table]:
 
 def test_states_of_the_loop_are_those_of_observations(trained: Any) -> None:
     scenario, trainer, space, _ = trained
-    notes, n = trainer.notes, q_training.BLOCK
+    notes, n = trainer.notes, q_training.ORDERS_PER_BLOCK
     batch = Batch(scenario, n, "grid", "full", informs=True)
     batch.days.put(slice(None), trainer._days)
     report = batch.advance(batch.no_actions, batch.everyone, batch.nobody)

@@ -18,7 +18,7 @@ from joblib.externals.loky import get_reusable_executor
 from agents import sweep
 from agents.q_learning.run import ORDERS, Settings, config_of
 from agents.storage.files import RunError
-from agents.storage.run_directory import CHECKPOINT, CONFIG, LEARNING_CURVE, POLICY, RunConfig
+from agents.storage.run_directory import CHECKPOINT, CONFIG, LEARNING_CURVE, POLICY_FILE, RunConfig
 from agents.sweep import Job, WorkerDiedError, train, train_all
 from agents.training.run import Run
 from tests.learners.sweeps import BLOCKS, SCENARIO, Killer, assert_same, contents, ppo_jobs, q_jobs
@@ -119,7 +119,7 @@ def stop_after(patch: pytest.MonkeyPatch, blocks: int) -> None:
     patch.setattr(Run, "_checkpoint", checkpoint)
 
 
-@pytest.mark.parametrize("name", [POLICY, CHECKPOINT, LEARNING_CURVE])
+@pytest.mark.parametrize("name", [POLICY_FILE, CHECKPOINT, LEARNING_CURVE])
 def test_what_is_missing_is_made_again(alone: Path, tmp_path: Path, name: str) -> None:
     (job,) = q_jobs(tmp_path, 1)
     job.directory.mkdir()
@@ -243,7 +243,7 @@ def test_remedies_are_told_however_long_paths_are(tmp_path: Path) -> None:
     (job,) = q_jobs(folder, 1, blocks=2)
     assert train(job, FREE).error == ""
     (job.directory / CHECKPOINT).write_bytes(b"damaged")
-    (job.directory / POLICY).unlink()
+    (job.directory / POLICY_FILE).unlink()
     error = train(job, FREE).error
     assert str(folder) in error
     assert error.endswith("train from the start with another --out.")

@@ -16,7 +16,7 @@ import train
 from agents.commands import sweep as sweep_command
 from agents.commands.command_line import grouped
 from agents.commands.sweep import combinations
-from agents.commands.train_options import COMMANDS
+from agents.commands.train_options import LEARNER_COMMANDS
 from agents.policy import load_policy
 from agents.q_learning.run import ORDERS
 from agents.storage.run_directory import FILES, read_config
@@ -32,7 +32,7 @@ SHORT = ["--scenario", "two-algos", *SMALL, "--episodes", str(20 * ORDERS), "--b
 @pytest.fixture(scope="module", autouse=True)
 def _faster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        faster({"VALIDATION_DAYS": 64, "CURVE_POINTS": 4, "MEASURED": 4}, patch.setattr)
+        faster({"VALIDATION_DAYS": 64, "CURVE_POINTS": 4, "MEASURED_BLOCKS": 4}, patch.setattr)
         yield
 
 
@@ -81,7 +81,7 @@ def test_one_value_is_the_same_for_all() -> None:
 def test_nothing_asked_for_is_one_run_with_the_defaults() -> None:
     (run,) = asked()
     assert (run.name, run.varied) == ("baseline-seed0", {})
-    assert run.command == COMMANDS["q-learning"]()
+    assert run.command == LEARNER_COMMANDS["q-learning"]()
 
 
 def test_flags_and_spellings() -> None:

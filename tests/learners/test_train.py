@@ -37,7 +37,7 @@ SHORT = ["--scenario", "two-algos", *SMALL, "--episodes", str(20 * ORDERS), "--b
 @pytest.fixture(scope="module", autouse=True)
 def _faster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        faster({"VALIDATION_DAYS": 64, "CURVE_POINTS": 8, "MEASURED": 4}, patch.setattr)
+        faster({"VALIDATION_DAYS": 64, "CURVE_POINTS": 8, "MEASURED_BLOCKS": 4}, patch.setattr)
         yield
 
 

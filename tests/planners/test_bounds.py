@@ -199,7 +199,7 @@ class TestClairvoyant:
         scenario = replace(scenario, order=replace(scenario.order, lot_size=25))
         days = numbered_days(scenario, range(50))
         exact = clairvoyant(scenario, days)
-        monkeypatch.setattr(bounds, "LEVELS", 150)  # so 100 levels of 4 lots
+        monkeypatch.setattr(bounds, "SOLVED_LEVELS", 150)  # so 100 levels of 4 lots
         assert clairvoyant(scenario, days) == pytest.approx(exact, abs=0.002)
 
     def test_samples_noise_without_bias(self) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agents.bounds.clairvoyant_bound import clairvoyant, hindsight
 from agents.dynamic_programming.policies import dp
 from agents.policy import Lots, Observations, Policy, read_observations
-from agents.rollouts.allocation import CHUNK, play
+from agents.rollouts.allocation import DAYS_PER_CHUNK, play
 from agents.rules import rules
 from execution_env import Days, DayStream, Scenario
 from execution_env.allocation.market.day_stream import VALIDATION
@@ -61,8 +61,8 @@ def least_by_trying_everything(scenario: Scenario, days: Days, day: int) -> floa
     each = [x for x in itertools.product(range(n + 1), repeat=k) if sum(x) <= n]
     every = np.array(list(itertools.product(each, repeat=scenario.buckets))).transpose(1, 0, 2)
     least = np.inf
-    for first in range(0, every.shape[1], CHUNK):
-        some = every[:, first : first + CHUNK]
+    for first in range(0, every.shape[1], DAYS_PER_CHUNK):
+        some = every[:, first : first + DAYS_PER_CHUNK]
         same = days.pick(np.full(some.shape[1], day))
         least = min(least, play(Fixed(scenario, some), scenario, same).objective.min())
     return least

@@ -265,7 +265,7 @@ def test_everything_is_made_once(
     monkeypatch.setattr(plan.FrontierPlan, "trainings", lambda self, scenario: [])
     monkeypatch.setattr(plan.FrontierPlan, "learned", lambda self, scenario: [])
     monkeypatch.setattr(plan, "policy_names", lambda scenario: ["lp", "dp", "twap"])
-    monkeypatch.setattr(plan, "DAYS", ["--episodes", "200", "--first-seed", "1000000"])
+    monkeypatch.setattr(plan, "DAY_OPTIONS", ["--episodes", "200", "--first-seed", "1000000"])
     monkeypatch.setattr(readme, "readme", lambda folder: "what was found")
     monkeypatch.chdir(tmp_path)
     Path("README.md").write_text(f"# a\n\n{readme.BEGIN}\n{readme.END}\n")

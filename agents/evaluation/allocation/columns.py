@@ -20,7 +20,7 @@ from agents.evaluation.tables import Floats, Row, csv_text
 from agents.policy import Policy
 from agents.rollouts.allocation import Rollout
 
-COLUMNS = (
+COMPARISON_COLUMNS = (
     "policy",
     "scenario",
     "episodes",
@@ -49,7 +49,7 @@ COLUMNS = (
     "decision_us",
 )
 
-FEWEST = 100
+VALUE_RESAMPLES = 100
 """Resamples where only the value of a statistic is wanted, not its interval."""
 
 
@@ -137,13 +137,13 @@ def _columns(
     """Columns, each (rows,), of what follows from objectives (rows, n)."""
     columns = _interval("objective", statistics.mean(values, clusters=clusters))
     columns["objective_sd"] = statistics.sd(values)
-    columns["objective_cvar95"] = statistics.cvar(values, resamples=FEWEST).value
+    columns["objective_cvar95"] = statistics.cvar(values, resamples=VALUE_RESAMPLES).value
     columns |= _interval(
         "diff_vs_lp", statistics.paired_difference(values, against, clusters=clusters)
     )
     columns["win_rate_vs_lp"] = statistics.win_rate(values, against)
     for name, bound in bounds.items():
-        gaps = statistics.gap(values, bound, resamples=FEWEST).value
+        gaps = statistics.gap(values, bound, resamples=VALUE_RESAMPLES).value
         # A shortfall's bound may lie below 0, of which nothing is a percentage.
         columns[f"gap_to_{name}"] = gaps if bound.mean() > 0 else np.full_like(gaps, np.nan)
     return columns
@@ -156,7 +156,7 @@ def _interval(name: str, interval: Interval) -> dict[str, Floats]:
 
 def _row(name: str, scenario: str, days: int, cells: Mapping[str, float | None]) -> Row:
     row: Row = {"policy": name, "scenario": scenario, "episodes": days}
-    for key in COLUMNS[3:]:
+    for key in COMPARISON_COLUMNS[3:]:
         value = cells.get(key)
         row[key] = None if value is None or math.isnan(value) else value
     return row
@@ -170,7 +170,7 @@ def _group_row(
     clusters: NDArray[np.int64] | None,
 ) -> Row:
     cells: dict[str, float | None] = {}
-    for key in COLUMNS[3:]:
+    for key in COMPARISON_COLUMNS[3:]:
         known = [cell for row in rows if isinstance(cell := row[key], int | float)]
         cells[key] = sum(known) / len(known) if len(known) == len(rows) else None
     for what, of_seeds in (("objective", values), ("diff_vs_lp", values - against)):
@@ -185,7 +185,7 @@ def _by_objective(row: Row) -> float:
 
 def table_csv(rows: Sequence[Row]) -> str:
     """``comparison.csv``: numbers in full, cells without meaning empty."""
-    return csv_text(COLUMNS, rows)
+    return csv_text(COMPARISON_COLUMNS, rows)
 
 
 def episodes_csv(seeds: Sequence[int], objectives: Mapping[str, Floats]) -> str:

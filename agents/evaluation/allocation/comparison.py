@@ -51,7 +51,7 @@ class Comparison:
         bounds: (n,) objectives by name: no policy on the action grid beats "clairvoyant" in
             expectation, none at all "hindsight" on any day; without those that the scenario is too
             large for.
-        rows: of the table, see ``tables.COLUMNS``; best policy first, bounds last.
+        rows: of the table, see ``columns.COMPARISON_COLUMNS``; best policy first, bounds last.
         level: labels of policies that these days do not tell apart from the best: the interval of the
             paired difference has 0 in it.
         rollouts: by label; empty where they were not to be kept.

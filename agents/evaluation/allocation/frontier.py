@@ -36,16 +36,16 @@ PENALTIES = (1.0, 2.0, 5.0, 10.0)
 PRICE = "{}"
 """Stands for the penalty in the path of a run that is trained for it."""
 
-POINTS = 200
+COMPARED_POINTS = 200
 """Behind-rates at which frontiers are compared."""
 
-FEWEST = 3
+FEWEST_POINTS = 3
 """Neighbouring points at which a frontier must lie below for it to be a win."""
 
-KNOWN = 0.95
+SHARE_THERE = 0.95
 """Share of the resamples in which both frontiers must be there."""
 
-COLUMNS = (
+FRONTIER_COLUMNS = (
     "policy",
     "scenario",
     "penalty",
@@ -99,7 +99,7 @@ class Frontier(NamedTuple):
     Attributes:
         scenario: as given, but for the envelope penalty.
         seeds: of the days, (n,).
-        rows: a cell for every one of ``COLUMNS``, by policy and penalty.
+        rows: a cell for every one of ``FRONTIER_COLUMNS``, by policy and penalty.
         wins: where a policy beats another.
         notes: a sentence each on what a reader should know.
     """
@@ -181,7 +181,7 @@ def _rows(result: Comparison, price: float, scores: Floats) -> list[Row]:
         for what, interval in zip(("behind_rate", *MEASURES), intervals, strict=True):
             for key, cells in zip(("mean", "ci_low", "ci_high"), interval, strict=True):
                 row[f"{what}_{key}"] = float(cells[j])
-        rows.append({key: row[key] for key in COLUMNS})
+        rows.append({key: row[key] for key in FRONTIER_COLUMNS})
     return rows
 
 
@@ -238,7 +238,7 @@ def _wins(names: Sequence[str], scores: Floats) -> list[Win]:
     resampled = resampled.reshape(-1, measures, count, prices)
     means = scores.mean(axis=-1)
     # As far as resamples go: to the left of its own points a frontier is not there.
-    at = np.linspace(means[0].min(), resampled[:, 0].max(), POINTS)
+    at = np.linspace(means[0].min(), resampled[:, 0].max(), COMPARED_POINTS)
     found = []
     for m, measure in enumerate(MEASURES, start=1):
         curves = attainable(means[0], means[m], at)
@@ -270,7 +270,7 @@ def _below(one: Floats, other: Floats) -> NDArray[np.bool_]:
     there = np.isfinite(one) & np.isfinite(other)
     below = there & (np.where(there, one, 0.0) < np.where(there, other, 0.0))
     known = there.sum(axis=0)
-    return np.asarray((known >= KNOWN * len(one)) & (below.sum(axis=0) >= 0.975 * known))
+    return np.asarray((known >= SHARE_THERE * len(one)) & (below.sum(axis=0) >= 0.975 * known))
 
 
 def _runs(which: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
@@ -279,4 +279,4 @@ def _runs(which: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
     if not positions.size:
         return []
     runs = np.split(positions, np.flatnonzero(np.diff(positions) > 1) + 1)
-    return [run for run in runs if run.size >= FEWEST]
+    return [run for run in runs if run.size >= FEWEST_POINTS]

@@ -13,7 +13,7 @@ from agents.evaluation.tables import Cell, Row, verdict
 from agents.policy import BOUNDS
 from execution_env import Scenario
 
-HEADER = (
+COMPARISON_HEADER = (
     "policy",
     "objective",
     "95 % interval",
@@ -24,7 +24,7 @@ HEADER = (
     "decision",
 )
 
-NARROW = 110
+NARROW_TERMINAL = 110
 """Columns of a terminal below which the table leaves out what is needed least."""
 
 
@@ -46,7 +46,7 @@ def split(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
 
 def table(rows: Sequence[Row], title: str, width: int = 160) -> Table:
     """For a terminal of ``width`` columns."""
-    kept = [0, 1, 3, 4, 5] if width < NARROW else range(len(HEADER))
+    kept = [0, 1, 3, 4, 5] if width < NARROW_TERMINAL else range(len(COMPARISON_HEADER))
     shown = Table(
         title=title,
         title_justify="left",
@@ -56,7 +56,9 @@ def table(rows: Sequence[Row], title: str, width: int = 160) -> Table:
         collapse_padding=True,
     )
     for j in kept:
-        shown.add_column(HEADER[j], justify="right" if j else "left", no_wrap=j != 5, min_width=7)
+        shown.add_column(
+            COMPARISON_HEADER[j], justify="right" if j else "left", no_wrap=j != 5, min_width=7
+        )
     policies, bounds = split(rows)
     for row in policies + bounds:
         if bounds and row is bounds[0]:
@@ -69,7 +71,7 @@ def table(rows: Sequence[Row], title: str, width: int = 160) -> Table:
 
 def markdown(rows: Sequence[Row]) -> str:
     """The same table in markdown, bounds last."""
-    return markdown_table(HEADER, list(map(_cells, rows)))
+    return markdown_table(COMPARISON_HEADER, list(map(_cells, rows)))
 
 
 def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -28,7 +28,7 @@ from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.tables import Row
 from agents.rollouts.allocation import Rollout
 
-COLUMNS = (
+SHORTFALL_COLUMNS = (
     "policy",
     "scenario",
     "episodes",
@@ -54,10 +54,19 @@ COLUMNS = (
     "adjusted_diff_vs_lp_ci_high",
 )
 
-HEADER = ("policy", "shortfall", "95 % interval", "spread", "fees", "drift", "clean-up", "envelope")
+SHORTFALL_HEADER = (
+    "policy",
+    "shortfall",
+    "95 % interval",
+    "spread",
+    "fees",
+    "drift",
+    "clean-up",
+    "envelope",
+)
 HEADER_MARKET = ("vwap slippage", "markout", "adjusted minus lp", "95 % interval")
 
-ABOUT = (
+SHORTFALL_ABOUT = (
     "Shortfall: price paid above the mid at arrival, in basis points per share of the order, and what "
     "it consists of: spread and fees of what filled, the drift of the mid while shares waited, and the "
     "clean-up of what was left. VWAP slippage: price paid above the market's average, fees aside. "
@@ -102,7 +111,7 @@ def shortfall_rows(
     order: Sequence[str],
     clusters: NDArray[np.int64] | None = None,
 ) -> list[Row]:
-    """Rows of ``shortfall.csv``, a cell of every one of ``COLUMNS``; ``parts`` has plain ``lp``.
+    """Rows of ``shortfall.csv``: a cell for each of ``SHORTFALL_COLUMNS``; ``parts`` has plain ``lp``.
 
     Args:
         scenario: its name.
@@ -148,7 +157,7 @@ def shortfall_markdown(rows: Sequence[Row]) -> str:
     """The table in markdown."""
     lines = []
     for row in rows:
-        numbers = [f"{row[f'{part}_mean']:+.3f}" for part in PARTS]
+        numbers = [f"{row[f'{part}_mean']:+.3f}" for part in SHORTFALL_PARTS]
         lines.append(
             (
                 str(row["policy"]),
@@ -161,10 +170,10 @@ def shortfall_markdown(rows: Sequence[Row]) -> str:
                 _ends(row, "adjusted_diff_vs_lp"),
             )
         )
-    return markdown_table(HEADER + HEADER_MARKET, lines)
+    return markdown_table(SHORTFALL_HEADER + HEADER_MARKET, lines)
 
 
-PARTS = ("spread", "fees", "drift", "clean_up", "envelope_penalty")
+SHORTFALL_PARTS = ("spread", "fees", "drift", "clean_up", "envelope_penalty")
 
 
 def _ends(row: Row, name: str) -> str:

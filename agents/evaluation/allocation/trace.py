@@ -26,7 +26,7 @@ from execution_env import Days, Scenario, load_scenario, numbered_days
 DEFAULT = ("lp", "dp-adaptive")
 """Policies that are traced where none are named."""
 
-COLUMNS = (
+TRACE_COLUMNS = (
     "policy",
     "bucket",
     "algo",
@@ -164,7 +164,7 @@ def standing(bucket: Bucket) -> str:
 
 
 def trace_csv(found: Trace) -> str:
-    """``trace.csv``, see ``COLUMNS``."""
+    """``trace.csv``, see ``TRACE_COLUMNS``."""
     rows: list[dict[str, object]] = []
     scenario, lot = found.scenario, found.scenario.order.lot_size
     for order in found.orders:
@@ -196,4 +196,4 @@ def trace_csv(found: Trace) -> str:
             if scenario.volume is not None:
                 row["volume"] = float(found.day.volume[b, 0])
             rows.append(row)
-    return csv_text(COLUMNS, rows)
+    return csv_text(TRACE_COLUMNS, rows)

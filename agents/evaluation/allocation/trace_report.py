@@ -11,9 +11,9 @@ from agents.console import counted
 from agents.evaluation.allocation.trace import Played, Trace, standing
 from agents.policy import Lots
 
-PARTS = ("posting", "envelope", "residual")
+OBJECTIVE_PARTS = ("posting", "envelope", "residual")
 
-SAME = 1e-9
+SAME_OBJECTIVE = 1e-9
 """Objectives that differ by less are the same."""
 
 
@@ -76,7 +76,7 @@ def _common(found: Trace, in_a_line: bool) -> Table:
         shown.add_row(f"{b}{end}", edges if b < len(buckets) else "")
     shown.add_section()
     shown.add_row(f"total{end}", "")
-    for part in PARTS:
+    for part in OBJECTIVE_PARTS:
         shown.add_row("", part)
     return shown
 
@@ -115,7 +115,7 @@ def _own(order: Played, found: Trace, in_a_line: bool) -> Table:
 def context(found: Trace) -> str:
     """What the objectives are to be read against."""
     least = min(order.objective for order in found.orders)
-    best = [order.label for order in found.orders if order.objective < least + SAME]
+    best = [order.label for order in found.orders if order.objective < least + SAME_OBJECTIVE]
     sentences = []
     if len(found.orders) > 1:
         sentences.append(f"Best on this day: {', '.join(best)} with {least:.4f}.")

@@ -21,7 +21,7 @@ from agents.policy import BOUNDS, Policy
 from agents.rollouts.allocation import Rollout
 from execution_env.core.validation import suggestion
 
-MOST = 6
+MOST_PANELS = 6
 """Policies in a figure with a panel for each, unless others are asked for."""
 
 COLOURS = {
@@ -95,7 +95,7 @@ def bounds_of(result: Comparison) -> list[Row]:
 
 
 def chosen(
-    result: Comparison, policies: Sequence[str] | None = None, most: int = MOST
+    result: Comparison, policies: Sequence[str] | None = None, most: int = MOST_PANELS
 ) -> list[Shown]:
     """The policies that ``policies`` names, in that order; or representatives of all of them.
 

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PARTS = {"posting": "#56B4E9", "envelope": "#E69F00", "residual": "#333333"}
+OBJECTIVE_COLOURS = {"posting": "#56B4E9", "envelope": "#E69F00", "residual": "#333333"}
 """Colours of the parts of a cost."""
 
-SHORTFALL_PARTS = {
+SHORTFALL_COLOURS = {
     "spread": "#56B4E9",
     "fees": "#CC79A7",
     "drift": "#009E73",
@@ -42,12 +42,16 @@ SHORTFALL_PARTS = {
 }
 """Those of a shortfall."""
 
-WORDS = {"posting": "posting", "envelope": "envelope penalties", "residual": "residual penalties"}
+PART_WORDS = {
+    "posting": "posting",
+    "envelope": "envelope penalties",
+    "residual": "residual penalties",
+}
 """What titles call them, where they have longer names."""
 
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+OBJECTIVE_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
-ROW = 0.36
+COSTS_ROW = 0.36
 """Inches for a policy."""
 
 Floats = NDArray[np.float64]
@@ -81,12 +85,16 @@ def parts_of(item: Shown, result: Comparison) -> dict[str, float]:
             for name, column in columns.items()
         }
     keys = ("posting_cost_mean", "envelope_penalty_mean", "residual_penalty_mean")
-    return {name: number(item.row[key], 0.0) for name, key in zip(PARTS, keys, strict=True)}
+    return {
+        name: number(item.row[key], 0.0) for name, key in zip(OBJECTIVE_COLOURS, keys, strict=True)
+    }
 
 
 def spread_of(item: Shown, rollout: Rollout) -> Spread:
     """Of the objective over days."""
-    return Spread(np.quantile(rollout.objective, QUANTILES), number(item.row["objective_cvar95"]))
+    return Spread(
+        np.quantile(rollout.objective, OBJECTIVE_QUANTILES), number(item.row["objective_cvar95"])
+    )
 
 
 @styled
@@ -103,12 +111,12 @@ def costs(result: Comparison, policies: Sequence[str] | None = None) -> Figure:
     there = chosen(result, policies)
     spreads = [spread_of(item, rollout_of(result, item)) for item in there]
     parts = [parts_of(item, result) for item in there]
-    colours = SHORTFALL_PARTS if result.shortfalls else PARTS
+    colours = SHORTFALL_COLOURS if result.shortfalls else OBJECTIVE_COLOURS
     figure = new_figure(
         _title(there, parts),
         f"Left: mean of {day_count(result)}, by what is paid for. Right: how the total differs by "
         "day.",
-        ROW * len(there) + 0.75,
+        COSTS_ROW * len(there) + 0.75,
         [
             *((name, patch(colour)) for name, colour in colours.items()),
             ("median day", line(INK, marker="|", linestyle="", markersize=8, markeredgewidth=2)),
@@ -217,9 +225,8 @@ def _title(there: Sequence[Shown], parts: Sequence[dict[str, float]]) -> str:
     changes = {name: theirs[name] - mine[name] for name in mine}
     most, worse = max(changes, key=changes.__getitem__), min(changes, key=changes.__getitem__)
     verb = "saves" if changes[most] > 0 else "loses"
-    said = (
-        f"{best.label} {verb} {abs(changes[most]):.3f} of {other.label}'s {WORDS.get(most, most)}"
-    )
+    part = PART_WORDS.get(most, most)
+    said = f"{best.label} {verb} {abs(changes[most]):.3f} of {other.label}'s {part}"
     if changes[most] > 0 > changes[worse] and round(changes[worse], 3) != 0:
-        said += f" and spends {-changes[worse]:.3f} more on {WORDS.get(worse, worse)}"
+        said += f" and spends {-changes[worse]:.3f} more on {PART_WORDS.get(worse, worse)}"
     return said

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 REACH = 0.6
 """How far beyond what must be seen a value may lie to be seen too, as a share of the width so far."""
 
-LEAST = 0.02
+LEAST_VIEW = 0.02
 """Width of a view where all values are nearly alike, as a share of their size."""
 
 MARGIN = 0.05
 """Free space at both ends of a view, as a share of its width."""
 
-ROW = 0.215
+DOTS_ROW = 0.215
 """Inches for a row."""
 
 
@@ -56,7 +56,7 @@ def view_of(needed: Sequence[float], values: Sequence[float]) -> tuple[float, fl
     rest = [value for value in values if math.isfinite(value)]
     right = right or rest[:1] or [0.0]
     low, high = min(right), max(right)
-    least = LEAST * max(abs(low), abs(high)) or 1e-3
+    least = LEAST_VIEW * max(abs(low), abs(high)) or 1e-3
     while True:
         reach = REACH * max(high - low, least)
         near = [value for value in rest if low - reach <= value <= high + reach]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+FAN_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Of the days: the ends of the fan's wide part, of its narrow part, and the median."""
 
 MOST_WIDTHS = 1.5
@@ -83,7 +83,7 @@ def fan_of(rollout: Rollout, lots: int, relative: bool) -> Fan:
     middle = (lower + upper) / 2.0 if relative else np.zeros((buckets + 1, 1))
     scale = 100.0 / lots
     return Fan(
-        scale * np.quantile(filled - middle, QUANTILES, axis=1),
+        scale * np.quantile(filled - middle, FAN_QUANTILES, axis=1),
         scale * np.median(lower - middle, axis=1)[:-1],
         scale * np.median(upper - middle, axis=1)[:-1],
         relative,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-KEYS = (
+FRONTIER_KEYS = (
     "policy",
     "penalty",
     "posting_cost_mean",
@@ -41,7 +41,7 @@ KEYS = (
 NEGLIGIBLE = 0.01
 """Of the posting cost: residual penalties below are not drawn."""
 
-SAME = 1e-12
+SAME_COST = 1e-12
 """Costs that differ by less are the same."""
 
 WIDE = 5.0
@@ -58,9 +58,9 @@ def read_frontier(rows: Sequence[Mapping[str, Cell]]) -> dict[str, Line]:
     """
     found: dict[str, Line] = {}
     for j, row in enumerate(rows):
-        for key in KEYS:
+        for key in FRONTIER_KEYS:
             if key not in row:
-                raise ValueError(f"rows[{j}]: has no {key}; must have {', '.join(KEYS)}.")
+                raise ValueError(f"rows[{j}]: has no {key}; must have {', '.join(FRONTIER_KEYS)}.")
             if (key == "penalty" or key.endswith("mean")) and not math.isfinite(number(row[key])):
                 raise ValueError(f"rows[{j}][{key!r}] = {row[key]!r}: must be a finite number.")
         line = found.setdefault(str(row["policy"]), [])
@@ -82,7 +82,7 @@ def frontier(rows: Sequence[Mapping[str, Cell]]) -> Figure:
     """Posting cost against the share of bucket ends behind the envelope, a curve per policy.
 
     Args:
-        rows: with the keys of ``KEYS``, a row per policy and envelope penalty that it was made for;
+        rows: with the keys of ``FRONTIER_KEYS``, one per policy and envelope penalty it was made for;
             costs in half-spreads per share of the order, rates as shares of bucket ends, None for an
             interval that is not known.
 
@@ -197,7 +197,7 @@ def _title(found: Mapping[str, Line]) -> str:
         for policy, line in found.items()
         if any(
             _height(row, True)
-            < min(_least(found[other], row) for other in found if other != policy) + SAME
+            < min(_least(found[other], row) for other in found if other != policy) + SAME_COST
             for row in line
         )
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agents.evaluation.allocation.comparison import Comparison
 from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.figures.choice import (
-    MOST,
+    MOST_PANELS,
     Shown,
     bounds_of,
     chosen,
@@ -17,7 +17,7 @@ from agents.evaluation.figures.choice import (
     number,
     rollout_of,
 )
-from agents.evaluation.figures.dots import ROW
+from agents.evaluation.figures.dots import DOTS_ROW
 from agents.evaluation.figures.fills import draw_fan, fan_of
 from agents.evaluation.figures.objectives import draw_objectives
 from agents.evaluation.figures.style import (
@@ -47,10 +47,10 @@ def headline(result: Comparison, policies: Sequence[str] | None = None) -> Figur
     Raises:
         ValueError: a label is unknown, or the comparison kept no rollouts.
     """
-    there = chosen(result, most=MOST + 1)
+    there = chosen(result, most=MOST_PANELS + 1)
     fans = _fans(result) if policies is None else chosen(result, policies)
     bounds = bounds_of(result)
-    height = max(ROW * (len(there) + len(bounds)) + 0.7, 0.85 * len(fans) + 0.7)
+    height = max(DOTS_ROW * (len(there) + len(bounds)) + 0.7, 0.85 * len(fans) + 0.7)
     figure = new_figure(
         _title(result, there, fans),
         f"{result.scenario.name}, {day_count(result)}. Left: means with 95 % intervals. Right: fills "

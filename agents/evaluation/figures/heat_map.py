@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LEVELS = 100
+SHOWN_LEVELS = 100
 """Most levels of remaining lots."""
 
 RARE = 0.3
@@ -76,7 +76,7 @@ def decisions(policy: Policy, scenario: Scenario, rollout: Rollout | None = None
     """
     check_fits(policy, scenario)
     buckets, algos = scenario.buckets, len(scenario.algos)
-    levels = levels_of(scenario.lots, LEVELS)
+    levels = levels_of(scenario.lots, SHOWN_LEVELS)
     remaining = np.unique(np.rint(np.arange(1, levels + 1) * (scenario.lots / levels)).astype(int))
     observations = expected_observations(scenario, remaining)
     flat = observations.reshape(-1, observations.shape[-1])

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 TOP_QUANTILE = 0.85
 """Of the points' upper ends: the first, far worse points of a curve may leave the picture."""
 
-POINTS = 200
+DRAWN_POINTS = 200
 """Of a learner's curve, evenly spaced on its logarithmic axis."""
 
 Floats = NDArray[np.float64]
@@ -190,7 +190,7 @@ def curve_of(learner: Learner, column: str) -> Curve:
     places = [np.maximum(x, 1e-3) for x in places]
     first = max(x[0] for x in places)
     last = max(first, min(x[-1] for x in places))
-    x = np.unique(np.concatenate([np.geomspace(first, last, POINTS), *places]))
+    x = np.unique(np.concatenate([np.geomspace(first, last, DRAWN_POINTS), *places]))
     x = x[(x >= first) & (x <= last)]
     values = np.array(
         [

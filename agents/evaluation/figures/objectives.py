@@ -16,7 +16,7 @@ from agents.evaluation.figures.choice import (
     listed,
     number,
 )
-from agents.evaluation.figures.dots import ROW, Dot, draw_dots, ends, sides, vertical, view_of
+from agents.evaluation.figures.dots import DOTS_ROW, Dot, draw_dots, ends, sides, vertical, view_of
 from agents.evaluation.figures.style import new_figure, percent, styled
 from agents.evaluation.tables import Row, verdict
 
@@ -41,7 +41,7 @@ def objectives(result: Comparison) -> Figure:
         finding(result),
         f"Dots: means of {day_count(result)}. Lines: 95 % intervals{_about_seeds(there)}. "
         "Arrows: beyond the edge.",
-        ROW * (len(rows) + len(bounds)) + 0.55,
+        DOTS_ROW * (len(rows) + len(bounds)) + 0.55,
     )
     draw_objectives(figure.add_subplot(), result, there, bounds)
     return figure
@@ -91,7 +91,7 @@ def differences(result: Comparison) -> Figure:
         _difference_title(there),
         f"Policy minus lp on the same {day_count(result)}. Lines: 95 % intervals"
         f"{_about_seeds(there)}. Arrows: beyond the edge.",
-        ROW * len(dots) + 0.75,
+        DOTS_ROW * len(dots) + 0.75,
     )
     axes = figure.add_subplot()
     half = dots[: (len(dots) + 1) // 2]

@@ -38,13 +38,13 @@ VIEW = (-0.5, 1.22)
 SHADE = "#F3F3F3"
 """Of where policies are worse than ``lp``."""
 
-COLUMNS = 4
+PANELS_ACROSS = 4
 """Panels side by side."""
 
-ROW = 0.2
+SCORES_ROW = 0.2
 """Inches for a policy."""
 
-KEYS = ("scenario", "policy", "score", "score_ci_low", "score_ci_high")
+SCORE_KEYS = ("scenario", "policy", "score", "score_ci_low", "score_ci_high")
 
 
 class Score(NamedTuple):
@@ -63,14 +63,14 @@ def read_scores(rows: Sequence[Mapping[str, Cell]]) -> dict[str, dict[str, Score
     """
     found: dict[str, dict[str, Score]] = {}
     for j, row in enumerate(rows):
-        for key in KEYS:
+        for key in SCORE_KEYS:
             if key not in row:
-                raise ValueError(f"rows[{j}]: has no {key}; must have {', '.join(KEYS)}.")
+                raise ValueError(f"rows[{j}]: has no {key}; must have {', '.join(SCORE_KEYS)}.")
         scenario, policy = str(row["scenario"]), str(row["policy"])
         here = found.setdefault(scenario, {})
         if policy in here:
             raise ValueError(f"rows[{j}]: policy {policy} is there twice for {scenario}.")
-        value, low, high = (number(row[key]) for key in KEYS[2:])
+        value, low, high = (number(row[key]) for key in SCORE_KEYS[2:])
         if policy != REFERENCE and policy not in BOUNDS and math.isfinite(value):
             here[policy] = Score(value, low, high)
     if not any(found.values()):
@@ -106,14 +106,14 @@ def scores(rows: Sequence[Mapping[str, Cell]]) -> Figure:
     """
     found = read_scores(rows)
     order = ranking(found)
-    columns = min(COLUMNS, len(found))
+    columns = min(PANELS_ACROSS, len(found))
     lines = -(-len(found) // columns)
     figure = new_figure(
         _title(found, order),
         "Share of the way from lp (0) to the clairvoyant bound (1) that a policy goes, with 95 % "
         "interval; 1 is what knowing each day's hidden state would bring. Filled: best there, or "
         "not told apart from it by these intervals.",
-        lines * (ROW * len(order) + 0.42) + 0.3,
+        lines * (SCORES_ROW * len(order) + 0.42) + 0.3,
     )
     panels = list(figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat)
     for j, axes in enumerate(panels):

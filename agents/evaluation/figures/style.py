@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-WIDTH, DPI = 7.2, 140
+FIGURE_WIDTH, DPI = 7.2, 140
 """Inches, and dots in one of them."""
 
 TITLE, TEXT, SMALL = 11.0, 10.0, 9.0
@@ -94,17 +94,17 @@ def new_figure(
     """
     from matplotlib.figure import Figure  # noqa: PLC0415  slow to import
 
-    titles = wrapped(title, WIDTH - 0.15, TITLE, BOLD)
-    notes = wrapped(note, WIDTH - 0.15, SMALL) if note else []
+    titles = wrapped(title, FIGURE_WIDTH - 0.15, TITLE, BOLD)
+    notes = wrapped(note, FIGURE_WIDTH - 0.15, SMALL) if note else []
     columns, lines = _key_shape([name for name, _ in key])
     of_title, of_note = (LINE * size / 72.0 for size in (TITLE, SMALL))
     header = 0.08 + of_title * len(titles) + of_note * len(notes) + 0.21 * lines + 0.04
     total = height + header
-    figure = Figure(figsize=(WIDTH, total), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(FIGURE_WIDTH, total), dpi=DPI, layout="constrained")
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.set(rect=(0.0, 0.0, 1.0, height / total), h_pad=0.05, w_pad=0.05)  # type: ignore[call-arg]
-    left, top = 0.07 / WIDTH, 1.0 - 0.08 / total
+    left, top = 0.07 / FIGURE_WIDTH, 1.0 - 0.08 / total
     figure.text(
         left,
         top,
@@ -143,9 +143,9 @@ def _key_shape(names: Sequence[str]) -> tuple[int, int]:
     if not names:
         return 0, 0
     widest = max(map(len, names)) * NARROW * SMALL / 72.0 + 0.45
-    columns = max(1, min(len(names), int(WIDTH / widest)))
+    columns = max(1, min(len(names), int(FIGURE_WIDTH / widest)))
     total = sum(len(name) * NARROW * SMALL / 72.0 + 0.45 for name in names)
-    columns = len(names) if total < WIDTH else columns
+    columns = len(names) if total < FIGURE_WIDTH else columns
     return columns, -(-len(names) // columns)
 
 

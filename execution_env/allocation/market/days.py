@@ -12,7 +12,7 @@ from execution_env.allocation.scenario import Scenario
 
 UNLIMITED = np.iinfo(np.int32).max
 
-WIDTH = 8.0
+SHIFT_REACH = 8.0
 """Standard deviations to either side that the tables of orders' own predictions reach."""
 
 Floats = NDArray[np.float64]
@@ -123,8 +123,8 @@ class MarketModel(NamedTuple):
         per_volume: (B, K) lots of its median per share of market volume.
         depth_sd: (K,) of its logarithm, the day given.
         prediction_sd: (K,).
-        predictions: (B or 0, K, G) an order's own f, at equally spaced shifts of the logit from -WIDTH
-            to WIDTH standard deviations.
+        predictions: (B or 0, K, G) an order's own f, at equally spaced shifts of the logit from
+            -SHIFT_REACH to SHIFT_REACH standard deviations.
         spread: (B, K) basis points; move_sd: (B,).
         move_correlation: of a move with the innovation of z.
         touch: basis points.

@@ -36,7 +36,7 @@ from execution_env.allocation.market.days import UNLIMITED, Days
 from execution_env.allocation.scenario import Scenario
 from execution_env.core.validation import ScenarioError, fail, suggestion
 
-FORMAT = 1
+DAYS_FORMAT = 1
 
 Floats = NDArray[np.float64]
 
@@ -89,7 +89,7 @@ def write_days(path: Path, days: DaysFile) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    content: dict[str, Any] = {"format": FORMAT, **days._asdict()}
+    content: dict[str, Any] = {"format": DAYS_FORMAT, **days._asdict()}
     content |= {f"split_{name}": which for name, which in content.pop("splits").items()}
     with path.open("wb") as file:  # savez would append .npz to another ending
         np.savez_compressed(file, **content)
@@ -111,9 +111,9 @@ def read_days(path: Path) -> DaysFile:
         ) from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ScenarioError(f"days {path}: cannot be read: {error}.") from None
-    if content.get("format") is None or int(content["format"]) != FORMAT:
+    if content.get("format") is None or int(content["format"]) != DAYS_FORMAT:
         raise ScenarioError(
-            f"days {path}: is of format {content.get('format')}; this version reads {FORMAT}."
+            f"days {path}: is of format {content.get('format')}; this version reads {DAYS_FORMAT}."
         )
     splits = {
         name.removeprefix("split_"): array.astype(np.int64)

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from execution_env.allocation.depth import depth_score
-from execution_env.allocation.market.days import UNLIMITED, WIDTH, Days, MarketModel
+from execution_env.allocation.market.days import SHIFT_REACH, UNLIMITED, Days, MarketModel
 from execution_env.core.jit import inner, jit
 
-BLOCK = 128
+DAYS_SIDE_BY_SIDE = 128
 """Days drawn side by side."""
 
 Floats = NDArray[np.float64]
@@ -172,12 +172,12 @@ def draw(
     """
     buckets, algos = model.intercept.shape
     shortfall, own_predictions = days.move.shape[0] > 0, days.prediction.shape[0] > 0
-    block = min(BLOCK, stop - start)
+    block = min(DAYS_SIDE_BY_SIDE, stop - start)
     memory, before = np.empty(block), np.zeros(block)
     latents = np.empty((buckets if model.by_depth.any() else 0, algos, block))
     factor_scale = 1.0 / model.liquidity[0] if model.liquidity[0] > 0.0 else 0.0
-    for first in range(start, stop, BLOCK):
-        last = min(first + BLOCK, stop)
+    for first in range(start, stop, DAYS_SIDE_BY_SIDE):
+        last = min(first + DAYS_SIDE_BY_SIDE, stop)
         noise, size = memory[: last - first], last - first
         for i in range(algos):
             _normals(generator, noise)
@@ -275,7 +275,7 @@ def _own_predictions(
         for b in range(buckets):
             mine = days.prediction[b, i, first:last]
             if sd > 0.0:
-                _predictions(model.predictions[b, i], WIDTH * sd, noise, mine)
+                _predictions(model.predictions[b, i], SHIFT_REACH * sd, noise, mine)
             else:
                 mine[:] = model.predictions[b, i, 0]
 

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from execution_env.allocation.logistic_normal import intercept, mean
-from execution_env.allocation.market.days import WIDTH, MarketModel
+from execution_env.allocation.market.days import SHIFT_REACH, MarketModel
 from execution_env.allocation.scenario import Scenario
 from execution_env.core.validation import shown
 
@@ -50,7 +50,7 @@ def market_model(scenario: Scenario) -> MarketModel:
     hidden_sd = np.sqrt(day_sd**2 + (loading * factor.sd) ** 2 + bucket_sd**2)
     f = scenario.predictions
     locations = np.zeros(f.shape)
-    shifts = np.linspace(-WIDTH, WIDTH, SHIFTS)
+    shifts = np.linspace(-SHIFT_REACH, SHIFT_REACH, SHIFTS)
     tables = np.empty((scenario.buckets if prediction_sd.any() else 0, len(algos), SHIFTS))
     for i in np.flatnonzero(~by_depth):
         rates, where = np.unique(f[:, i], return_inverse=True)
@@ -108,7 +108,7 @@ def own_predictions(scenario: Scenario, first: Sequence[float]) -> NDArray[np.fl
         if not low - 1e-9 <= first[i] <= high + 1e-9:
             raise ValueError(
                 f"prediction = {first[i]:g} for {name}: must be from {low:.4g} to {high:.4g}, which is "
-                f"{WIDTH:g} standard deviations to either side of the scenario's."
+                f"{SHIFT_REACH:g} standard deviations to either side of the scenario's."
             )
         if high > low:
             shift = np.interp(first[i], table, np.arange(table.size))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-MOST = 100
+MOST_GROUPS = 100
 """Maximum number of groups that are left out one after another. With more windows a group holds
 several."""
 
@@ -68,7 +68,7 @@ def rounded(estimate: Estimate) -> float:
     return round(estimate.value, _digits(estimate.error) + 1)
 
 
-def weights(cluster: Ints, most: int = MOST) -> Floats:
+def weights(cluster: Ints, most: int = MOST_GROUPS) -> Floats:
     """Return (1 + J, O) weights of O orders: first all, then all but one group of clusters each.
 
     Args:

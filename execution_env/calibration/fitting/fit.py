@@ -37,8 +37,8 @@ from execution_env.calibration.readers.tape import DataError
 from execution_env.calibration.simulator.outcomes import Outcomes
 
 NEVER = "never filled"
-BOUND = "at its bound, where a standard error says little"
-MOST = 0.3
+AT_BOUND = "at its bound, where a standard error says little"
+LARGEST_CHILD = 0.3
 """Default maximum child-order size, as a fraction of bucket volume."""
 
 
@@ -109,7 +109,10 @@ class Fit:
 
 
 def fit(
-    outcomes: Outcomes, names: Sequence[str], posted: float | None = None, most: float = MOST
+    outcomes: Outcomes,
+    names: Sequence[str],
+    posted: float | None = None,
+    most: float = LARGEST_CHILD,
 ) -> Fit:
     """Fit the market that ``outcomes`` come from.
 
@@ -216,7 +219,7 @@ def _depth(replicates: Floats, note: str) -> Estimate:
 
 def _at_bound(found: Estimate) -> Estimate:
     bound = abs(found.value) > 0.999
-    return Estimate(found.value, found.error, BOUND) if bound else found
+    return Estimate(found.value, found.error, AT_BOUND) if bound else found
 
 
 def _algo(

@@ -39,7 +39,7 @@ from execution_env.calibration.fitting.sample import Sample
 SIGNIFICANT = 2.0
 """Number of standard errors above 0 from which persistence, or an effect of the order, is kept."""
 
-FEWEST = 10
+FEWEST_FILLS = 10
 """Least number of child orders not filled whole, and of those with a fill, that a loading needs.
 With fewer a handful of buckets would decide the loading, and a jackknife would not notice."""
 
@@ -58,7 +58,7 @@ class Dependence(NamedTuple):
         order_sd: (1 + J, K) tau.
         persistent: whether the persistence is above 0 by two standard errors.
         by_order: (K,) whether orders differ beyond two standard errors.
-        free: (K,) whether the loading has enough data (``FEWEST``); if not, it is 0. If this holds
+        free: (K,) whether the loading has enough data (``FEWEST_FILLS``); if not, it is 0. If this holds
             for one algo alone, its loading is 1.
         seen: statistics of the data that were matched.
         tried: (1 + J,) a persistence that was fitted and not kept, as it is within two standard
@@ -98,7 +98,7 @@ def fit_dependence(
     known = ~np.isnan(filled)
     missed = (known & (filled < size)).sum(axis=(0, 1))
     met = (known & (filled > 0)).sum(axis=(0, 1))
-    free = np.minimum(missed, met) >= FEWEST
+    free = np.minimum(missed, met) >= FEWEST_FILLS
     alone = free.sum() == 1
     use_far = np.array(free & (seen.far[0] > SIGNIFICANT * error["far"]))
     use_next = bool((free & (seen.next[0] > error["next"])).any())

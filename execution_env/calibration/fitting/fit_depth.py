@@ -25,10 +25,10 @@ from scipy.special import log_ndtr  # type: ignore[import-untyped]
 
 from execution_env.calibration.fitting.estimate import Floats, means
 
-KNOWN = 0.2
+LEAST_KNOWN = 0.2
 """Least share of depths that count as known, where ``most`` would leave fewer."""
 
-FEWEST = 10
+FEWEST_DEPTHS = 10
 """Least number of known depths needed to fit how they vary."""
 
 STEPS = 60
@@ -70,7 +70,7 @@ def fit_depth(weight: Floats, share: Floats, cut: NDArray[np.bool_], most: float
         order, bucket = np.nonzero(some[..., k])
         x, beyond = np.log(share[order, bucket, k]), cut[order, bucket, k]
         if x.size:
-            used[k] = max(most, float(np.exp(np.quantile(x, KNOWN))))
+            used[k] = max(most, float(np.exp(np.quantile(x, LEAST_KNOWN))))
         top = np.log(used[k])
         beyond = beyond | (x > top)
         x = np.minimum(x, top)
@@ -84,7 +84,7 @@ def _law(weight: Floats, x: Floats, cut: NDArray[np.bool_]) -> tuple[Floats, Flo
     if not x.size:
         return np.full(len(weight), np.nan), np.full(len(weight), np.nan), "never filled"
     known = x[~cut]
-    if known.size < FEWEST:
+    if known.size < FEWEST_DEPTHS:
         # Orders hardly ever cut short: their depth is only known to be no less.
         at_least = np.full(len(weight), x.max())
         return at_least, np.zeros(len(weight)), "a lower bound: hardly ever cut short"

@@ -16,12 +16,18 @@ import numpy as np
 
 from execution_env.calibration.fitting.estimate import Estimate, Floats, Ints, estimate, weights
 from execution_env.calibration.fitting.evidence import Evidence
-from execution_env.calibration.fitting.fit import MOST, NEVER, Fit, fit_sample, persistence_of
+from execution_env.calibration.fitting.fit import (
+    LARGEST_CHILD,
+    NEVER,
+    Fit,
+    fit_sample,
+    persistence_of,
+)
 from execution_env.calibration.fitting.fit_market import fit_volume
 from execution_env.calibration.fitting.sample import SIGNS, Sample
 from execution_env.calibration.readers.fill_log import FillLog
 from execution_env.calibration.readers.tape import NANOSECONDS, OPEN, DataError
-from execution_env.calibration.simulator.windows import BUCKET, WINDOW, buckets_of
+from execution_env.calibration.simulator.windows import DEFAULT_BUCKET, DEFAULT_WINDOW, buckets_of
 
 USUAL = 0.2
 """Quantile of posted shares of volume that is the usual child order; few orders are smaller."""
@@ -42,9 +48,9 @@ class _Cells(NamedTuple):
 def fit_log(
     log: FillLog,
     *,
-    bucket: int = BUCKET,
-    window: int = WINDOW,
-    most: float = MOST,
+    bucket: int = DEFAULT_BUCKET,
+    window: int = DEFAULT_WINDOW,
+    most: float = LARGEST_CHILD,
     volume: float | None = None,
     half_spreads: Mapping[str, float] | None = None,
     price_sd: float | None = None,

@@ -31,7 +31,7 @@ GAP = 300 * NANOSECONDS
 """Longest gap between quotes that is not reported, 5 minutes. A longer gap at an end of the session
 is cut off."""
 
-QUIET = 1800 * NANOSECONDS
+QUIET_SPELL = 1800 * NANOSECONDS
 """Longest time without prints at an end of the session that is not reported, half an hour."""
 
 MINUTE = 60 * NANOSECONDS
@@ -211,7 +211,7 @@ def clean_trades(
         note(repairs, "minutes without prints, the whole session", (close - open_) // MINUTE)
         return trades
     for end, quiet in (("start", trades.time[0] - open_), ("end", close - trades.time[-1])):
-        if quiet > QUIET:
+        if quiet > QUIET_SPELL:
             note(repairs, f"minutes without prints at the session's {end}", int(quiet) // MINUTE)
     return trades
 

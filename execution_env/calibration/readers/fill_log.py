@@ -37,8 +37,8 @@ from execution_env.calibration.readers.tape import BUY, SELL, DataError
 from execution_env.calibration.simulator.outcomes import Floats
 from execution_env.core.validation import shown, suggestion
 
-REQUIRED = ("time", "algo", "posted", "filled", "price")
-OPTIONAL = ("side", "volume", "mid", "mid_end")
+REQUIRED_COLUMNS = ("time", "algo", "posted", "filled", "price")
+OPTIONAL_COLUMNS = ("side", "volume", "mid", "mid_end")
 
 T = TypeVar("T")
 _TIME = re.compile(r"((?:19|20)\d{2}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)")
@@ -213,7 +213,7 @@ def _header(path: Path, cells: list[str]) -> list[str]:
     header = [cell.strip() for cell in cells]
     if len(header) == 1 and re.search("[;\t]", header[0]):
         raise DataError(f"{path}, line 1: columns must be separated by commas.")
-    known = (*REQUIRED, *OPTIONAL)
+    known = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
     for name in header:
         if name not in known:
             raise DataError(
@@ -222,11 +222,11 @@ def _header(path: Path, cells: list[str]) -> list[str]:
             )
         if header.count(name) > 1:
             raise DataError(f"{path}, line 1: column {shown(name)} is there twice. Take one out.")
-    missing = [name for name in REQUIRED if name not in header]
+    missing = [name for name in REQUIRED_COLUMNS if name not in header]
     if missing:
         raise DataError(
             f"{path}, line 1: no column {', '.join(missing)}. The header must have "
-            f"{', '.join(REQUIRED)}, and may have {', '.join(OPTIONAL)}."
+            f"{', '.join(REQUIRED_COLUMNS)}, and may have {', '.join(OPTIONAL_COLUMNS)}."
         )
     return header
 

@@ -36,7 +36,7 @@ from execution_env.calibration.readers.cleaning import (
 from execution_env.calibration.readers.tables import Source, Table, read_source, read_table
 from execution_env.calibration.readers.tape import (
     CLOSE,
-    NANOSECONDS,
+    DAY,
     OPEN,
     DataError,
     Ints,
@@ -82,8 +82,7 @@ indications and quotes that are slow or not firm. The samples have only the firs
 OFF_EXCHANGE = "D"
 """Exchange letter of FINRA's trade reporting facilities: dark pools and internalised orders."""
 
-_DAY = 86_400 * NANOSECONDS
-_NAME = re.compile(r"(\d{8})_(trade|quote)\.zip")
+_ZIP_NAME = re.compile(r"(\d{8})_(trade|quote)\.zip")
 _MEMBER = re.compile(
     r"(?P<date>\d{8})_(?P<symbol>.+)_(?P<kind>trade|quote)_tick\.csv", re.IGNORECASE
 )
@@ -202,7 +201,7 @@ def _held(price: Ints, size: Ints, ends: Ints) -> tuple[Ints, Ints]:
 
 def _time(table: Table) -> Ints:
     time = table.decimals("time", 6, "milliseconds since midnight")
-    table.refuse("time", time >= _DAY, "must be milliseconds since midnight, below 86,400,000.")
+    table.refuse("time", time >= DAY, "must be milliseconds since midnight, below 86,400,000.")
     return time
 
 
@@ -255,7 +254,9 @@ def _folder(directory: Path, symbol: str) -> Path:
 
 
 def _files(folder: Path) -> list[str]:
-    return sorted({match[1] for file in folder.iterdir() if (match := _NAME.fullmatch(file.name))})
+    return sorted(
+        {match[1] for file in folder.iterdir() if (match := _ZIP_NAME.fullmatch(file.name))}
+    )
 
 
 def _dates(folder: Path) -> list[str]:

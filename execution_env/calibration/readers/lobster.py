@@ -36,6 +36,7 @@ from execution_env.calibration.readers.cleaning import (
 from execution_env.calibration.readers.tables import Source, Table, read_source, read_table, width
 from execution_env.calibration.readers.tape import (
     CLOSE,
+    DAY,
     NANOSECONDS,
     OPEN,
     Book,
@@ -48,7 +49,7 @@ from execution_env.calibration.readers.tape import (
 )
 from execution_env.core.validation import shown
 
-COLUMNS: dict[str, type] = {
+MESSAGE_COLUMNS: dict[str, type] = {
     "time": str, "type": int, "order": int, "size": int, "price": int, "direction": int
 }  # fmt: skip
 DUMMY = 9_999_999_999
@@ -56,8 +57,7 @@ DUMMY = 9_999_999_999
 
 EXECUTED, HIDDEN, CROSS, HALT = 4, 5, 6, 7
 
-_DAY = 86_400 * NANOSECONDS
-_NAME = re.compile(
+_CSV_NAME = re.compile(
     r"(?P<symbol>[^_]+)_(?P<date>\d{4}-\d{2}-\d{2})_(?P<start>\d+)_(?P<end>\d+)_"
     r"(?P<kind>message|orderbook)_(?P<levels>\d+)\.\w+(\.zip)?"
 )
@@ -90,7 +90,7 @@ def read_lobster(
     message_source = read_source(Path(message_file), "message")
     book_source = read_source(Path(orderbook_file), "orderbook")
     symbol, date, open_, close = _day(message_source, book_source, symbol, date)
-    table = read_table(message_source, COLUMNS)
+    table = read_table(message_source, MESSAGE_COLUMNS)
     time = _checked_time(table)
     tell(f"{symbol} {date}: reading the book")
     levels, book_table = _levels(book_source)
@@ -110,7 +110,7 @@ def _tape(
     symbol: str, date: str, open_: int, close: int, table: Table, time: Ints, book: Book
 ) -> Tape:
     repairs: dict[str, int] = {}
-    kind, order_id, size, price, side = (table.ints(name) for name in list(COLUMNS)[1:])
+    kind, order_id, size, price, side = (table.ints(name) for name in list(MESSAGE_COLUMNS)[1:])
     order = in_time_order(time, "messages", repairs)
     if order is not None:  # a book row goes with its message
         time, kind, order_id, size, price, side = (
@@ -158,7 +158,7 @@ def _tape(
 def _checked_time(table: Table) -> Ints:
     """Return the time of every message, nanoseconds since midnight; raise for invalid messages."""
     time = table.decimals("time", 9, "seconds since midnight")
-    table.refuse("time", time >= _DAY, "must be seconds since midnight, below 86,400.")
+    table.refuse("time", time >= DAY, "must be seconds since midnight, below 86,400.")
     kind, size = table.ints("type"), table.ints("size")
     price, side = table.ints("price"), table.ints("direction")
     table.refuse("type", (kind < 1) | (kind > HALT), "must be one of 1 to 7.")
@@ -190,7 +190,7 @@ def _changed(quotes: Quotes) -> Quotes:
 
 def _levels(source: Source) -> tuple[int, Table]:
     columns = width(source)
-    name = _NAME.fullmatch(source.name)
+    name = _CSV_NAME.fullmatch(source.name)
     if columns % 4 or (name and int(name["levels"]) * 4 != columns):
         right = f"{int(name['levels']) * 4} as its name says" if name else "4 for every level"
         raise DataError(
@@ -230,7 +230,7 @@ def _day(
     given = {"symbol": symbol and symbol.lower(), "date": date and date.replace("-", "")}
     open_, close = OPEN, CLOSE
     for source, kind in ((messages, "message"), (book, "orderbook")):
-        name = _NAME.fullmatch(source.name)
+        name = _CSV_NAME.fullmatch(source.name)
         if name is None:
             continue
         found = {"symbol": name["symbol"].lower(), "date": name["date"].replace("-", "")}

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 NANOSECONDS = 1_000_000_000
 """Number of nanoseconds in a second."""
 
+DAY = 86_400 * NANOSECONDS
+
 OPEN, CLOSE = 34_200 * NANOSECONDS, 57_600 * NANOSECONDS
 """Regular session of US equities, 09:30 to 16:00, nanoseconds since midnight."""
 

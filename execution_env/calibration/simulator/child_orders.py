@@ -48,8 +48,8 @@ from execution_env.calibration.simulator.placement import (
 )
 from execution_env.calibration.simulator.quote_replay import replay_quotes
 from execution_env.calibration.simulator.windows import (
-    BUCKET,
-    WINDOW,
+    DEFAULT_BUCKET,
+    DEFAULT_WINDOW,
     buckets_of,
     check_starts,
     plan_windows,
@@ -66,8 +66,8 @@ def simulate(
     placements: Sequence[Placement] = PLACEMENTS,
     assumptions: Assumptions | None = None,
     *,
-    bucket: int = BUCKET,
-    window: int = WINDOW,
+    bucket: int = DEFAULT_BUCKET,
+    window: int = DEFAULT_WINDOW,
     starts: Ints | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Outcomes, dict[str, int]]:

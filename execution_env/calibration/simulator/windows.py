@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from execution_env.calibration.readers.tape import NANOSECONDS, DataError, Ints, Tape
+from execution_env.calibration.readers.tape import DAY, NANOSECONDS, DataError, Ints, Tape
 from execution_env.core.validation import ScenarioError, integer
 
-BUCKET, WINDOW = 180 * NANOSECONDS, 1800 * NANOSECONDS
+DEFAULT_BUCKET, DEFAULT_WINDOW = 180 * NANOSECONDS, 1800 * NANOSECONDS
 """Default lengths, nanoseconds: a parent order of half an hour in ten buckets."""
-
-_DAY = 86_400 * NANOSECONDS
 
 
 def buckets_of(window: int, bucket: int) -> int:
@@ -19,8 +17,8 @@ def buckets_of(window: int, bucket: int) -> int:
     Raises:
         ScenarioError: the window is not a whole number of them.
     """
-    integer("bucket", bucket, 1, _DAY, "nanoseconds")
-    integer("window", window, 1, _DAY, "nanoseconds")
+    integer("bucket", bucket, 1, DAY, "nanoseconds")
+    integer("window", window, 1, DAY, "nanoseconds")
     if window % bucket:
         raise ScenarioError(
             f"window = {_seconds(window)}, bucket = {_seconds(bucket)}: a window must be a whole "
@@ -31,8 +29,8 @@ def buckets_of(window: int, bucket: int) -> int:
 
 def plan_windows(
     tape: Tape,
-    bucket: int = BUCKET,
-    window: int = WINDOW,
+    bucket: int = DEFAULT_BUCKET,
+    window: int = DEFAULT_WINDOW,
     *,
     skip_open: int = 0,
     skip_close: int = 0,
@@ -59,9 +57,9 @@ def plan_windows(
         DataError: the session, less what is skipped, is shorter than a window.
     """
     buckets_of(window, bucket)
-    integer("skip_open", skip_open, 0, _DAY, "nanoseconds")
-    integer("skip_close", skip_close, 0, _DAY, "nanoseconds")
-    step = window if every is None else integer("every", every, 1, _DAY, "nanoseconds")
+    integer("skip_open", skip_open, 0, DAY, "nanoseconds")
+    integer("skip_close", skip_close, 0, DAY, "nanoseconds")
+    step = window if every is None else integer("every", every, 1, DAY, "nanoseconds")
     first, last = tape.open + skip_open, tape.close - skip_close - window
     if last < first:
         raise DataError(
