@@ -68,12 +68,12 @@ def choose_bins(
     pairs = without_estimates(scenario).size * scenario.grid_size * tables
     room = min(MOST_TABLE_BYTES // 8, updates // VISITS) // pairs
     hidden = hidden_algos(scenario)
-    spread = estimates.std(axis=2).mean(axis=0)
+    sd = estimates.std(axis=2).mean(axis=0)
     bins = np.ones(hidden.size, np.int64)
     growing = hidden.copy()
     while growing.any():
         # All algos have as many bins, as far as there is room; of equals the most uncertain goes first.
-        rank = np.where(growing, bins - spread / (spread.max() + 1.0), np.inf)
+        rank = np.where(growing, bins - sd / (sd.max() + 1.0), np.inf)
         i = int(np.argmin(rank))
         bins[i] += 1
         if bins[i] > most or bins.prod() > room:

@@ -57,7 +57,7 @@ COSTS_ROW = 0.36
 Floats = NDArray[np.float64]
 
 
-class Spread(NamedTuple):
+class DayQuantiles(NamedTuple):
     """How a policy's objective differs by day.
 
     Attributes:
@@ -90,9 +90,9 @@ def parts_of(item: Shown, result: Comparison) -> dict[str, float]:
     }
 
 
-def spread_of(item: Shown, rollout: Rollout) -> Spread:
+def quantiles_of(item: Shown, rollout: Rollout) -> DayQuantiles:
     """Of the objective over days."""
-    return Spread(
+    return DayQuantiles(
         np.quantile(rollout.objective, OBJECTIVE_QUANTILES), number(item.row["objective_cvar95"])
     )
 
@@ -109,7 +109,7 @@ def costs(result: Comparison, policies: Sequence[str] | None = None) -> Figure:
         ValueError: a label is unknown, or the comparison kept no rollouts.
     """
     there = chosen(result, policies)
-    spreads = [spread_of(item, rollout_of(result, item)) for item in there]
+    days = [quantiles_of(item, rollout_of(result, item)) for item in there]
     parts = [parts_of(item, result) for item in there]
     colours = SHORTFALL_COLOURS if result.shortfalls else OBJECTIVE_COLOURS
     figure = new_figure(
@@ -126,7 +126,7 @@ def costs(result: Comparison, policies: Sequence[str] | None = None) -> Figure:
     )
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.0, 1.25))
     _draw_parts(left, there, parts, colours)
-    _draw_spreads(right, there, spreads)
+    _draw_days(right, there, days)
     left.set_yticks([-j for j in range(len(there))], [short(item.label, 24) for item in there])
     left.set_ylim(0.6 - len(there), 0.6)
     for axes in (left, right):
@@ -174,27 +174,27 @@ def _draw_parts(
         axes.axvline(0.0, color=INK, linewidth=0.8)
 
 
-def _draw_spreads(axes: Axes, there: Sequence[Shown], spreads: Sequence[Spread]) -> None:
-    tops = [spread.quantiles[4] for spread in spreads]
+def _draw_days(axes: Axes, there: Sequence[Shown], days: Sequence[DayQuantiles]) -> None:
+    tops = [day.quantiles[4] for day in days]
     needed = [
         value
-        for item, spread in zip(there, spreads, strict=True)
+        for item, day in zip(there, days, strict=True)
         if _counts(item, there)
-        for value in (*spread.quantiles, spread.worst)
+        for value in (*day.quantiles, day.worst)
     ]
-    low, high = view_of(needed, [*tops, *(spread.worst for spread in spreads)])
-    for j, (item, spread) in enumerate(zip(there, spreads, strict=True)):
-        q, colour = spread.quantiles, item.colour
+    low, high = view_of(needed, [*tops, *(day.worst for day in days)])
+    for j, (item, day) in enumerate(zip(there, days, strict=True)):
+        q, colour = day.quantiles, item.colour
         axes.barh(-j, q[4] - q[0], 0.16, q[0], color=colour, alpha=0.6, linewidth=0)
         axes.barh(-j, q[3] - q[1], 0.5, q[1], color=colour, alpha=0.6, linewidth=0)
         axes.plot(q[2], -j, "|", color=INK, markersize=10, markeredgewidth=2)
-        if not math.isfinite(spread.worst):
+        if not math.isfinite(day.worst):
             continue
-        if spread.worst <= high:
-            axes.plot(spread.worst, -j, "D", color=colour, markersize=5)
+        if day.worst <= high:
+            axes.plot(day.worst, -j, "D", color=colour, markersize=5)
         else:
             axes.annotate(
-                f"{spread.worst:.1f} ▸",
+                f"{day.worst:.1f} ▸",
                 (1.0, -j),
                 (0, 0),
                 xycoords=("axes fraction", "data"),

@@ -145,8 +145,8 @@ def correlations(weight: Floats, first: Floats, second: Floats) -> Floats:
     sums = [weight @ part.sum(axis=1) for part in (x, y, x * y, x * x, y * y)]
     with np.errstate(invalid="ignore", divide="ignore"):
         mean_x, mean_y, xy, xx, yy = (part / count for part in sums)
-        spread = (xx - mean_x**2) * (yy - mean_y**2)
+        variances = (xx - mean_x**2) * (yy - mean_y**2)
         # a column whose values differ by rounding only does not vary
-        real = spread > 1e-24 * np.maximum(xx * yy, 1e-300)
-        found = (xy - mean_x * mean_y) / np.sqrt(np.where(real, spread, np.nan))
+        real = variances > 1e-24 * np.maximum(xx * yy, 1e-300)
+        found = (xy - mean_x * mean_y) / np.sqrt(np.where(real, variances, np.nan))
     return np.asarray(found)

@@ -94,8 +94,8 @@ def fit_log(
     mean = float(np.mean([b.value for b in expected]))
     counts = {"child orders after an algo's first in a bucket, left out": int((~cells.used).sum())}
     counts["rows in buckets without a trade"] = int((cells.used & (traded == 0)).sum())
-    spread = _largest(sample, given, names) if touch is None else touch
-    sample = sample._replace(touch=np.full(sample.cluster.size, spread))
+    widest = _largest(sample, given, names) if touch is None else touch
+    sample = sample._replace(touch=np.full(sample.cluster.size, widest))
     found = fit_sample(
         sample,
         weight,
@@ -109,7 +109,7 @@ def fit_log(
         {why: count for why, count in counts.items() if count},
     )
     seen = _evidence(log, cells, traded, sample, bucket)
-    return _with_given(found, log, given, price_sd, touch, spread), seen
+    return _with_given(found, log, given, price_sd, touch, widest), seen
 
 
 def _check_columns(
@@ -268,7 +268,7 @@ def _with_given(
     given: Mapping[str, float],
     price_sd: float | None,
     touch: float | None,
-    spread: float,
+    widest: float,
 ) -> Fit:
     """Return ``found`` with the given values in place of those that the log lacks."""
     algos = tuple(
@@ -283,7 +283,7 @@ def _with_given(
     if log.mid is None or log.mid_end is None:
         changes["move_correlation"] = Estimate(0.0, note="no column mid_end to tell it from")
     changes["touch"] = (
-        Estimate(spread, algos[0].half_spread.error, f"the half-spread of {algos[0].name}")
+        Estimate(widest, algos[0].half_spread.error, f"the half-spread of {algos[0].name}")
         if touch is None
         else Estimate(touch, note=GIVEN)
     )
