@@ -32,7 +32,7 @@ from agents.evaluation.allocation.shortfall import (
     shortfall_markdown,
     shortfall_rows,
 )
-from agents.evaluation.gallery import ALTERNATIVE, drawn, rollouts_fit
+from agents.evaluation.gallery import PICTURES, drawn, rollouts_fit
 from agents.evaluation.tables import Row, csv_text
 from agents.storage.files import write_bytes, write_text
 from agents.storage.run_directory import git_commit, package_versions
@@ -211,7 +211,7 @@ class Compare:
                 else ["", shortfall_markdown(_shortfall(result)), "", SHORTFALL_ABOUT]
             ),
             *(f"\n{note}" for note in result.notes),
-            *(f"\n![{ALTERNATIVE[name]}]({name})" for name in pictures),
+            *(f"\n![{PICTURES[name].alternative}]({name})" for name in pictures),
             "",
             f"{counted(len(result.seeds), 'day')}, seeds {first} to {last}. {versions}; commit "
             f"{git_commit() or 'unknown'}.",

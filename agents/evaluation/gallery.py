@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agents.evaluation import figures
 from agents.evaluation.allocation.comparison import Comparison
@@ -23,17 +23,19 @@ MOST_ROLLOUT_BYTES = 2**31
 HEAT_MAP = (Q_LEARNING, "lp", PPO, "other", "dp")
 """Families of policies that have a heat map, the preferred one first."""
 
-ALTERNATIVE = {
-    "headline.png": "What was found",
-    "objectives.png": "Objectives with intervals, and the bounds",
-    "differences.png": "Differences from the linear programme, paired by day",
-    "fills.png": "Cumulative fills inside the envelope",
-    "allocations.png": "What is posted through which algo in every bucket",
-    "costs.png": "Costs by what is paid for, and over days",
-    "heat_map.png": "What policies post, by bucket and remaining lots",
-    "learning_curves.png": "Learning curves, over steps and over seconds",
-}
-"""What each file shows, in the order of a page."""
+
+class Picture(NamedTuple):
+    """A figure of a comparison's page.
+
+    Attributes:
+        draw: makes the figure of a comparison; None where there is nothing to show.
+        alternative: text that stands for the figure in the page.
+        needs_rollouts: whether it can be drawn only where rollouts were kept.
+    """
+
+    draw: Callable[[Comparison], Figure | None]
+    alternative: str
+    needs_rollouts: bool = False
 
 
 def rollouts_fit(policies: int, days: int, buckets: int, algos: int) -> bool:
@@ -45,31 +47,11 @@ def drawn(result: Comparison) -> Iterator[tuple[str, bytes]]:
     """File names and PNGs; those that need rollouts only where they were kept, learning curves only
     where there are runs.
     """
-    makers: dict[str, Callable[[], Figure]] = {
-        "objectives.png": lambda: figures.objectives(result),
-        "differences.png": lambda: figures.differences(result),
-    }
-    if result.rollouts:
-        makers |= {
-            "headline.png": lambda: figures.headline(result),
-            "fills.png": lambda: figures.fills(result),
-            "allocations.png": lambda: figures.allocations(result),
-            "costs.png": lambda: figures.costs(result),
-        }
-    makers["heat_map.png"] = lambda: _heat_map(result)
-    runs = [
-        policy.directory
-        for policy in result.policies.values()
-        if policy.run
-        and policy.directory
-        and same(policy.run.scenario, result.scenario)
-        and (policy.directory / PROGRESS).exists()
-    ]
-    if runs:
-        makers["learning_curves.png"] = lambda: figures.learning_curves(runs, _references(result))
-    for name in ALTERNATIVE:
-        if name in makers:
-            yield name, figures.png(makers[name]())
+    for name, picture in PICTURES.items():
+        if result.rollouts or not picture.needs_rollouts:
+            figure = picture.draw(result)
+            if figure is not None:
+                yield name, figures.png(figure)
 
 
 def _heat_map(result: Comparison) -> Figure:
@@ -81,6 +63,19 @@ def _heat_map(result: Comparison) -> Figure:
     reached = {item.label: result.rollouts[item.members[0]] for item in items if result.rollouts}
     policies = {item.label: result.policies[item.members[0]] for item in items}
     return figures.heat_map(policies, result.scenario, reached)
+
+
+def _learning_curves(result: Comparison) -> Figure | None:
+    """Of the runs that were trained on the scenario; None without one."""
+    runs = [
+        policy.directory
+        for policy in result.policies.values()
+        if policy.run
+        and policy.directory
+        and same(policy.run.scenario, result.scenario)
+        and (policy.directory / PROGRESS).exists()
+    ]
+    return figures.learning_curves(runs, _references(result)) if runs else None
 
 
 def _references(result: Comparison) -> dict[str, float]:
@@ -99,3 +94,22 @@ def _references(result: Comparison) -> dict[str, float]:
     if "clairvoyant" in result.bounds:  # else the order is too large for it
         found["clairvoyant"] = float(clairvoyant(scenario, days).mean())
     return found
+
+
+PICTURES = {
+    "headline.png": Picture(figures.headline, "What was found", True),
+    "objectives.png": Picture(figures.objectives, "Objectives with intervals, and the bounds"),
+    "differences.png": Picture(
+        figures.differences, "Differences from the linear programme, paired by day"
+    ),
+    "fills.png": Picture(figures.fills, "Cumulative fills inside the envelope", True),
+    "allocations.png": Picture(
+        figures.allocations, "What is posted through which algo in every bucket", True
+    ),
+    "costs.png": Picture(figures.costs, "Costs by what is paid for, and over days", True),
+    "heat_map.png": Picture(_heat_map, "What policies post, by bucket and remaining lots"),
+    "learning_curves.png": Picture(
+        _learning_curves, "Learning curves, over steps and over seconds"
+    ),
+}
+"""Figures by file name, in the order of a page."""

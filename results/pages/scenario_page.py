@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agents.commands.compare import COMPARISON_CSV, SHORTFALL_CSV
 from agents.evaluation.allocation.selection import REFERENCE
-from agents.evaluation.gallery import ALTERNATIVE
+from agents.evaluation.gallery import PICTURES
 from agents.storage.files import write_text
 from execution_env import load_scenario
 from results.pages.tables import PAIRS_CSV, SCORE_BOUND
@@ -54,7 +54,7 @@ def scenario_page(found: Found) -> str:
     commands = [shell("train.py", words) for words in plan.trainings(name)]
     commands.append(shell("evaluate.py", plan.comparison(name)))
     days = found.rows[0]["episodes"]
-    pictures = [f"![{text}]({file})" for file, text in ALTERNATIVE.items()]
+    pictures = [f"![{picture.alternative}]({file})" for file, picture in PICTURES.items()]
     lines = [
         f"# {name}",
         "",

@@ -18,7 +18,7 @@ import evaluate
 from agents.commands import compare as command_of
 from agents.evaluation import compare, gallery
 from agents.evaluation.allocation.columns import COMPARISON_COLUMNS
-from agents.evaluation.gallery import ALTERNATIVE
+from agents.evaluation.gallery import PICTURES
 from agents.learners import LEARNERS, Q_LEARNING
 from agents.policy import Policy
 from agents.policy import loading as policies
@@ -134,7 +134,7 @@ def test_figures_are_drawn_and_shown_on_the_page(capsys: pytest.CaptureFixture[s
     assert "comparison.md and episodes.csv, with figures, to out" in noted
     page = Path("out/comparison.md").read_text()
     shown = re.findall(r"!\[.+?\]\((.+?)\)", page)
-    assert shown == [name for name in ALTERNATIVE if name != "learning_curves.png"]
+    assert shown == [name for name in PICTURES if name != "learning_curves.png"]
     assert {path.name for path in Path("out").glob("*.png")} == set(shown)
     for name in shown:
         assert (Path("out") / name).read_bytes().startswith(b"\x89PNG")
