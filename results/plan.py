@@ -31,6 +31,16 @@ def shell(script: str, words: Sequence[str]) -> str:
     return shlex.join(["python", script, *words])
 
 
+def length(learner: str, timesteps: int) -> tuple[list[str], str]:
+    """Return the options that set a training's length, and their part of the run directory's name.
+
+    PPO trains for ``timesteps``, every other learner for as long as it does by default.
+    """
+    if learner == learners.PPO:
+        return ["--timesteps", str(timesteps)], f"-timesteps{timesteps}"
+    return [], ""
+
+
 class Plan(NamedTuple):
     """Of a scenario.
 
@@ -52,41 +62,43 @@ class Plan(NamedTuple):
         """Words after ``python train.py`` that train everything."""
         chosen = ["--scenario", scenario, "--seed"]
         seeds = [str(seed) for seed in range(self.seeds)]
-        timesteps = ["--timesteps", str(self.timesteps)]
-        found = [
-            ["sweep", "q-learning", *chosen, *seeds, "--out", str(RUNS_FOLDER / "q-learning")],
-            ["sweep", "ppo", *chosen, *seeds, *timesteps, "--out", str(RUNS_FOLDER / "ppo")],
-        ]
+
+        def out(learner: str) -> list[str]:
+            return ["--out", str(RUNS_FOLDER / learner)]
+
+        found = []
+        for learner in LEARNERS:
+            words, _ = length(learner, self.timesteps)
+            found.append(["sweep", learner, *chosen, *seeds, *words, *out(learner)])
+        q, ppo = learners.Q_LEARNING, learners.PPO
         if self.blind:
-            out = ["--out", str(RUNS_FOLDER / "q-learning")]
-            found.append(["sweep", "q-learning", *chosen, "0", "--bins", "1", *out])
+            found.append(["sweep", q, *chosen, "0", "--bins", "1", *out(q)])
         if self.longer:
-            more = ["--timesteps", str(self.longer), "--out", str(RUNS_FOLDER / "ppo")]
-            found.append(["sweep", "ppo", *chosen, "0", *more])
+            words, _ = length(ppo, self.longer)
+            found.append(["sweep", ppo, *chosen, "0", *words, *out(ppo)])
         if self.full:
-            more = [*timesteps, "--observation", "full", "--out", str(RUNS_FOLDER / "ppo")]
-            found.append(["sweep", "ppo", *chosen, "0", *more])
+            words, _ = length(ppo, self.timesteps)
+            found.append(["sweep", ppo, *chosen, "0", *words, "--observation", "full", *out(ppo)])
         return found
 
     def runs(self, scenario: str) -> dict[str, Path]:
         """Run directories that ``trainings`` leaves, by label."""
-        found = {
-            f"{Q_TITLE} {seed}": RUNS_FOLDER / "q-learning" / f"{scenario}-seed{seed}"
-            for seed in range(self.seeds)
-        }
-        found |= {
-            f"{PPO_TITLE} {seed}": RUNS_FOLDER
-            / "ppo"
-            / f"{scenario}-timesteps{self.timesteps}-seed{seed}"
-            for seed in range(self.seeds)
-        }
+        found = {}
+        for learner, about in LEARNERS.items():
+            _, name = length(learner, self.timesteps)
+            for seed in range(self.seeds):
+                found[f"{about.title} {seed}"] = (
+                    RUNS_FOLDER / learner / f"{scenario}{name}-seed{seed}"
+                )
         if self.blind:
-            found[BLIND] = RUNS_FOLDER / "q-learning" / f"{scenario}-bins1-seed0"
+            found[BLIND] = RUNS_FOLDER / learners.Q_LEARNING / f"{scenario}-bins1-seed0"
         if self.longer:
-            found[self.long] = RUNS_FOLDER / "ppo" / f"{scenario}-timesteps{self.longer}-seed0"
+            _, name = length(learners.PPO, self.longer)
+            found[self.long] = RUNS_FOLDER / learners.PPO / f"{scenario}{name}-seed0"
         if self.full:
-            name = f"{scenario}-timesteps{self.timesteps}-observationfull-seed0"
-            found[FULL] = RUNS_FOLDER / "ppo" / name
+            _, name = length(learners.PPO, self.timesteps)
+            name = f"{scenario}{name}-observationfull-seed0"
+            found[FULL] = RUNS_FOLDER / learners.PPO / name
         return found
 
     @property
@@ -105,8 +117,10 @@ class Plan(NamedTuple):
     def groups(self) -> dict[str, list[str]]:
         """Labels of single runs, by the label of the row that stands for all of them."""
         return {
-            f"{learner} ({self.seeds} seeds)": [f"{learner} {seed}" for seed in range(self.seeds)]
-            for learner in (Q_TITLE, PPO_TITLE)
+            f"{learner.title} ({self.seeds} seeds)": [
+                f"{learner.title} {seed}" for seed in range(self.seeds)
+            ]
+            for learner in LEARNERS.values()
         }
 
 
@@ -150,9 +164,9 @@ class FrontierPlan(NamedTuple):
                 f"penalties.envelope={plain(price)}",
             ]
             out = RUNS_FOLDER / f"envelope-{plain(price)}"
-            found.append(["sweep", "q-learning", *chosen, "--out", str(out / "q-learning")])
-            timesteps = ["--timesteps", str(self.timesteps)]
-            found.append(["sweep", "ppo", *chosen, *timesteps, "--out", str(out / "ppo")])
+            for learner in LEARNERS:
+                words, _ = length(learner, self.timesteps)
+                found.append(["sweep", learner, *chosen, *words, "--out", str(out / learner)])
         return found
 
     def comparison(self, scenario: str) -> list[str]:
@@ -171,8 +185,8 @@ class FrontierPlan(NamedTuple):
         """Runs that ``trainings`` leaves, with labels, {} standing for the penalty."""
         runs = RUNS_FOLDER / f"envelope-{PRICE}"
         return [
-            f"{Q_TITLE}={runs / 'q-learning' / f'{scenario}-seed0'}",
-            f"{PPO_TITLE}={runs / 'ppo' / f'{scenario}-timesteps{self.timesteps}-seed0'}",
+            f"{about.title}={runs / learner / (scenario + length(learner, self.timesteps)[1])}-seed0"
+            for learner, about in LEARNERS.items()
         ]
 
 

@@ -24,6 +24,7 @@ from agents.commands.compare import Compare
 from agents.evaluation import compare
 from agents.evaluation.allocation.comparison import Comparison
 from agents.evaluation.allocation.played_days import default_seeds
+from agents.learners import LEARNERS
 from agents.storage.files import RunError, write_bytes, write_text
 from execution_env import DayStream, load_scenario, numbered_days
 from execution_env import __main__ as environment
@@ -32,7 +33,7 @@ from execution_env.allocation.market.days_file import days_file, write_days
 from results.__main__ import step
 from results.pages import real_figures, real_page, real_tables
 from results.pages.real_tables import RIGHT, Orders
-from results.plan import PPO_TITLE, Q_TITLE, REAL_DAYS, RESULTS, RUNS_FOLDER, SEEDS, TIMESTEPS
+from results.plan import REAL_DAYS, RESULTS, RUNS_FOLDER, SEEDS, TIMESTEPS, length
 
 SYMBOLS, DATES = ("bac", "ibm"), ("20131007", "20131008", "20131009")
 
@@ -110,22 +111,19 @@ class Fold:
         if belief != RIGHT:
             chosen += ["--set", *beliefs(self)[belief]]
         seeds, out = self.seeds(belief), self._out(belief)
-        return [
-            ["sweep", "q-learning", *chosen, "--seed", *seeds, "--out", str(out / "q-learning")],
-            [
-                *("sweep", "ppo", *chosen, "--seed", *seeds),
-                *("--timesteps", str(TIMESTEPS), "--out", str(out / "ppo")),
-            ],
-        ]
+        found = []
+        for learner in LEARNERS:
+            words, _ = length(learner, TIMESTEPS)
+            words += ["--out", str(out / learner)]
+            found.append(["sweep", learner, *chosen, "--seed", *seeds, *words])
+        return found
 
     def runs(self, belief: str = RIGHT) -> dict[str, Path]:
         """Run directories that ``trainings`` leaves, by label."""
         out, name = self._out(belief), self.model.stem
-        found = {
-            f"{Q_TITLE} {s}": out / "q-learning" / f"{name}-seed{s}" for s in self.seeds(belief)
-        }
-        return found | {
-            f"{PPO_TITLE} {s}": out / "ppo" / f"{name}-timesteps{TIMESTEPS}-seed{s}"
+        return {
+            f"{about.title} {s}": out / learner / f"{name}{length(learner, TIMESTEPS)[1]}-seed{s}"
+            for learner, about in LEARNERS.items()
             for s in self.seeds(belief)
         }
 

@@ -23,9 +23,7 @@ from agents.console import Track, silent
 from agents.evaluation.allocation.comparison import Checked
 from agents.evaluation.allocation.selection import Given, select
 from agents.lp.policy import LinearProgramme, Plan
-from agents.policy import GridPolicy, Observations, Policy, grid_lots, read_masks
-from agents.ppo.policy import PPOPolicy
-from agents.q_learning.policy import QPolicy
+from agents.policy import GridPolicy, LearnedPolicy, Observations, Policy, grid_lots
 from agents.rollouts.one_order import HARD_EDGE, Bucket, Replay
 from execution_env import Scenario, load_scenario
 from execution_env.allocation.actions import split_lots
@@ -257,27 +255,25 @@ def _options(
     policy: Policy, observation: Observations, chosen: Shares, postable: int
 ) -> list[Option]:
     """What a policy on the grid makes of its allocations, the chosen one first."""
-    if not isinstance(policy, QPolicy | PPOPolicy) or postable == 0:
+    if not isinstance(policy, LearnedPolicy) or postable == 0:
         return []
     lots = _grid(policy, postable)
     different, which = np.unique(lots, axis=0, return_inverse=True)
     which, lot = which.reshape(-1), policy.scenario.order.lot_size
     first = (different == chosen).all(axis=1)
-    if isinstance(policy, QPolicy):
-        distinct = read_masks(policy.scenario, observation[None])[0] == 1
-        values = policy.values[policy.space.states(observation[None])][0]
-        tried = distinct & (values != 0)  # an optimistic table starts at 0
+    judged = policy.judge(observation[None])
+    if judged.objective is not None:
+        tried = ~np.isnan(judged.objective[0])
         worth = np.full(len(different), np.inf)
-        worth[which[tried]] = -values[tried]
+        worth[which[tried]] = judged.objective[0, tried]
         order = np.argsort(np.where(first, -np.inf, worth), kind="stable")
         return [
             Option(different[j] * lot, float(worth[j]) if worth[j] < np.inf else None, None)
             for j in order[:MOST_OPTIONS]
             if first[j] or worth[j] < np.inf
         ]
-    logits = policy.logits(observation[None])[0]
-    odds = np.exp(logits - logits.max())
-    worth = np.bincount(which, odds / odds.sum(), len(different))
+    assert judged.probability is not None
+    worth = np.bincount(which, judged.probability[0], len(different))
     order = np.argsort(np.where(first, -np.inf, -worth), kind="stable")
     return [
         Option(different[j] * lot, None, float(worth[j]))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import tyro
 from rich import box
@@ -21,11 +21,16 @@ from agents import console
 from agents.commands.command_line import Count, grouped, parse, run_command, stop
 from agents.commands.train_options import LEARNER_COMMANDS, PPO, QLearning
 from agents.evaluation.validation import VALIDATION_DAYS
-from agents.learners import LEARNERS
+from agents.learners import LEARNERS, Q_LEARNING
 from agents.storage.files import writable_folder, write_text
 from agents.sweep import Job, Outcome, check, train_all
 from agents.training.training import OBJECTIVE
 from execution_env.core.validation import shown, suggestion
+
+if TYPE_CHECKING:
+    LearnerName = str
+else:
+    LearnerName = tyro.extras.literal_type_from_choices(LEARNERS)
 
 SWEEP_CSV = "sweep.csv"
 
@@ -52,7 +57,7 @@ class Sweep:
       python train.py sweep ppo --learning-rate 0.001 0.003 --engine ray --out /shared/rates
     """
 
-    learner: Annotated[Literal["q-learning", "ppo"], tyro.conf.Positional] = "q-learning"
+    learner: Annotated[LearnerName, tyro.conf.Positional] = Q_LEARNING
     """What to train."""
     jobs: Annotated[
         Count | None,

@@ -13,7 +13,7 @@ from agents.commands.command_line import RUNS, parse, run_command
 from agents.commands.sweep import run_sweep
 from agents.commands.train_options import LEARNER_COMMANDS, PPO, QLearning
 from agents.evaluation.validation import validated_on
-from agents.learners import LEARNERS
+from agents.learners import LEARNERS, Q_LEARNING
 from agents.storage.files import RunError
 from agents.storage.run_directory import RunConfig, existing_config, new_run_directory
 from agents.training.run import Run, differences, draw
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["sweep"]:
         return run_sweep(words[1:])
-    command = parse(LEARNER_COMMANDS, "q-learning", words, "train.py", others=["sweep"])
+    command = parse(LEARNER_COMMANDS, Q_LEARNING, words, "train.py", others=["sweep"])
     return run_command(
         lambda: _train(command, _given(words)),
         "stopped. What was learned is kept: the same command with --resume goes on.",

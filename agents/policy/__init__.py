@@ -1,6 +1,6 @@
 """Policies: what one is, what it reads, and how to load one by name or from a file."""
 
-from agents.policy.base import GridPolicy, LearnedPolicy, Policy, grid_lots
+from agents.policy.base import GridPolicy, Judgement, LearnedPolicy, Policy, grid_lots
 from agents.policy.loading import (
     BOUNDS,
     BUILT_IN,
@@ -26,6 +26,7 @@ __all__ = [
     "BUILT_IN",
     "Floats",
     "GridPolicy",
+    "Judgement",
     "LearnedPolicy",
     "Lots",
     "Observations",

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agents.policy.observed import Lots, Observations, read_postable, widths
+from agents.policy.observed import Floats, Lots, Observations, read_postable, widths
 from agents.storage.run_directory import RunConfig
 from execution_env import Scenario
 from execution_env.allocation.actions import action_grid, allocate_grid
@@ -132,8 +132,25 @@ class GridPolicy(Policy):
         return self.actions(observations)
 
 
+class Judgement(NamedTuple):
+    """What a learned policy makes of every action; one of the two.
+
+    Attributes:
+        objective: (n, A) expected from here on, per share of the order; lower is better. NaN where
+            training never tried the action, or where an earlier one posts the same lots.
+        probability: (n, A) that the policy gives the action.
+    """
+
+    objective: Floats | None = None
+    probability: Floats | None = None
+
+
 class LearnedPolicy(GridPolicy):
     """A policy that training made, and a run directory can hold."""
+
+    @abstractmethod
+    def judge(self, observations: Observations) -> Judgement:
+        """Return what the policy makes of every action, for n "full" observations."""
 
     @abstractmethod
     def save(self, directory: Path) -> None:

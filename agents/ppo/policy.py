@@ -13,13 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.learners import PPO
-from agents.policy import Floats, LearnedPolicy, Observations, read_masks, read_state, widths
+from agents.policy import (
+    Floats,
+    Judgement,
+    LearnedPolicy,
+    Observations,
+    read_masks,
+    read_state,
+    widths,
+)
 from agents.storage.files import RunError, load_arrays, remedy, save_arrays
 from agents.storage.run_directory import POLICY_FILE, RunConfig
 from execution_env import Scenario
 from execution_env.allocation.market.day_stream import POLICY, stream_generator
-
-"""Of run."""
 
 MOST_LAYERS = 16
 
@@ -109,6 +115,12 @@ class PPOPolicy(LearnedPolicy):
         """(n,) most probable actions; see ``GridPolicy``."""
         actions: NDArray[np.int64] = np.argmax(self.logits(observations), axis=1)
         return actions
+
+    def judge(self, observations: Observations) -> Judgement:
+        """(n, A) probabilities of the actions; see ``LearnedPolicy``."""
+        logits = self.logits(observations)
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return Judgement(probability=odds / odds.sum(axis=1, keepdims=True))
 
     def _act(self, observations: Observations, deterministic: bool) -> NDArray[np.int64]:
         if deterministic:

@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.learners import Q_LEARNING
-from agents.policy import LearnedPolicy, Observations
+from agents.policy import Judgement, LearnedPolicy, Observations, read_masks
 from agents.q_learning.algorithm import Table
 from agents.q_learning.states import StateSpace, without_estimates
 from agents.storage.files import RunError, load_arrays, remedy, save_arrays
 from agents.storage.run_directory import CHECKPOINT, POLICY_FILE, RunConfig
 from execution_env import Scenario
-
-"""What ``config.json`` calls it."""
 
 FILE = {
     "values": (np.float32, 2),
@@ -68,6 +66,13 @@ class QPolicy(LearnedPolicy):
     def actions(self, observations: Observations) -> NDArray[np.int64]:
         """(n,) greedy actions; see ``GridPolicy``."""
         return self.table_actions[self.space.states(observations)].astype(np.int64)
+
+    def judge(self, observations: Observations) -> Judgement:
+        """(n, A) objectives that the table expects; see ``LearnedPolicy``."""
+        values = self.values[self.space.states(observations)]
+        # An optimistic table starts at 0.
+        tried = (read_masks(self.scenario, observations) == 1) & (values != 0)
+        return Judgement(objective=np.where(tried, -values.astype(np.float64), np.nan))
 
     def save(self, directory: Path) -> None:
         """Write ``policy.npz``.

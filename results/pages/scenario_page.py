@@ -10,6 +10,7 @@ from pathlib import Path
 from agents.commands.compare import COMPARISON_CSV, SHORTFALL_CSV
 from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.gallery import PICTURES
+from agents.learners import LEARNERS
 from agents.storage.files import write_text
 from execution_env import load_scenario
 from results.pages.tables import PAIRS_CSV, SCORE_BOUND
@@ -27,7 +28,7 @@ from results.pages.words import (
     table,
     verdict,
 )
-from results.plan import PLANS, PPO_TITLE, Q_TITLE, shell
+from results.plan import PLANS, shell
 
 PAGE = "README.md"
 
@@ -103,7 +104,8 @@ def finding(found: Found) -> str:
 
 def learned(found: Found) -> list[str]:
     """Labels of what learned, best first."""
-    return [row["policy"] for row in found.rows if row["policy"].startswith((Q_TITLE, PPO_TITLE))]
+    titles = tuple(learner.title for learner in LEARNERS.values())
+    return [row["policy"] for row in found.rows if row["policy"].startswith(titles)]
 
 
 def comparisons(found: Found) -> list[str]:

@@ -17,6 +17,7 @@ from agents.commands import sweep as sweep_command
 from agents.commands.command_line import grouped
 from agents.commands.sweep import combinations
 from agents.commands.train_options import LEARNER_COMMANDS
+from agents.learners import LEARNERS
 from agents.policy import load_policy
 from agents.q_learning.run import ORDERS
 from agents.storage.run_directory import FILES, read_config
@@ -48,6 +49,12 @@ def name(rest: str) -> str:
 
 def asked(*words: str, learner: str = "q-learning") -> list[Any]:
     return combinations(learner, grouped(words))
+
+
+def test_every_learner_has_its_options() -> None:
+    assert list(LEARNER_COMMANDS) == list(LEARNERS)
+    for kind, command in LEARNER_COMMANDS.items():
+        assert command().config().kind == kind
 
 
 # Which runs.
