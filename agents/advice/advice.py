@@ -177,27 +177,27 @@ def advise(
         ahead, odd = _plan_ahead(entry.policy, replay)
         notes = notes + odd
     return Advice(
-        scenario,
-        entry.label,
-        len(history.past),
-        observation,
-        lots * lot,
-        history.past,
-        replay.done * lot,
-        size - replay.done * lot,
-        replay.postable * lot,
-        replay.binding(),
-        float(orders.lower[0]) * lot,
-        float(orders.upper[0]) * lot,
-        cells["prediction"].copy(),
-        estimates,
-        observation[2 + algos : 2 + 2 * algos].astype(np.float64),
-        float(fills.sum()) * lot,
-        float((charged * cells["cost"]).sum()) / scenario.lots,
-        ahead,
-        _options(entry.policy, observation, lots, replay.postable),
-        of_lp * lot,
-        history.notes + scaled + notes,
+        scenario=scenario,
+        policy=entry.label,
+        bucket=len(history.past),
+        observation=observation,
+        post=lots * lot,
+        past=history.past,
+        filled=replay.done * lot,
+        remaining=size - replay.done * lot,
+        postable=replay.postable * lot,
+        limits=replay.binding(),
+        lower=float(orders.lower[0]) * lot,
+        upper=float(orders.upper[0]) * lot,
+        predictions=cells["prediction"].copy(),
+        estimates=estimates,
+        evidence=observation[2 + algos : 2 + 2 * algos].astype(np.float64),
+        expected_fill=float(fills.sum()) * lot,
+        expected_cost=float((charged * cells["cost"]).sum()) / scenario.lots,
+        plan=ahead,
+        options=_options(entry.policy, observation, lots, replay.postable),
+        lp=of_lp * lot,
+        notes=history.notes + scaled + notes,
     )
 
 
@@ -242,12 +242,12 @@ def _plan_ahead(policy: LinearProgramme, replay: Replay) -> tuple[PlanAhead | No
             f"{above:,.0f} below the upper one; what the envelope costs includes that."
         )
     return PlanAhead(
-        plan,
-        plan.allocations * lot,
-        (replay.done + np.cumsum(plan.expected_fills)) * lot,
-        lower * lot,
-        upper * lot,
-        free.expected_cost,
+        plan=plan,
+        post=plan.allocations * lot,
+        cumulative=(replay.done + np.cumsum(plan.expected_fills)) * lot,
+        lower=lower * lot,
+        upper=upper * lot,
+        without_envelope=free.expected_cost,
     ), notes
 
 

@@ -94,7 +94,9 @@ def allocations(scenario: Scenario, resolution: int, levels: int) -> Allocations
     shared = np.zeros((levels + 1, size), np.int32)
     alike = index[:, 1:] == index[:, :-1]
     shared[:, 1:] = np.logical_and.accumulate(alike, axis=2).sum(axis=2)
-    return Allocations(rooms, amounts, distinct, action, index, shared)
+    return Allocations(
+        rooms=rooms, amounts=amounts, distinct=distinct, action=action, amount=index, shared=shared
+    )
 
 
 def scratch(split: Allocations) -> Scratch:
@@ -102,12 +104,12 @@ def scratch(split: Allocations) -> Scratch:
     levels, _, algos = split.amount.shape
     size = (algos, split.amounts.size)
     return Scratch(
-        np.zeros((*size, levels + 1)),
-        np.full(size, -1),
-        np.zeros(size, np.int64),
-        np.zeros(size),
-        np.zeros(size),
-        np.zeros((algos + 1, levels)),
+        law=np.zeros((*size, levels + 1)),
+        first=np.full(size, -1),
+        last=np.zeros(size, np.int64),
+        mean=np.zeros(size),
+        spared=np.zeros(size),
+        ahead=np.zeros((algos + 1, levels)),
     )
 
 

@@ -92,15 +92,15 @@ def pose(scenario: Scenario, resolution: int | None = None, levels: int = SOLVED
     actions = np.tile(np.arange(count), rooms.size)
     lots = grid_lots(scenario, actions, np.repeat(rooms, count).astype(np.int32), resolution)
     return Problem(
-        parameters(scenario),
-        resolution,
-        lower[:, 0],
-        upper[:, 0],
-        postable,
-        rooms,
-        [_runs(np.searchsorted(rooms, lots)) for lots in postable],
-        lots.reshape(rooms.size, count, -1).astype(np.int32),
-        grid.mask[np.minimum(rooms, len(grid.mask) - 1)] == 1,
+        parameters=parameters(scenario),
+        resolution=resolution,
+        lower=lower[:, 0],
+        upper=upper[:, 0],
+        postable=postable,
+        rooms=rooms,
+        runs=[_runs(np.searchsorted(rooms, lots)) for lots in postable],
+        lots=lots.reshape(rooms.size, count, -1).astype(np.int32),
+        distinct=grid.mask[np.minimum(rooms, len(grid.mask) - 1)] == 1,
     )
 
 

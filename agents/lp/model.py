@@ -298,15 +298,15 @@ class Programme:
         self._row_least[self._balance] = 0.0
         rows[:, self._balance[:, -1]] = WHOLE
         self.arrays = Arrays(
-            np.zeros(self._shape),
-            np.zeros(self._shape),
-            self._values,
-            columns,
-            rows,
-            self._places,
-            self._posted,
-            np.ascontiguousarray(self._inside),
-            self._layout,
+            fills=np.zeros(self._shape),
+            costs=np.zeros(self._shape),
+            values=self._values,
+            columns=columns,
+            rows=rows,
+            places=self._places,
+            posted=self._posted,
+            inside=np.ascontiguousarray(self._inside),
+            layout=self._layout,
         )
 
     def run(self, basis: highspy.HighsBasis | None = None) -> bool:
@@ -366,15 +366,15 @@ class Programme:
             if limit.size:
                 limits[:, 1:] += row_prices[limit]
         return Solution(
-            self._solver.modelStatusToString(self._solver.getModelStatus()),
-            float(self._solver.getObjectiveValue()) / WHOLE,
-            values[self._posted],
-            values[self._below],
-            values[self._above],
-            values[self._residual],
-            prices[self._inside],
-            limits,
-            row_prices[self._balance[:, -1]],
+            status=self._solver.modelStatusToString(self._solver.getModelStatus()),
+            objective=float(self._solver.getObjectiveValue()) / WHOLE,
+            posted=values[self._posted],
+            below=values[self._below],
+            above=values[self._above],
+            residual=values[self._residual],
+            edge_prices=prices[self._inside],
+            limit_prices=limits,
+            completion_prices=row_prices[self._balance[:, -1]],
         )
 
 

@@ -366,17 +366,17 @@ class LinearProgramme(Policy):
             joined = self._joined(posted.reshape(-1, width), fills.reshape(-1, width))
             posted = joined.reshape(*posted.shape[:2], -1)
         return Plan(
-            found.status,
-            posted.mean(axis=0) / self._unit,
-            (found.posted * arrays.fills).sum(axis=2).mean(axis=0) / self._unit,
-            found.objective,
-            float((found.posted * arrays.costs).sum()) / per,
-            penalty * float((found.below + found.above).sum()) / per,
-            float((found.residual * programme.slopes).sum()) / per,
-            np.maximum(edges, 0.0),
-            np.maximum(-edges, 0.0),
-            np.maximum(-found.limit_prices.sum(axis=0), 0.0),
-            float(found.completion_prices.sum()),
+            status=found.status,
+            allocations=posted.mean(axis=0) / self._unit,
+            expected_fills=(found.posted * arrays.fills).sum(axis=2).mean(axis=0) / self._unit,
+            expected_cost=found.objective,
+            posting_cost=float((found.posted * arrays.costs).sum()) / per,
+            envelope_penalty=penalty * float((found.below + found.above).sum()) / per,
+            residual_penalty=float((found.residual * programme.slopes).sum()) / per,
+            lower_prices=np.maximum(edges, 0.0),
+            upper_prices=np.maximum(-edges, 0.0),
+            limit_prices=np.maximum(-found.limit_prices.sum(axis=0), 0.0),
+            completion_price=float(found.completion_prices.sum()),
         )
 
 

@@ -60,13 +60,13 @@ def read_observations(scenario: Scenario, observations: Observations) -> Observe
     bucket, remaining = read_state(scenario, observations)
     numbers = observations.astype(np.float64)
     return Observed(
-        bucket,
-        remaining,
-        numbers[:, 2 : 2 + k],
-        numbers[:, 2 + k : 2 + 2 * k],
-        n * numbers[:, -3],
-        n * numbers[:, -2],
-        read_postable(scenario, observations).astype(np.int64),
+        bucket=bucket,
+        remaining=remaining,
+        estimates=numbers[:, 2 : 2 + k],
+        evidence=numbers[:, 2 + k : 2 + 2 * k],
+        lower=n * numbers[:, -3],
+        upper=n * numbers[:, -2],
+        postable=read_postable(scenario, observations).astype(np.int64),
     )
 
 

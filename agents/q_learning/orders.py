@@ -68,12 +68,12 @@ class Trainer:
         self._outcome = outcome_blocks(algos, ORDERS_PER_BLOCK)
         shape = (buckets, ORDERS_PER_BLOCK)
         self.notes = Notes(
-            np.empty(shape, np.int64),
-            np.empty(shape, np.int64),
-            np.empty(shape, np.int64),
-            np.empty(shape, np.bool_),
-            np.empty(shape),
-            np.empty((buckets, algos, ORDERS_PER_BLOCK), np.float32),
+            states=np.empty(shape, np.int64),
+            actions=np.empty(shape, np.int64),
+            rows=np.empty(shape, np.int64),
+            greedy=np.empty(shape, np.bool_),
+            returns=np.empty(shape),
+            estimates=np.empty((buckets, algos, ORDERS_PER_BLOCK), np.float32),
         )
 
     def block(

@@ -100,17 +100,17 @@ class Replay:
         self.observation = batch.advance(actions, batch.nobody, batch.everyone).observations[0]
         outcome = batch.outcome
         return Bucket(
-            batch.posted[:, 0].astype(np.int64),
-            outcome.filled[:, 0].astype(np.int64),
-            estimates,
-            postable,
-            lower,
-            upper,
-            self.done,
-            float(outcome.outside[0]) * self.scenario.lots,
-            float(outcome.posting_cost[0]),
-            float(outcome.envelope_penalty[0]),
-            float(outcome.residual_penalty[0]),
+            posted=batch.posted[:, 0].astype(np.int64),
+            filled=outcome.filled[:, 0].astype(np.int64),
+            estimates=estimates,
+            postable=postable,
+            lower=lower,
+            upper=upper,
+            done=self.done,
+            outside=float(outcome.outside[0]) * self.scenario.lots,
+            posting_cost=float(outcome.posting_cost[0]),
+            envelope_penalty=float(outcome.envelope_penalty[0]),
+            residual_penalty=float(outcome.residual_penalty[0]),
         )
 
     def binding(self) -> list[str]:

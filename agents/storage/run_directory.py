@@ -125,7 +125,14 @@ def new_config(
     Raises:
         RunError: as ``RunConfig``.
     """
-    return RunConfig(kind, scenario, seed, hyperparameters, package_versions(), git_commit())
+    return RunConfig(
+        kind=kind,
+        scenario=scenario,
+        seed=seed,
+        hyperparameters=hyperparameters,
+        versions=package_versions(),
+        git_commit=git_commit(),
+    )
 
 
 def package_versions() -> dict[str, str]:

@@ -173,7 +173,16 @@ def _from_tapes(options: argparse.Namespace, progress: Progress) -> Found:
         _placed(placement, assumptions_of(options)) for placement in placements
     ] + _assumed(assumptions_of(options), options)  # fmt: skip
     seen = of_outcomes(part, options.bucket)
-    return Found(fitted, size, data, used, assumed, counts, seen, days)
+    return Found(
+        fit=fitted,
+        size=size,
+        data=data,
+        used=used,
+        assumed=assumed,
+        counts=counts,
+        evidence=seen,
+        days=days,
+    )
 
 
 def _fit_on(
@@ -214,7 +223,15 @@ def _from_log(options: argparse.Namespace) -> Found:
     data = f"{Path(options.fill_log).name}, {log.time.size:,} child orders, {days[0]} to {days[-1]}"
     size = options.size or SHARE * sum(b.value for b in fitted.expected)
     assumed = ["depth is cut off at what was posted, and estimated as such"]
-    return Found(fitted, size, data, "all of it", assumed, log.repairs, seen)
+    return Found(
+        fit=fitted,
+        size=size,
+        data=data,
+        used="all of it",
+        assumed=assumed,
+        counts=log.repairs,
+        evidence=seen,
+    )
 
 
 def _choices(options: argparse.Namespace, found: Found) -> Choices:

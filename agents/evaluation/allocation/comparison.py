@@ -133,19 +133,19 @@ def compare(
         rows = make_rows(scenario.name, scores, bounds, groups, REFERENCE, clusters)
         level = _level_with(str(rows[0]["policy"]), names, objectives, groups, clusters)
     return Comparison(
-        scenario,
-        seeds,
-        names,
-        {entry.label: entry.policy for entry in entries},
-        {label: [names[j] for j in where] for label, where in groups.items()},
-        objectives,
-        bounds,
-        rows,
-        level,
-        rollouts,
-        notes,
-        shortfalls,
-        clusters,
+        scenario=scenario,
+        seeds=seeds,
+        names=names,
+        policies={entry.label: entry.policy for entry in entries},
+        groups={label: [names[j] for j in where] for label, where in groups.items()},
+        objectives=objectives,
+        bounds=bounds,
+        rows=rows,
+        level=level,
+        rollouts=rollouts,
+        notes=notes,
+        shortfalls=shortfalls,
+        clusters=clusters,
     )
 
 

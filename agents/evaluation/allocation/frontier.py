@@ -251,14 +251,14 @@ def _wins(names: Sequence[str], scores: Floats) -> list[Win]:
                     lead = np.where(both, curves[k], 0.0) - np.where(both, curves[j], 0.0)
                     found += [
                         Win(
-                            policy,
-                            other,
-                            measure,
-                            float(at[part[0]]),
-                            float(at[part[-1]]),
-                            float(lead[part].min()),
-                            float(lead[part].max()),
-                            part.size / int(both.sum()),
+                            policy=policy,
+                            other=other,
+                            measure=measure,
+                            low=float(at[part[0]]),
+                            high=float(at[part[-1]]),
+                            least=float(lead[part].min()),
+                            most=float(lead[part].max()),
+                            share=part.size / int(both.sum()),
                         )
                         for part in _runs(below)
                     ]

@@ -94,14 +94,14 @@ class Shortfall(NamedTuple):
 def shortfall_of(rollout: Rollout) -> Shortfall:
     """The parts of a rollout under shortfall costs."""
     return Shortfall(
-        rollout.spread_cost,
-        rollout.fee_cost,
-        rollout.drift_cost,
-        rollout.residual_penalty,
-        rollout.envelope_penalty,
-        rollout.slippage,
-        rollout.markout,
-        rollout.adjusted,
+        spread=rollout.spread_cost,
+        fees=rollout.fee_cost,
+        drift=rollout.drift_cost,
+        clean_up=rollout.residual_penalty,
+        envelope_penalty=rollout.envelope_penalty,
+        slippage=rollout.slippage,
+        markout=rollout.markout,
+        adjusted=rollout.adjusted,
     )
 
 

@@ -148,7 +148,9 @@ def trace(
         for label in result.names[: len(wanted)]  # compare adds lp where it is missing
     ]
     bounds = {name: float(values[0]) for name, values in result.bounds.items()}
-    return Trace(scenario, seed, day, orders, bounds, result.notes)
+    return Trace(
+        scenario=scenario, seed=seed, day=day, orders=orders, bounds=bounds, notes=result.notes
+    )
 
 
 def _replayed(scenario: Scenario, day: Days, posted: NDArray[np.int32]) -> list[Bucket]:

@@ -109,7 +109,7 @@ def _dot(result: Comparison, item: Shown, what: str) -> Dot:
     mean, low, high = (number(item.row[key]) for key in keys)
     singles = [row for row in result.rows if row["policy"] in item.members]
     others = [number(row[keys[0]]) for row in singles] if len(item.members) > 1 else []
-    return Dot(item.label, mean, low, high, item.colour, others)
+    return Dot(label=item.label, value=mean, low=low, high=high, colour=item.colour, others=others)
 
 
 def _about_seeds(there: Sequence[Shown]) -> str:

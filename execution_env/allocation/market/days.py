@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,10 @@ SHIFT_REACH = 8.0
 """Standard deviations to either side that the tables of orders' own predictions reach."""
 
 Floats = NDArray[np.float64]
+
+_seen = attrgetter(
+    *("fill_rate", "rounding", "volume", "depth", "prediction", "spread", "move", "touch")
+)
 
 
 class Days(NamedTuple):
@@ -63,17 +68,17 @@ class Days(NamedTuple):
         """Room for ``count`` days; of depth, unlimited."""
         priced = buckets if shortfall else 0
         return Days(
-            np.empty((buckets, algos, count), np.float32),
-            np.empty((buckets, algos, count), np.float32),
-            np.empty((buckets, count)),
-            np.full((buckets, algos, count), UNLIMITED, np.int32),
-            np.empty((buckets if own_predictions else 0, algos, count)),
-            np.empty((priced, algos, count)),
-            np.empty((priced, count)),
-            np.empty((min(priced, 1), count)),
-            np.empty((priced, count)),
-            np.empty((algos, count)),
-            np.empty((buckets, count)),
+            fill_rate=np.empty((buckets, algos, count), np.float32),
+            rounding=np.empty((buckets, algos, count), np.float32),
+            volume=np.empty((buckets, count)),
+            depth=np.full((buckets, algos, count), UNLIMITED, np.int32),
+            prediction=np.empty((buckets if own_predictions else 0, algos, count)),
+            spread=np.empty((priced, algos, count)),
+            move=np.empty((priced, count)),
+            touch=np.empty((min(priced, 1), count)),
+            vwap=np.empty((priced, count)),
+            day_effect=np.empty((algos, count)),
+            liquidity=np.empty((buckets, count)),
         )
 
     @staticmethod
@@ -90,7 +95,7 @@ class Days(NamedTuple):
     @property
     def seen(self) -> tuple[Any, ...]:
         """What the transition sees, as ``transition.Market`` has it."""
-        return self[:8]
+        return _seen(self)
 
     def part(self, which: slice) -> Days:
         """Some of the days, as views."""

@@ -162,19 +162,19 @@ def days_file(scenario: Scenario, splits: Mapping[str, Days]) -> DaysFile:
     ends = np.cumsum([0, *(of.size for of in splits.values())])
     n = days.size
     return DaysFile(
-        scenario.algo_names,
-        np.nan,
-        scenario.order.lot_size * days.depth.transpose(2, 0, 1).astype(np.float64),
-        days.spread.transpose(2, 0, 1),
-        days.volume.T,
-        days.move.T,
-        days.touch[0] - scenario.crossing_fee,
-        days.vwap.T,
-        np.full(n, scenario.name),
-        np.full(n, "drawn"),
-        np.arange(n, dtype=np.float64),
-        np.ones(n, np.int64),
-        {name: np.arange(*ends[j : j + 2]) for j, name in enumerate(splits)},
+        algos=scenario.algo_names,
+        bucket_seconds=np.nan,
+        depth=scenario.order.lot_size * days.depth.transpose(2, 0, 1).astype(np.float64),
+        spread=days.spread.transpose(2, 0, 1),
+        volume=days.volume.T,
+        move=days.move.T,
+        touch=days.touch[0] - scenario.crossing_fee,
+        vwap=days.vwap.T,
+        symbol=np.full(n, scenario.name),
+        date=np.full(n, "drawn"),
+        start=np.arange(n, dtype=np.float64),
+        side=np.ones(n, np.int64),
+        splits={name: np.arange(*ends[j : j + 2]) for j, name in enumerate(splits)},
     )
 
 

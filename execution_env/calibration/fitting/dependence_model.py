@@ -73,12 +73,12 @@ class Series(NamedTuple):
         coefficients = values @ _POLYNOMIALS.T
         mean = float(chance @ coefficients[:, 0])
         return Series(
-            mean,
-            float(chance @ (values**2 @ _CHANCE)) - mean**2,
-            float(chance @ coefficients[:, 0] ** 2) - mean**2,
-            chance @ coefficients[:, 1:],
-            chance @ coefficients[:, 1:] ** 2,
-            chance @ values,
+            mean=mean,
+            variance=float(chance @ (values**2 @ _CHANCE)) - mean**2,
+            between=float(chance @ coefficients[:, 0] ** 2) - mean**2,
+            coefficients=chance @ coefficients[:, 1:],
+            squares=chance @ coefficients[:, 1:] ** 2,
+            values=chance @ values,
         )
 
 

@@ -109,10 +109,12 @@ def see(weight: Floats, sample: Sample, law: DepthLaw, size: float) -> Seen:
             correlations(weight, *later(filled[..., k], 1)) if buckets > 1 else nothing
         )
     return Seen(
-        stacked([correlations(weight, filled[..., i], filled[..., j]) for i, j in pairs(algos)]),
-        stacked([correlations(weight, filled[..., k], sample.move) for k in range(algos)]),
-        adverse_moves(weight, sample, size),
-        stacked(following),
-        stacked(far),
-        lags,
+        between=stacked(
+            [correlations(weight, filled[..., i], filled[..., j]) for i, j in pairs(algos)]
+        ),
+        moves=stacked([correlations(weight, filled[..., k], sample.move) for k in range(algos)]),
+        adverse=adverse_moves(weight, sample, size),
+        next=stacked(following),
+        far=stacked(far),
+        lags=lags,
     )

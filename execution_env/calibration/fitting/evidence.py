@@ -52,12 +52,12 @@ def of_outcomes(outcomes: Outcomes, bucket: int) -> Evidence:
     move = np.diff(outcomes.mid, axis=1) / outcomes.mid[:, :1] * 1e4
     time = (outcomes.start[:, None] + bucket * np.arange(buckets)) / NANOSECONDS
     return Evidence(
-        np.repeat(np.arange(windows), 2),
-        depth,
-        np.full(depth.shape, np.inf),
-        np.repeat(outcomes.volume, 2, axis=0),
-        np.moveaxis(SIGNS[:, None, None] * move, 0, 1).reshape(2 * windows, buckets),
-        np.repeat(time, 2, axis=0),
+        cluster=np.repeat(np.arange(windows), 2),
+        depth=depth,
+        posted=np.full(depth.shape, np.inf),
+        volume=np.repeat(outcomes.volume, 2, axis=0),
+        move=np.moveaxis(SIGNS[:, None, None] * move, 0, 1).reshape(2 * windows, buckets),
+        time=np.repeat(time, 2, axis=0),
     )
 
 
@@ -65,12 +65,12 @@ def of_days(days: Days, lot_size: int) -> Evidence:
     """Return the evidence of days drawn from a scenario."""
     depth = days.depth.transpose(2, 0, 1).astype(np.float64) * lot_size
     return Evidence(
-        np.zeros(days.size, np.int64),
-        depth,
-        np.full(depth.shape, np.inf),
-        days.volume.T,
-        days.move.T,
-        np.empty((0, days.volume.shape[0])),
+        cluster=np.zeros(days.size, np.int64),
+        depth=depth,
+        posted=np.full(depth.shape, np.inf),
+        volume=days.volume.T,
+        move=days.move.T,
+        time=np.empty((0, days.volume.shape[0])),
     )
 
 

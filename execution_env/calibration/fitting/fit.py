@@ -244,19 +244,19 @@ def _algo(
     elif tied.free.sum() == 1:
         loading = Estimate(1.0, note="an algo alone is the factor")
     return AlgoFit(
-        name,
-        Estimate(0.0, note=NEVER) if never else estimate(law.chance[:, k]),
-        Estimate(1.0, note=f"{NEVER}: any number")
+        name=name,
+        fill_probability=Estimate(0.0, note=NEVER) if never else estimate(law.chance[:, k]),
+        depth=Estimate(1.0, note=f"{NEVER}: any number")
         if never
         else _depth(np.exp(law.location[:, k]), law.notes[k]),
-        Estimate(0.0, note=NEVER) if never else _depth(own, law.notes[k]),
-        day_sd,
-        loading,
-        estimate(prices.paid[:, k], f"{NEVER}: its limit" if never else ""),
-        estimate(fill[:, k]),
-        estimate(whole[:, k]),
-        estimate(tied.seen.next[:, k]),
-        estimate(tied.seen.moves[:, k]),
-        estimate(prices.drift[:, k]),
-        estimate(prices.all_in[:, k]),
+        depth_sd=Estimate(0.0, note=NEVER) if never else _depth(own, law.notes[k]),
+        day_sd=day_sd,
+        liquidity_loading=loading,
+        half_spread=estimate(prices.paid[:, k], f"{NEVER}: its limit" if never else ""),
+        fill=estimate(fill[:, k]),
+        whole=estimate(whole[:, k]),
+        next=estimate(tied.seen.next[:, k]),
+        with_move=estimate(tied.seen.moves[:, k]),
+        drift=estimate(prices.drift[:, k]),
+        all_in=estimate(prices.all_in[:, k]),
     )

@@ -194,14 +194,14 @@ def _sample(
     known = np.flatnonzero(cells.used & (volume > 0))
     traded[cells.order[known], cells.bucket[known]] = volume[known] / volume[known].mean()
     return Sample(
-        cluster,
-        spread_out(share),
-        spread_out(posted),
-        spread_out(price),
-        np.nan_to_num(spread_out(filled)),
-        move,
-        np.full(orders, np.nan),
-        traded,
+        cluster=cluster,
+        share=spread_out(share),
+        posted=spread_out(posted),
+        price=spread_out(price),
+        filled=np.nan_to_num(spread_out(filled)),
+        move=move,
+        touch=np.full(orders, np.nan),
+        volume=traded,
     )
 
 
@@ -215,13 +215,13 @@ def _evidence(log: FillLog, cells: _Cells, volume: Floats, sample: Sample, bucke
     start = since.astype(np.int64) - (since.astype(np.int64) - OPEN) % bucket
     time[cells.order, cells.bucket] = start / NANOSECONDS
     return Evidence(
-        sample.cluster,
-        sample.share * traded[..., None],
+        cluster=sample.cluster,
+        depth=sample.share * traded[..., None],
         # slightly less, so that rounding does not make the posted shares look larger
-        sample.posted * traded[..., None] * (1 - 1e-12),
-        traded,
-        sample.move,
-        time,
+        posted=sample.posted * traded[..., None] * (1 - 1e-12),
+        volume=traded,
+        move=sample.move,
+        time=time,
     )
 
 

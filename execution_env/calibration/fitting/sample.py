@@ -84,12 +84,12 @@ def sample_of(outcomes: Outcomes, posted: float) -> Sample:
     ]
     shares, price, filled, moves, touches = by_order
     return Sample(
-        np.repeat(np.arange(windows), 2).reshape(sides).ravel(),
-        shares,
-        np.full(shares.shape, np.inf),
-        price,
-        filled,
-        moves,
-        touches,
-        np.repeat(outcomes.volume / outcomes.volume.mean(), 2, axis=0),
+        cluster=np.repeat(np.arange(windows), 2).reshape(sides).ravel(),
+        share=shares,
+        posted=np.full(shares.shape, np.inf),
+        price=price,
+        filled=filled,
+        move=moves,
+        touch=touches,
+        volume=np.repeat(outcomes.volume / outcomes.volume.mean(), 2, axis=0),
     )

@@ -167,12 +167,12 @@ def read_fill_log(path: str | Path) -> FillLog:
             repairs[f"rows without {name}"] = int(np.isnan(column).sum())
     order = np.argsort(time, kind="stable")
     return FillLog(
-        time[order],
-        np.array(names["algo"], dtype=np.str_)[order],
-        posted[order],
-        filled[order],
-        price[order],
-        side[order],
+        time=time[order],
+        algo=np.array(names["algo"], dtype=np.str_)[order],
+        posted=posted[order],
+        filled=filled[order],
+        price=price[order],
+        side=side[order],
         **{name: None if column is None else column[order] for name, column in known.items()},
         repairs=repairs,
     )

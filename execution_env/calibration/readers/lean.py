@@ -142,7 +142,18 @@ def read_lean(
     )
     trades = _take_trades(trades, regular | ~session)  # clean_trades counts those outside
     trades = clean_trades(trades, quotes, open_, close, repairs)
-    return Tape(symbol, date, open_, close, quotes, trades, None, None, price_step(quotes), repairs)
+    return Tape(
+        symbol=symbol,
+        date=date,
+        open=open_,
+        close=close,
+        quotes=quotes,
+        trades=trades,
+        messages=None,
+        book=None,
+        tick=price_step(quotes),
+        repairs=repairs,
+    )
 
 
 def _trades(table: Table, repairs: dict[str, int]) -> tuple[Trades, Ints]:

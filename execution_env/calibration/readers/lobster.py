@@ -140,18 +140,27 @@ def _tape(
     )
     kept = np.flatnonzero(inside & (kind < CROSS))
     messages = Messages(
-        time[kept],
-        kind[kept].astype(np.int8),
-        order_id[kept],
-        size[kept],
-        price[kept],
-        side[kept].astype(np.int8),
+        time=time[kept],
+        kind=kind[kept].astype(np.int8),
+        order=order_id[kept],
+        size=size[kept],
+        price=price[kept],
+        side=side[kept].astype(np.int8),
     )
     if kept.size < time.size:
         book = Book(*(level[kept] for level in book))
     changed = _changed(quotes)
     return Tape(
-        symbol, date, open_, close, changed, trades, messages, book, price_step(quotes), repairs
+        symbol=symbol,
+        date=date,
+        open=open_,
+        close=close,
+        quotes=changed,
+        trades=trades,
+        messages=messages,
+        book=book,
+        tick=price_step(quotes),
+        repairs=repairs,
     )
 
 
