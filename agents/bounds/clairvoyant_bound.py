@@ -45,10 +45,16 @@ from agents.dynamic_programming.conditional_induction import (
 from agents.dynamic_programming.problem import SOLVED_LEVELS, envelopes, levels_of
 from agents.rollouts.allocation import Progress
 from execution_env import Days, Scenario
-from execution_env.allocation.depth import depth_score
+from execution_env.allocation.formulas import (
+    depth_of,
+    fill_location,
+    fill_rate,
+    filled_price,
+    latent_of,
+    posting_price,
+)
 from execution_env.allocation.market.day_stream import POLICY, stream_generator
 from execution_env.allocation.market.days import MarketModel
-from execution_env.allocation.market.drawing import logistic
 from execution_env.allocation.market.model import market_model
 from execution_env.allocation.parameters import Parameters, parameters
 from execution_env.core.jit import inner_inline, jit
@@ -177,23 +183,21 @@ def _clairvoyant(
                 row[j] = min(np.int64(np.rint(room * step)), np.int64(j))
             for i in range(algos):
                 terms = noise[(offset[day] + b * algos + i) % len(noise)]
-                price[i] = parameters.cells[b, i].cost * order.per_lot
+                price[i] = posting_price(order, parameters.cells[b, i].cost)
                 if order.shortfall:
-                    paid = spread[b, i, day] + parameters.algos[i].fee - move
-                    price[i] = paid * order.per_lot
+                    fee = parameters.algos[i].fee
+                    price[i] = filled_price(order, spread[b, i, day], fee, move)
                 if model.by_depth[i]:
                     rates[i, :] = 1.0
                     median = model.per_volume[b, i] * volume[b, day] * np.exp(day_effect[i, day])
                     _depths(model, b, i, liquidity[b, day], median, terms, limits[i])
                     continue
                 limits[i, :] = depth[b, i, day]
-                location = (
-                    model.intercept[b, i]
-                    + day_effect[i, day]
-                    + model.loading[i] * liquidity[b, day]
+                location = fill_location(
+                    model.intercept[b, i], day_effect[i, day], model.loading[i], liquidity[b, day]
                 )
                 for s in range(np.uint64(terms.size)):
-                    rates[i, s] = logistic(np.float32(location + model.bucket_sd[i] * terms[s]))
+                    rates[i, s] = fill_rate(location, model.bucket_sd[i], terms[s])
             memory.first[:] = -1
             best_in_bucket(
                 split,
@@ -235,8 +239,5 @@ def _depths(
     loading = model.loading[algo] if model.liquidity[0] > 0.0 else 0.0
     common = loading * liquidity / model.liquidity[0] if loading != 0.0 else 0.0
     for s in range(noise.size):
-        latent = common + np.sqrt(1.0 - loading * loading) * noise[s]
-        score = depth_score(latent, model.chance[bucket, algo])
-        limits[s] = 0.0
-        if score > -np.inf:
-            limits[s] = median * np.exp(model.depth_sd[algo] * score)
+        latent = latent_of(common, loading, noise[s])
+        limits[s] = depth_of(latent, model.chance[bucket, algo], median, 0.0, model.depth_sd[algo])

@@ -23,7 +23,7 @@ from agents.bounds.day_limits import penalty_after, postable_lots, reach_of
 from agents.dynamic_programming.problem import envelopes
 from agents.rollouts.allocation import Progress
 from execution_env import Days, Scenario
-from execution_env.allocation.formulas import filled_lots
+from execution_env.allocation.formulas import filled_lots, filled_price, posting_price
 from execution_env.allocation.orders import Market
 from execution_env.allocation.parameters import Parameters, parameters
 from execution_env.core.jit import inner_inline, jit
@@ -115,10 +115,11 @@ def _hindsight(
             room = postable_lots(order, cap[b], upper[b, day], 0, outside)
             for i in range(algos):
                 jumps[i] = _staircase(market, b, i, day, room, posted[i], filled[i])
-                price[i] = parameters.cells[b, i].cost * order.per_lot
+                price[i] = posting_price(order, parameters.cells[b, i].cost)
                 if order.shortfall:
+                    # The move is in ``penalty_after``.
                     fee = parameters.algos[i].fee
-                    price[i] = (market.spread[b, i, day] + fee) * order.per_lot
+                    price[i] = filled_price(order, market.spread[b, i, day], fee, 0.0)
             _most_first(jumps, turn)
             now = _least_cost(order.charge_filled, price, room, turn, jumps, posted, filled, least)
             for done in range(reach[b] + 1):

@@ -38,7 +38,13 @@ from numpy.typing import NDArray
 from agents.dynamic_programming.problem import Floats, Ints, Problem
 from agents.policy import Lots
 from execution_env import Days
-from execution_env.allocation.formulas import distance_outside, filled_lots, residual_price
+from execution_env.allocation.formulas import (
+    distance_outside,
+    filled_lots,
+    filled_price,
+    posting_price,
+    residual_price,
+)
 from execution_env.allocation.parameters import Parameters
 from execution_env.core.jit import jit
 
@@ -80,9 +86,19 @@ def filled_prices(parameters: Parameters, days: Days) -> Floats:
     spread, fee, and minus the move of the mid about its mean over the days, which it is spared.
     """
     moves = days.move - days.move.mean(axis=1, keepdims=True)
-    fees = parameters.algos["fee"][:, None]
-    prices: Floats = (days.spread + fees - moves[:, None]) * parameters.order["per_lot"][0]
+    prices = np.empty(days.spread.shape)
+    _filled_prices(parameters, days.spread, moves, prices)
     return prices
+
+
+@jit
+def _filled_prices(parameters: Parameters, spread: Floats, moves: Floats, prices: Floats) -> None:
+    order = parameters.order[0]
+    for b in range(prices.shape[0]):
+        for i in range(prices.shape[1]):
+            fee = parameters.algos[i].fee
+            for d in range(prices.shape[2]):
+                prices[b, i, d] = filled_price(order, spread[b, i, d], fee, moves[b, d])
 
 
 def solve(problem: Problem, draws: Draws) -> Solution:
@@ -202,7 +218,7 @@ def _count(
                 if order.shortfall:
                     price += paid / draws
                 else:
-                    price += cells[i].cost * order.per_lot * charged
+                    price += posting_price(order, cells[i].cost) * charged
             cost[j, action] = price
             law = probability[j, action]
             last[j, action] = min(np.int64(np.ceil(posted * step)), levels)

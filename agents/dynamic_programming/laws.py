@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from agents.dynamic_programming.conditional_induction import stratified_normals
 from execution_env import Scenario
-from execution_env.allocation.depth import depth_score, expected_fill
+from execution_env.allocation.depth import expected_fill
+from execution_env.allocation.formulas import depth_of
 from execution_env.allocation.logistic_normal import intercept, logistic
 from execution_env.allocation.market.days import MarketModel
 from execution_env.allocation.market.model import market_model
@@ -133,7 +134,6 @@ def _depths(
                 else:
                     high = middle
             for s in range(normals.size):
-                score = depth_score(normals[s], chance)
-                limits[v, u, s] = 0.0
-                if score > -np.inf:
-                    limits[v, u, s] = np.exp(location + 0.5 * (low + high) + sd * score)
+                limits[v, u, s] = depth_of(
+                    normals[s], chance, 1.0, location + 0.5 * (low + high), sd
+                )

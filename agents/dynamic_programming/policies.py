@@ -43,6 +43,7 @@ from agents.policy import Lots, Observations, Observed, Policy, grid_lots, read_
 from agents.rollouts.allocation import Progress, play
 from execution_env import DayStream, Scenario
 from execution_env.allocation.actions import grid_size
+from execution_env.allocation.formulas import posting_price
 from execution_env.allocation.market.day_stream import POLICY
 from execution_env.allocation.market.model import market_model
 from execution_env.allocation.parameters import Parameters
@@ -336,7 +337,7 @@ def _solve_tables(
         for b in range(order.buckets - 1, -1, -1):
             continuation(order, lower[b], upper[b], b, following, memory.ahead[0])
             for i in range(algos):
-                price[i] = parameters.cells[b, i].cost * order.per_lot
+                price[i] = posting_price(order, parameters.cells[b, i].cost)
             if cell[b] != known:
                 known = cell[b]
                 memory.first[:] = -1

@@ -46,7 +46,8 @@ from agents.lp.data import Horizon, put_estimates
 from agents.lp.policy import LinearProgramme
 from agents.policy import Observations
 from execution_env import Scenario
-from execution_env.allocation.depth import depth_score, expected_fill
+from execution_env.allocation.depth import expected_fill
+from execution_env.allocation.formulas import depth_of
 from execution_env.core.jit import inner_inline, jit
 
 SHUFFLES = 500
@@ -121,10 +122,9 @@ def put_scenarios(
 @inner_inline
 def _quantile(cell: Any, shock: float, sd: float) -> Any:
     """Share of a piece that fills at the depth that ``shock``, a normal quantile, stands for."""
-    score = depth_score(shock, cell.chance)
-    if score == -np.inf:
+    depth = depth_of(shock, cell.chance, 1.0, cell.location, sd)
+    if depth == 0.0:
         return 0.0
-    depth = np.exp(cell.location + sd * score)
     width = cell.stop - cell.start
     return min(max(depth - cell.start, 0.0), width) / width
 

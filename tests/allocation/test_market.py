@@ -16,6 +16,7 @@ from execution_env import (
     load_scenario,
     numbered_days,
 )
+from execution_env.allocation.formulas import logistic
 from execution_env.allocation.market.day_stream import (
     NUMBERED,
     TRAINING,
@@ -23,7 +24,6 @@ from execution_env.allocation.market.day_stream import (
     stream_generator,
 )
 from execution_env.allocation.market.days import UNLIMITED
-from execution_env.allocation.market.drawing import logistic
 from tests.allocation.strategies import scenarios_drawn
 
 

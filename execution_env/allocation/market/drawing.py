@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from execution_env.allocation.depth import depth_score
+from execution_env.allocation.formulas import depth_of, fill_location, fill_rate, latent_of
 from execution_env.allocation.market.days import SHIFT_REACH, UNLIMITED, Days, MarketModel
 from execution_env.core.jit import inner, jit
 
@@ -56,30 +56,6 @@ def _autoregress(
         out[d] = persistence * before[d] + sd * noise[d]
 
 
-@jit
-def logistic(logit: np.float32) -> np.float32:
-    """1 / (1 + exp(-logit)) to float32 precision; exactly 0 and 1 at the infinities.
-
-    The exponential is Cephes' expf (Moshier 1989, Methods and Programs for Mathematical Functions),
-    written out: without a call into the C library a loop over days runs in SIMD registers, and a
-    day does not depend on the machine's library.
-    """
-    x = min(max(-logit, np.float32(-87.0)), np.float32(88.0))
-    power = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
-    # ln 2 in two parts: the first is exact in few bits, so that power * ln 2 is.
-    x = x - power * np.float32(0.693359375) + power * np.float32(2.12194440e-4)
-    p = np.float32(1.9875691500e-4)
-    p = p * x + np.float32(1.3981999507e-3)
-    p = p * x + np.float32(8.3334519073e-3)
-    p = p * x + np.float32(4.1665795894e-2)
-    p = p * x + np.float32(1.6666665459e-1)
-    p = p * x + np.float32(5.0000001201e-1)
-    exponential = p * x * x + x + np.float32(1.0)
-    two_to_power = np.int32((np.int32(power) + np.int32(127)) << np.int32(23)).view(np.float32)
-    rate = np.float32(1.0) / (np.float32(1.0) + exponential * two_to_power)
-    return rate if logit > np.float32(-88.0) else np.float32(0.0)
-
-
 @inner
 def _fill_rates(
     location: float,
@@ -91,8 +67,8 @@ def _fill_rates(
     out: NDArray[np.float32],
 ) -> None:
     for d in range(out.size):
-        logit = location + day_effect[d] + loading * liquidity[d] + sd * noise[d]
-        out[d] = logistic(np.float32(logit))
+        mine = fill_location(location, day_effect[d], loading, liquidity[d])
+        out[d] = fill_rate(mine, sd, noise[d])
 
 
 @inner
@@ -117,9 +93,8 @@ def _predictions(table: Floats, width: float, shift: Floats, out: Floats) -> Non
 def _latents(
     loading: float, factor_scale: float, liquidity: Floats, noise: Floats, out: Floats
 ) -> None:
-    own = math.sqrt(1.0 - loading * loading)
     for d in range(out.size):
-        out[d] = loading * factor_scale * liquidity[d] + own * noise[d]
+        out[d] = latent_of(loading * factor_scale * liquidity[d], loading, noise[d])
 
 
 @inner
@@ -134,10 +109,7 @@ def _depths(
     out: NDArray[np.int32],
 ) -> None:
     for d in range(out.size):
-        score = depth_score(latent[d], chance)
-        lots = 0.0
-        if score > -math.inf:
-            lots = per_volume * volume[d] * math.exp(day_effect[d] + sd * score)
+        lots = depth_of(latent[d], chance, per_volume * volume[d], day_effect[d], sd)
         # rounded as fills are: without bias
         out[d] = np.int32(math.floor(min(lots + np.float64(rounding[d]), np.float64(UNLIMITED))))
 
