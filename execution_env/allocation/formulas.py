@@ -14,8 +14,8 @@ from execution_env.allocation.depth import depth_score
 from execution_env.core.jit import inline, jit
 
 LOT_TOLERANCE = 1e-6
-"""Tolerance in lots. It keeps floating-point noise from turning 30.0 lots of room into 29, or a cumulative fill on
-the envelope's edge into a violation."""
+"""Tolerance in lots. It keeps floating-point noise from turning 30.0 lots of room into 29, or a
+cumulative fill on the envelope's edge into a violation."""
 
 
 # Lots, the envelope, the participation cap, and what is left over.
@@ -60,7 +60,7 @@ def participation_room(max_rate: float, volume: float, ours: float) -> Any:
 
 @inline
 def envelope_room(upper: float, filled: float) -> Any:
-    """Return the lots that may fill without crossing ``upper`` lots; a whole number, perhaps negative."""
+    """Return the lots that may fill below ``upper`` lots; a whole number, perhaps negative."""
     return np.floor(upper + LOT_TOLERANCE) - filled
 
 

@@ -33,6 +33,7 @@ from execution_env.allocation.estimation import learned
 from execution_env.allocation.formulas import (
     distance_outside,
     filled_lots,
+    posting_price,
     residual_price,
 )
 from execution_env.allocation.opening import open_bucket
@@ -55,7 +56,7 @@ def _fill(
     first: Index,
     last: Index,
 ) -> None:
-    price = parameters.cells[bucket, algo].cost * parameters.order[0].per_lot
+    price = posting_price(parameters.order[0], parameters.cells[bucket, algo].cost)
     charge_filled = parameters.order[0].charge_filled
     if parameters.order[0].shortfall:
         price = 0.0  # _charge has the day's

@@ -115,6 +115,10 @@ def placement(text: str) -> dict[str, Any]:
     return found
 
 
+TIME: dict[str, Any] = {"type": duration, "metavar": "TIME"}
+"""Type and placeholder of options that are durations."""
+
+
 def add_calibrate(commands: Any) -> None:
     """Add the subcommand to the parsers ``commands``."""
     parser = commands.add_parser(
@@ -124,6 +128,16 @@ def add_calibrate(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Durations are 180s, 3min or 1h. Prices are basis points of the mid at arrival.",
     )
+    _add_data(parser)
+    _add_orders(parser)
+    _add_child_orders(parser)
+    _add_fill_log(parser)
+    _add_scenario(parser)
+    _add_files(parser)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the market data."""
     data = parser.add_argument_group("data, one of")
     which = data.add_mutually_exclusive_group(required=True)
     which.add_argument("--lean", metavar="DIR", help="LEAN's tick data; with --symbol")
@@ -140,13 +154,15 @@ def add_calibrate(commands: Any) -> None:
     data.add_argument("--symbol", help="such as ibm")
     data.add_argument("--dates", type=dates, help="20131007,20131008 (default: all there are)")
 
+
+def _add_orders(parser: argparse.ArgumentParser) -> None:
+    """Add the options of parent orders."""
     orders = parser.add_argument_group("orders")
-    time = {"type": duration, "metavar": "TIME"}
     orders.add_argument(
-        "--bucket", default=duration("180s"), help="length of a bucket (default 180s)", **time
+        "--bucket", default=duration("180s"), help="length of a bucket (default 180s)", **TIME
     )
     orders.add_argument(
-        "--orders-of", default=duration("30min"), help="length of an order (30min)", **time
+        "--orders-of", default=duration("30min"), help="length of an order (30min)", **TIME
     )
     orders.add_argument(
         "--size", type=int, metavar="SHARES", help="(default: 5 %% of an order's mean volume)"
@@ -155,12 +171,15 @@ def add_calibrate(commands: Any) -> None:
         "--lot-size", type=int, metavar="SHARES", help="(default: about 100 lots an order)"
     )
     orders.add_argument(
-        "--skip-open", default=0, help="no orders so long after the open (default 0s)", **time
+        "--skip-open", default=0, help="no orders so long after the open (default 0s)", **TIME
     )
     orders.add_argument(
-        "--skip-close", default=0, help="nor so long before the close (default 0s)", **time
+        "--skip-close", default=0, help="nor so long before the close (default 0s)", **TIME
     )
 
+
+def _add_child_orders(parser: argparse.ArgumentParser) -> None:
+    """Add the assumptions under which child orders are walked through market data."""
     rules = parser.add_argument_group("child orders, of --lean and --lobster")
     rules.add_argument(
         "--algo",
@@ -179,9 +198,12 @@ def add_calibrate(commands: Any) -> None:
     rules.add_argument(
         "--elsewhere", type=number, metavar="X", help="size at other exchanges, of the quoted (1)"
     )
-    rules.add_argument("--latency", help="until an order is in the market (default 0s)", **time)
-    rules.add_argument("--stale-after", help="a quote is not believed longer (5min)", **time)
+    rules.add_argument("--latency", help="until an order is in the market (default 0s)", **TIME)
+    rules.add_argument("--stale-after", help="a quote is not believed longer (5min)", **TIME)
 
+
+def _add_fill_log(parser: argparse.ArgumentParser) -> None:
+    """Add the options that stand for columns a fill log lacks."""
     own = parser.add_argument_group("what a fill log may lack")
     own.add_argument(
         "--volume", type=number, metavar="SHARES", help="the market's, per bucket; no column volume"
@@ -200,6 +222,9 @@ def add_calibrate(commands: Any) -> None:
         "--touch", type=number, metavar="BPS", help="mid to far touch (the largest half-spread)"
     )
 
+
+def _add_scenario(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the scenario that no data tell."""
     chosen = parser.add_argument_group("the scenario")
     chosen.add_argument("--name", help="(default: that of the file)")
     chosen.add_argument(
@@ -234,6 +259,9 @@ def add_calibrate(commands: Any) -> None:
             help="per filled share of an algo; repeatable (default 0)",
         )
 
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the files that are written."""
     out = parser.add_argument_group("files")
     out.add_argument("--out", required=True, type=Path, metavar="FILE.toml", help="the scenario")
     out.add_argument(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from execution_env.allocation.scenario import Scenario
 from execution_env.allocation.scenario_file import scenario_from_dict
 from execution_env.calibration.fitting.estimate import Estimate, rounded
-from execution_env.calibration.fitting.fit import Fit
+from execution_env.calibration.fitting.fit import AlgoFit, Fit
 
 NICE = (1, 2, 3, 5)
 """First digits of a lot size."""
@@ -155,32 +155,8 @@ def _content(fit: Fit, choices: Choices) -> tuple[dict[str, Any], dict[str, str]
         comments[key] = _said(estimate, fit.windows)
         return min(max(rounded(estimate), low), high)
 
-    algos = []
-    for algo in fit.algos:
-        here = f"algos.{algo.name}"
-        algos.append(
-            {
-                "name": algo.name,
-                "half_spread": keep(f"{here}.half_spread", algo.half_spread),
-                "fee": choices.fees.get(algo.name, 0.0),
-                "rebate": choices.rebates.get(algo.name, 0.0),
-                "fill_probability": keep(f"{here}.fill_probability", algo.fill_probability, 0, 1),
-                "depth": keep(f"{here}.depth", algo.depth, 1e-9, 1e6),
-                "depth_sd": keep(f"{here}.depth_sd", algo.depth_sd, 0, 20),
-                "day_sd": keep(f"{here}.day_sd", algo.day_sd, 0, 20),
-                "liquidity_loading": keep(
-                    f"{here}.liquidity_loading", algo.liquidity_loading, -1, 1
-                ),
-            }
-        )
-        comments[f"{here}.fee"] = comments[f"{here}.rebate"] = "given, not estimated"
-    relative = [b.error / b.value for b in fit.expected if b.value > 0]
-    comments["volume.expected"] = (
-        "shares, means over windows; standard errors "
-        f"{min(relative):.0%} to {max(relative):.0%} ({fit.windows} windows)"
-        if relative and all(map(math.isfinite, relative))
-        else f"shares; {fit.expected[0].note or 'no standard errors: one window'}"
-    )
+    algos = [_algo(algo, choices, keep) for algo in fit.algos]
+    comments["volume.expected"] = _volumes_said(fit)
     fee, cleanup = crossing_fee(fit, choices), impact(fit, choices)
     touch = Estimate(fit.touch.value + fee, fit.touch.error, fit.touch.note)
     content: dict[str, Any] = {
@@ -216,18 +192,7 @@ def _content(fit: Fit, choices: Choices) -> tuple[dict[str, Any], dict[str, str]
         },
         "algos": algos,
     }
-    volume = sum(b.value for b in fit.expected)
-    comments |= {
-        "order.size": f"{choices.size / volume:.1%} of a window's mean volume; a choice",
-        "liquidity.sd": "of no consequence: depths know the factor's sign and rank",
-        "participation.max_rate": "a choice; depths above this share of volume were cut off in fitting",
-        "participation.window": "a cap on each bucket by itself; a choice",
-        "envelope.kind": "a choice, as is band",
-        "penalties.envelope": "bps per share outside at a bucket's end; a choice",
-        "penalties.residual_quadratic": "given, not estimated"
-        if choices.impact is not None
-        else "not measurable without impact: sd of a bucket's move x sqrt(order / bucket volume)",
-    }
+    comments |= _choices_said(fit, choices)
     comments["volume.sd"] += "; of log volume, differences between times of the day included"
     comments["volume.persistence"] += "; those included too"
     comments["penalties.residual"] += (
@@ -267,3 +232,50 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def _algo(algo: AlgoFit, choices: Choices, keep: Callable[..., float]) -> dict[str, Any]:
+    """Return an algo's table; ``keep(key, estimate, low, high)`` gives the number that is written."""
+    here = f"algos.{algo.name}"
+    return {
+        "name": algo.name,
+        "half_spread": keep(f"{here}.half_spread", algo.half_spread),
+        "fee": choices.fees.get(algo.name, 0.0),
+        "rebate": choices.rebates.get(algo.name, 0.0),
+        "fill_probability": keep(f"{here}.fill_probability", algo.fill_probability, 0, 1),
+        "depth": keep(f"{here}.depth", algo.depth, 1e-9, 1e6),
+        "depth_sd": keep(f"{here}.depth_sd", algo.depth_sd, 0, 20),
+        "day_sd": keep(f"{here}.day_sd", algo.day_sd, 0, 20),
+        "liquidity_loading": keep(f"{here}.liquidity_loading", algo.liquidity_loading, -1, 1),
+    }
+
+
+def _volumes_said(fit: Fit) -> str:
+    """Return the comment on the expected volumes."""
+    relative = [b.error / b.value for b in fit.expected if b.value > 0]
+    return (
+        "shares, means over windows; standard errors "
+        f"{min(relative):.0%} to {max(relative):.0%} ({fit.windows} windows)"
+        if relative and all(map(math.isfinite, relative))
+        else f"shares; {fit.expected[0].note or 'no standard errors: one window'}"
+    )
+
+
+def _choices_said(fit: Fit, choices: Choices) -> dict[str, str]:
+    """Return comments, by dotted key, on what was chosen or given and not estimated."""
+    volume = sum(b.value for b in fit.expected)
+    found = {
+        "order.size": f"{choices.size / volume:.1%} of a window's mean volume; a choice",
+        "liquidity.sd": "of no consequence: depths know the factor's sign and rank",
+        "participation.max_rate": "a choice; depths above this share of volume were cut off in fitting",
+        "participation.window": "a cap on each bucket by itself; a choice",
+        "envelope.kind": "a choice, as is band",
+        "penalties.envelope": "bps per share outside at a bucket's end; a choice",
+        "penalties.residual_quadratic": "given, not estimated"
+        if choices.impact is not None
+        else "not measurable without impact: sd of a bucket's move x sqrt(order / bucket volume)",
+    }
+    for algo in fit.algos:
+        for key in ("fee", "rebate"):
+            found[f"algos.{algo.name}.{key}"] = "given, not estimated"
+    return found

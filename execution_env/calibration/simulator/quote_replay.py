@@ -26,10 +26,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from execution_env.calibration.readers.tape import Quotes, Trades
+from execution_env.calibration.readers.tape import Ints, Quotes, Trades
 from execution_env.calibration.simulator.outcomes import Floats
 from execution_env.calibration.simulator.placement import Posted
-from execution_env.core.jit import jit
+from execution_env.core.jit import inner_inline, jit
 
 
 @jit
@@ -57,72 +57,138 @@ def replay_quotes(
     Returns:
         (n,) shares filled, and (n,) their cost in 1/20,000 dollar, times ``sign``.
     """
-    arrival, end, limit = posted.arrival, posted.end, posted.limit
     near, near_size = quotes.bid, quotes.bid_size
     far, far_size = quotes.ask, quotes.ask_size
     if sign < 0:
         near, near_size, far, far_size = far, far_size, near, near_size
-    last_quote, last_trade = quotes.time.size - 1, trades.time.size - 1
-    filled, cost = np.zeros(arrival.size), np.zeros(arrival.size)
-    for child in range(arrival.size):
-        mine = limit[child]
-        quote = np.searchsorted(quotes.time, arrival[child], "right") - 1
-        trade = np.searchsorted(trades.time, arrival[child], "right")
-        traded = 0.0
-        fill = 0.0
+    size = posted.arrival.size
+    filled, cost = np.zeros(size), np.zeros(size)
+    for child in range(size):
+        mine = posted.limit[child]
+        quote = np.searchsorted(quotes.time, posted.arrival[child], "right") - 1
         taken = 0.0  # by crossing, on arrival
         paid = 0.0
-        ahead = np.inf  # the size displayed at our price is not known yet
-        shown = 0.0  # size displayed at our price, when last seen
-        explained = 0.0  # printed at our price since then
-
         offer = 2 * sign * far[quote]
         if offer <= mine:
             taken = float(far_size[quote])
             paid = taken * offer
-            fill = taken
-        fresh = True  # whether the current quote is new
-        while True:
-            if fresh:
-                fresh = False
-                best = 2 * sign * near[quote]
-                if best < mine:
-                    ahead = 0.0
-                elif best == mine:
-                    size = float(near_size[quote])
-                    if ahead == np.inf:
-                        ahead = queue * venues * size
-                    elif cancellations > 0 and size != shown:
-                        if cancellations == 2 and size < shown:
-                            known = min(shown - size, explained)
-                            before = venues * shown - known
-                            ahead *= 1.0 - (shown - size - known) / before
-                        ahead = min(ahead, venues * size)
-                    if size != shown:
-                        explained = 0.0
-                    shown = size
-                if 2 * sign * far[quote] <= mine:
-                    fill = max(fill, traded + far_size[quote])
-            has_trade = trade <= last_trade and trades.time[trade] <= end[child]
-            has_quote = quote < last_quote and quotes.time[quote + 1] <= end[child]
-            if has_trade and not (has_quote and quotes.time[quote + 1] < trades.time[trade]):
-                price = 2 * sign * trades.price[trade]
-                if price <= mine and (dark or trades.lit[trade]):
-                    size = float(trades.size[trade])
-                    if price == mine:
-                        explained += size
-                        through = max(size - ahead, 0.0)
-                        ahead = max(ahead - size, 0.0)
-                    else:
-                        through = size
-                    traded += through
-                    fill = max(fill, traded)
-                trade += 1
-            elif has_quote:
-                quote += 1
-                fresh = True
-            else:
-                break
+        fill = _fill_of(
+            sign,
+            mine,
+            posted.arrival[child],
+            posted.end[child],
+            taken,
+            queue,
+            venues,
+            cancellations,
+            dark,
+            near,
+            near_size,
+            far,
+            far_size,
+            quotes.time,
+            trades,
+        )
         filled[child] = fill
         cost[child] = paid + (fill - taken) * mine
     return filled, cost
+
+
+@inner_inline
+def _fill_of(
+    sign: int,
+    mine: int,
+    arrival: int,
+    end: int,
+    taken: float,
+    queue: float,
+    venues: float,
+    cancellations: int,
+    dark: bool,
+    near: Ints,
+    near_size: Ints,
+    far: Ints,
+    far_size: Ints,
+    time: Ints,
+    trades: Trades,
+) -> float:
+    """Walk one order through quotes and prints; returns the shares that fill.
+
+    Args:
+        sign, queue, venues, cancellations, dark, trades: as in ``replay_quotes``.
+        mine: the order's limit, in 1/20,000 dollar, times ``sign``.
+        arrival, end: from when to when it is in the market.
+        taken: shares that it took by crossing, when it came.
+        near, near_size, far, far_size, time: of the quotes, seen from the order's side.
+    """
+    last_quote, last_trade = time.size - 1, trades.time.size - 1
+    quote = np.searchsorted(time, arrival, "right") - 1
+    trade = np.searchsorted(trades.time, arrival, "right")
+    traded, fill = 0.0, taken
+    ahead = np.inf  # the size displayed at our price is not known yet
+    shown = 0.0  # of it, when last seen
+    explained = 0.0  # printed at our price since then
+    fresh = True  # a quote that we have not looked at
+    while True:
+        if fresh:
+            fresh = False
+            best = 2 * sign * near[quote]
+            if best < mine:
+                ahead = 0.0
+            elif best == mine:
+                size = float(near_size[quote])
+                ahead = _ahead_of(ahead, size, shown, explained, queue, venues, cancellations)
+                if size != shown:
+                    explained = 0.0
+                shown = size
+            if 2 * sign * far[quote] <= mine:
+                fill = max(fill, traded + far_size[quote])
+        has_trade = trade <= last_trade and trades.time[trade] <= end
+        has_quote = quote < last_quote and time[quote + 1] <= end
+        if has_trade and not (has_quote and time[quote + 1] < trades.time[trade]):
+            price = 2 * sign * trades.price[trade]
+            if price <= mine and (dark or trades.lit[trade]):
+                size = float(trades.size[trade])
+                if price == mine:
+                    explained += size
+                    through = max(size - ahead, 0.0)
+                    ahead = max(ahead - size, 0.0)
+                else:
+                    through = size
+                traded += through
+                fill = max(fill, traded)
+            trade += 1
+        elif has_quote:
+            quote += 1
+            fresh = True
+        else:
+            return fill
+
+
+@inner_inline
+def _ahead_of(
+    ahead: float,
+    size: float,
+    shown: float,
+    explained: float,
+    queue: float,
+    venues: float,
+    cancellations: int,
+) -> float:
+    """Return the queue ahead once a quote shows ``size`` at our price.
+
+    Args:
+        ahead: before the quote; inf if none has shown the price yet.
+        shown: size at our price in the quote before.
+        explained: shares printed at our price since then.
+        queue, venues, cancellations: as in ``replay_quotes``.
+    """
+    if ahead == np.inf:
+        return queue * venues * size
+    if cancellations > 0 and size != shown:
+        if cancellations == 2 and size < shown:
+            known = min(shown - size, explained)
+            before = venues * shown - known
+            ahead *= 1.0 - (shown - size - known) / before
+        ahead = min(ahead, venues * size)
+    return ahead
