@@ -1,4 +1,4 @@
-"""Policies on held-out days: rollouts, statistics, comparison.
+"""Evaluation of policies on held-out days: comparison, statistics, figures.
 
 >>> from agents.evaluation import compare
 >>> compare(["twap", "runs/first"], "baseline", range(1000)).objectives  # doctest: +SKIP

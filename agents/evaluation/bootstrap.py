@@ -1,10 +1,11 @@
-"""The bootstrap behind ``statistics``: resamples of days, and intervals from what they give.
+"""The bootstrap behind ``statistics``: resamples of days, and intervals from resampled statistics.
 
-Intervals are BCa bootstrap intervals: percentiles of the resampled statistic, moved for its bias and
-for how its spread changes with its value, with the acceleration from the empirical influence of each
-day. They keep second-order accuracy for the skewed objectives seen here (a rare expensive day), which
-plain percentiles do not. A resample is n days drawn with replacement, held as counts; statistics are
-products with the counts, some 100 resamples at a time, so memory does not grow with the resamples.
+Intervals are BCa bootstrap intervals: percentiles of the resampled statistic, corrected for its
+bias and for how its spread changes with its value. The acceleration comes from the empirical
+influence of each day. BCa intervals keep second-order accuracy for the skewed objectives seen here
+(a rare expensive day). Plain percentiles do not. A resample is n days drawn with replacement, held
+as counts. Statistics are products with the counts, some 100 resamples at a time, so memory does not
+grow with the resamples.
 
 References: Efron 1987, Better bootstrap confidence intervals, JASA 82. Hesterberg 2015, What teachers
 should know about the bootstrap, The American Statistician 69 (few seeds).
@@ -26,13 +27,14 @@ from scipy.special import ndtri, stdtrit  # type: ignore[import-untyped, unused-
 from execution_env.core.validation import natural
 
 RESAMPLES = 2000
-"""Ends of a 95 % interval then vary by some 4 % of its half-width from one ``seed`` to another."""
+"""Default number of resamples. The ends of a 95 % interval then vary by some 4 % of its half-width
+from one ``seed`` to another."""
 
 CELLS = 2**20
-"""Counts of days held at a time: 8 MiB."""
+"""Number of counts of days held at a time: 8 MiB."""
 
 KEPT_CELLS = 2**23
-"""Counts that may be kept for the next time, at most 16 MiB of them."""
+"""Largest number of counts kept for the next interval: at most 16 MiB."""
 
 STREAM = 4
 """Spawn key of the bootstrap; ``day_stream`` has 0 to 3, those of days and policies."""
@@ -41,7 +43,7 @@ Floats = NDArray[np.float64]
 
 
 class Settings(NamedTuple):
-    """Of an interval: its confidence, the seed of the resampling, the number of resamples."""
+    """Settings of an interval: its confidence, the seed and the number of resamples."""
 
     confidence: float
     seed: int
@@ -49,10 +51,10 @@ class Settings(NamedTuple):
 
 
 def checked(confidence: float, seed: int, resamples: int) -> Settings:
-    """The settings.
+    """Return the settings of an interval.
 
     Raises:
-        ValueError: one is impossible.
+        ValueError: a setting is impossible.
     """
     right = "between 0 and 1, such as 0.95"
     if isinstance(resamples, bool) or not isinstance(resamples, Integral) or resamples < 100:
@@ -63,10 +65,11 @@ def checked(confidence: float, seed: int, resamples: int) -> Settings:
 
 
 def fraction(name: str, value: Any, right: str, closed: bool = False) -> float:
-    """A number between 0 and 1, without 0, and without 1 unless ``closed``.
+    """Return ``value`` as a float above 0 and below 1, or at most 1 if ``closed``.
 
     Raises:
-        ValueError: ``value``, called ``name``, is none; ``right`` says what would be.
+        ValueError: ``value`` is no such number. The message calls it ``name``, and ``right`` states
+            the valid range.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f"{name} = {value!r}: must be a number {right}.")
@@ -83,7 +86,7 @@ def _generator(seed: int, key: int) -> np.random.Generator:
 
 
 def resamples_of(days: int, settings: Settings) -> Iterator[Floats]:
-    """How often each day is in each resample, (some, days) at a time."""
+    """Yield how often each day is in each resample, in blocks of shape (some, days)."""
     few = days * settings.resamples <= KEPT_CELLS
     for counts in (_kept if few else _drawn)(days, settings.seed, settings.resamples):
         yield counts.astype(np.float64)
@@ -102,12 +105,12 @@ def _drawn(days: int, seed: int, resamples: int) -> Iterator[NDArray[Any]]:
 
 @lru_cache(maxsize=1)
 def _kept(days: int, seed: int, resamples: int) -> list[NDArray[Any]]:
-    """The same, drawn once for all: a training asks for an interval of the same days again and again."""
+    """Return the blocks of ``_drawn``, kept: a training needs intervals of the same days often."""
     return list(_drawn(days, seed, resamples))
 
 
 def resampled_means(rows: Floats, settings: Settings) -> Floats:
-    """(resamples, rows)."""
+    """Return the mean of each of ``rows`` (rows, days) in each resample, (resamples, rows)."""
     days = rows.shape[1]
     columns = np.ascontiguousarray(rows.T)
     sums = [counts @ columns for counts in resamples_of(days, settings)]
@@ -115,8 +118,15 @@ def resampled_means(rows: Floats, settings: Settings) -> Floats:
 
 
 def ratio(above: Floats, below: Floats, settings: Settings) -> tuple[Floats, Floats, Floats]:
-    """Means of ``above`` (rows, days) over means of ``below``, (rows, days) or (1, days): values and
-    interval ends, each (rows,); nan as ``gap`` says.
+    """Return the means of ``above`` over the means of ``below``, with intervals.
+
+    Args:
+        above: (rows, days).
+        below: (rows, days) or (1, days).
+        settings: of the intervals.
+
+    Returns:
+        Values, low ends and high ends, each (rows,); nan as in ``statistics.gap``.
     """
     top, bottom = above.mean(axis=1), below.mean(axis=1)
     defined = np.broadcast_to(bottom != 0, top.shape)
@@ -134,11 +144,12 @@ def ratio(above: Floats, below: Floats, settings: Settings) -> tuple[Floats, Flo
 
 
 def stretch(units: int, confidence: float) -> float:
-    """What ends of intervals from a bootstrap of few ``units`` are too close to the mean by.
+    """Return the factor that moves interval ends of a bootstrap of few ``units`` from the mean.
 
-    It varies too little and knows no tails: ``sqrt(n / (n - 1)) t / z``, t and z being the quantiles of
-    Student's t with n - 1 degrees of freedom and of the normal (Hesterberg 2015, section 4.2). 1 for
-    one unit, of which there is no interval.
+    Such a bootstrap varies too little and has no tails. With n units the factor is
+    ``sqrt(n / (n - 1)) t / z``. Here t and z are the quantiles of Student's t with n - 1 degrees of
+    freedom and of the normal (Hesterberg 2015, section 4.2). The factor is 1 for one unit, which
+    has no interval.
     """
     if units < 2:
         return 1.0
@@ -147,8 +158,11 @@ def stretch(units: int, confidence: float) -> float:
 
 
 def seeds_and_days(of_days: Floats, settings: Settings) -> tuple[Floats, Floats]:
-    """Ends of the interval of ``mean_over_seeds``, from the statistic of every seed in every resample
-    of the days, (resamples, seeds).
+    """Return the ends of the interval of ``statistics.mean_over_seeds``.
+
+    Args:
+        of_days: (resamples, seeds) the statistic of every seed in every resample of the days.
+        settings: of the interval.
     """
     seeds = of_days.shape[1]
     upper = (1.0 + settings.confidence) / 2.0
@@ -164,12 +178,12 @@ def seeds_and_days(of_days: Floats, settings: Settings) -> tuple[Floats, Floats]
 def bca(
     value: Floats, resampled: Floats, influence: Floats, settings: Settings
 ) -> tuple[Floats, Floats, Floats]:
-    """Values and interval ends, each (rows,).
+    """Return values, low ends and high ends, each (rows,); ends are nan for one day.
 
     Args:
         value: (rows,) the statistic.
         resampled: (resamples, rows) the statistic of each resample.
-        influence: (rows, days) what each day pulls at the statistic, up to a factor; mean zero.
+        influence: (rows, days) influence of each day on the statistic, up to a factor; mean zero.
         settings: confidence and the number of resamples.
     """
     low, high = np.full((2, *value.shape), np.nan)
@@ -177,7 +191,7 @@ def bca(
         return value, low, high
     normal = NormalDist()
     z = normal.inv_cdf((1.0 + settings.confidence) / 2.0)
-    # Near one, by a power of two: powers of tiny numbers would vanish.
+    # Scale near one by a power of two: powers of tiny numbers would vanish.
     _, exponent = np.frexp(np.abs(influence).max(axis=1, keepdims=True))
     influence = np.ldexp(influence, -exponent)
     squares = (influence**2).sum(axis=1)
@@ -186,7 +200,7 @@ def bca(
         cubes, 6.0 * squares**1.5, out=np.zeros(squares.shape), where=squares > 0
     )
     below = (resampled < value).mean(axis=0) + 0.5 * (resampled == value).mean(axis=0)
-    # No resample on one side says only that fewer than one in so many are.
+    # With no resample on one side the share is not zero, only too small for so many resamples.
     below = np.clip(below, 0.5 / settings.resamples, 1.0 - 0.5 / settings.resamples)
     for j in range(value.size):
         bias = normal.inv_cdf(float(below[j]))
@@ -196,9 +210,9 @@ def bca(
 
 
 def _moved(bias: float, z: float, acceleration: float) -> float:
-    """The percentile, from 0 to 1, where BCa finds an end of its interval."""
+    """Return the percentile, from 0 to 1, where BCa puts an end of its interval."""
     moved = bias + z
     room = 1.0 - acceleration * moved
-    if room <= 0.0:  # beyond what the correction can say: the outermost resample
+    if room <= 0.0:  # the correction is not defined here: take the outermost resample
         return 1.0 if moved > 0 else 0.0
     return NormalDist().cdf(bias + moved / room)

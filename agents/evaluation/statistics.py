@@ -1,9 +1,9 @@
-"""Statistics of policies over days: means, tails, paired comparison, and how sure one may be of them.
+"""Statistics of policies over days: means, tails and paired comparison, with confidence intervals.
 
-Functions of arrays whose last axis is the days (policies x days, or seeds x days), larger = worse.
-Lots of one bucket, buckets of one day and orders of one day share their market, so a day is what is
-resampled, and a resample takes the same days for every policy: with one ``seed``, all functions here
-look at the same resamples.
+Functions take arrays whose last axis is the days (policies x days, or seeds x days). Larger is
+worse. Lots of one bucket, buckets of one day and orders of one day share their market. So whole
+days are resampled, and a resample takes the same days for every policy. With one ``seed``, all
+functions here use the same resamples.
 
 Intervals are BCa bootstrap intervals, see ``bootstrap``.
 
@@ -33,18 +33,18 @@ from agents.evaluation.bootstrap import (
 )
 
 SPARE = 50
-"""Bad days looked at beyond twice as many as count, before all are."""
+"""Number of days beyond twice the tail that ``cvar`` searches before it searches all days."""
 
 Floats = NDArray[np.float64]
 
 
 class Interval(NamedTuple):
-    """A statistic and where it may lie, arrays of one shape.
+    """A statistic and its confidence interval, arrays of one shape.
 
     Attributes:
         value: the statistic of the days given.
-        low, high: ends of its confidence interval; nan where one day (or one seed, over seeds) cannot
-            tell. Equal to ``value`` where all days are alike.
+        low, high: ends of its confidence interval. They are nan where one day (or one seed, over
+            seeds) gives no interval. They equal ``value`` where all days are alike.
     """
 
     value: Floats
@@ -53,18 +53,19 @@ class Interval(NamedTuple):
 
 
 def clustered(values: ArrayLike, clusters: NDArray[np.int64] | None) -> Floats:
-    """``values`` by cluster instead of by day, for days that are not independent of each other.
+    """Return ``values`` by cluster instead of by day, for days that are not independent.
 
-    A cluster counts the sum of its days, times clusters per day: so the mean over clusters is the
-    mean over days, and resampling clusters is the cluster bootstrap (Davison & Hinkley 1997, Bootstrap
-    Methods and their Application, section 3.8), exact where clusters are of one size.
+    A cluster's value is the sum of its days, times the number of clusters per day. So the mean over
+    clusters is the mean over days. Resampling clusters is the cluster bootstrap (Davison & Hinkley
+    1997, Bootstrap Methods and their Application, section 3.8). It is exact where clusters are of
+    one size.
 
     Args:
-        values: (policies, days); any leading shape does.
-        clusters: (days,) a number for each cluster; None where every day is its own.
+        values: (policies, days); any leading shape is allowed.
+        clusters: (days,) number of each day's cluster; None where every day is its own cluster.
 
     Returns:
-        (policies, clusters), or ``values`` where there are none.
+        (policies, clusters), or ``values`` where ``clusters`` is None.
 
     Raises:
         ValueError: as ``mean``; or there is not one number for every day.
@@ -89,17 +90,18 @@ def mean(
     resamples: int = RESAMPLES,
     clusters: NDArray[np.int64] | None = None,
 ) -> Interval:
-    """Means over the days, (policies,), with intervals.
+    """Return means over the days, (policies,), with intervals.
 
-    With clusters there may be few of them, and a bootstrap of n points varies too little and knows no
-    tails: 13 of it hold the truth in some 87 of 100 cases instead of 95. Hence its ends are stretched
-    from the mean (``bootstrap.stretch``).
+    Clusters may be few, and a bootstrap of n points varies too little and has no tails. With 13
+    clusters its interval contains the truth in some 87 of 100 cases instead of 95. So its ends are
+    stretched from the mean (``bootstrap.stretch``).
 
     Args:
-        values: (policies, days); any leading shape, such as none, does.
-        clusters: (days,) of days that are not independent, see ``clustered``; None where all are.
-        confidence: of the interval, between 0 and 1.
-        seed: of the resampling; the same seed gives the same intervals.
+        values: (policies, days); any leading shape is allowed, also none.
+        clusters: (days,) clusters of days that are not independent, see ``clustered``; None where
+            all days are independent.
+        confidence: level of the interval, between 0 and 1.
+        seed: seed of the resampling; the same seed gives the same intervals.
         resamples: number of bootstrap resamples.
 
     Raises:
@@ -111,7 +113,7 @@ def mean(
         units = clustered(values, clusters)
         found = mean(units, confidence, seed, resamples)
         return _stretched(found, units.shape[-1], confidence)
-    # From the first day on: constant rows stay exactly constant.
+    # Subtract the first day: constant rows stay exactly constant.
     origin = rows[:, :1]
     centred = rows - origin
     settings = checked(confidence, seed, resamples)
@@ -135,13 +137,13 @@ def paired_difference(
     resamples: int = RESAMPLES,
     clusters: NDArray[np.int64] | None = None,
 ) -> Interval:
-    """Means over the days of ``values`` minus ``reference``, (policies,), with intervals.
+    """Return means over the days of ``values`` minus ``reference``, (policies,), with intervals.
 
-    Negative is better than the reference. Paired by day, so what a day does to both cancels.
+    Negative is better than the reference. Days are paired, so a day's effect on both cancels.
 
     Args:
         values: (policies, days).
-        reference: (days,) of one policy, or (policies, days) of one each.
+        reference: (days,) for all policies, or (policies, days) with one reference for each.
         confidence, seed, resamples, clusters: as for ``mean``.
 
     Raises:
@@ -151,7 +153,7 @@ def paired_difference(
 
 
 def sd(values: ArrayLike) -> Floats:
-    """Standard deviations over the days, (policies,), with n - 1 below; nan for one day.
+    """Return standard deviations over the days, (policies,), with divisor n - 1; nan for one day.
 
     Args:
         values: (policies, days).
@@ -172,11 +174,11 @@ def cvar(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """Means of the worst days, (policies,), with intervals: CVaR_95 for a ``tail`` of 0.05.
+    """Return means of the worst days, (policies,), with intervals: CVaR_95 for a ``tail`` of 0.05.
 
     The worst ``m = tail * days`` days are averaged. Where m is no whole number, the worst floor(m)
-    days count fully and the next one with the fraction left, all divided by m; so with m < 1 it is the
-    worst day. That is min over t of ``t + mean(max(values - t, 0)) / tail``.
+    days count fully and the next one with the fraction left. The sum is divided by m, so m < 1
+    gives the worst day. CVaR equals the minimum over t of ``t + mean(max(values - t, 0)) / tail``.
 
     Args:
         values: (policies, days), larger = worse.
@@ -214,7 +216,7 @@ def cvar(
 
 
 def wins(values: ArrayLike, reference: ArrayLike) -> Floats:
-    """1 where ``values`` lie strictly below ``reference``, 0.5 where they are equal, else 0.
+    """Return 1 where ``values`` lie strictly below ``reference``, 0.5 where they are equal, else 0.
 
     ``mean(wins(...))`` is the win rate with its interval.
 
@@ -230,7 +232,7 @@ def wins(values: ArrayLike, reference: ArrayLike) -> Floats:
 
 
 def win_rate(values: ArrayLike, reference: ArrayLike) -> Floats:
-    """Shares of days strictly below the reference, (policies,); a tie counts half.
+    """Return shares of days strictly below the reference, (policies,); a tie counts half.
 
     Args:
         values: (policies, days).
@@ -249,14 +251,15 @@ def gap(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """(mean of values - mean of bound) / mean of bound, (policies,), with intervals.
+    """Return (mean of values - mean of bound) / mean of bound, (policies,), with intervals.
 
-    Days of both are resampled together. nan throughout where the mean of the bound is 0; an interval
-    is nan also where the bound is 0 in some resample, being then no longer bounded.
+    Days of both are resampled together. Value and interval are nan where the mean of the bound is
+    0. An interval is also nan where the bound's mean is 0 or changes sign in some resample: the gap
+    is then unbounded.
 
     Args:
         values: (policies, days).
-        bound: (days,) of one bound, or (policies, days).
+        bound: (days,) for all policies, or (policies, days) with one bound for each.
         confidence, seed, resamples: as for ``mean``.
 
     Raises:
@@ -277,18 +280,20 @@ def score(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """(reference - values) / (reference - bound), of means over the days, (policies,), with intervals.
+    """Return (reference - values) / (reference - bound), with intervals.
 
-    0 is as good as the reference, 1 as good as the bound, negative worse than the reference: one
-    scale for scenarios whose objectives differ (Agarwal et al. 2021, Deep reinforcement learning at the
-    edge of the statistical precipice, NeurIPS 34, who ask for such scores with intervals). Days of all
-    three are resampled together. nan throughout where the reference is not above the bound, for then
-    there is no such scale; an interval is nan also where that is so in some resample.
+    The score is a ratio of means over the days, (policies,). 0 is as good as the reference, 1 as
+    good as the bound, negative worse than the reference. It is one scale for scenarios whose
+    objectives differ (Agarwal et al. 2021, Deep reinforcement learning at the edge of the
+    statistical precipice, NeurIPS 34, who ask for such scores with intervals). Days of all three
+    are resampled together. Value and interval are nan where the mean of the reference is not above
+    that of the bound: there is no such scale then. An interval is also nan if this happens in some
+    resample.
 
     Args:
         values: (policies, days).
-        reference: (days,) of the policy that counts as 0.
-        bound: (days,) of what counts as 1.
+        reference: (days,) objectives of the policy that counts as 0.
+        bound: (days,) objectives of the bound, which counts as 1.
         confidence, seed, resamples: as for ``mean``.
 
     Raises:
@@ -310,7 +315,7 @@ def score_over_seeds(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """``score`` of the mean over training seeds, with an interval that speaks of other seeds too.
+    """Return ``score`` of the mean over training seeds; its interval also covers other seeds.
 
     Args:
         values: (seeds, days).
@@ -318,7 +323,7 @@ def score_over_seeds(
         confidence, seed, resamples: as for ``mean``; ``seed`` is not a training seed.
 
     Returns:
-        An interval of shape (), as ``mean_over_seeds`` makes it.
+        An interval of shape (), made as in ``mean_over_seeds``.
 
     Raises:
         ValueError: as ``mean_over_seeds`` and ``paired_difference``.
@@ -343,20 +348,20 @@ def mean_over_seeds(
     resamples: int = RESAMPLES,
     clusters: NDArray[np.int64] | None = None,
 ) -> Interval:
-    """The mean over training seeds and days, with an interval that speaks of other seeds too.
+    """Return the mean over training seeds and days; its interval also covers other seeds.
 
-    A hierarchical bootstrap: seeds are resampled, and then the days, which all seeds share. A
-    resample of S seeds varies too little, by (S - 1) / S in variance, and its few points have no room
-    for the tails that an unknown spread asks for; hence its deviation from the mean of all seeds is
-    stretched by ``sqrt(S / (S - 1)) t / z``, t and z being the quantiles of Student's t with S - 1
-    degrees of freedom and of the normal (Hesterberg's expansion, for the seeds alone). Percentiles
-    of the sum are the interval. Where seeds do not differ it is the interval over days.
+    A hierarchical bootstrap resamples seeds, and then the days, which all seeds share. A resample
+    of S seeds varies too little, by (S - 1) / S in variance. Its few points also lack the tails
+    that an unknown spread requires. So its deviation from the mean of all seeds is stretched by
+    ``sqrt(S / (S - 1)) t / z``. Here t and z are the quantiles of Student's t with S - 1 degrees of
+    freedom and of the normal (Hesterberg's expansion, for the seeds alone). The interval's ends are
+    percentiles of the sum of both parts. Where seeds do not differ it is the interval over days.
 
     Args:
         values: (seeds, days). For a comparison, give the differences from the reference, by day.
         confidence, seed, resamples: as for ``mean``; ``seed`` is not a training seed.
-        clusters: (days,) as for ``mean``: they are resampled instead of days, and what they do to the
-            mean of all seeds is stretched as there.
+        clusters: (days,) as for ``mean``. Clusters are resampled instead of days. The deviation of
+            the mean of all seeds that they cause is stretched as there.
 
     Returns:
         An interval of shape (); low and high are nan for a single training seed.
@@ -380,7 +385,7 @@ def mean_over_seeds(
 
 
 def _rows(name: str, values: ArrayLike) -> tuple[Floats, tuple[int, ...]]:
-    """``values`` as (rows, days), and the shape that the rows had."""
+    """Return ``values`` as (rows, days), and the shape that the rows had."""
     try:
         array = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
@@ -410,14 +415,14 @@ def _paired(values: ArrayLike, reference: ArrayLike, name: str = "reference") ->
 
 
 def _of_seeds(values: ArrayLike) -> Floats:
-    """(seeds, days)."""
+    """Return ``values`` as (seeds, days)."""
     if np.ndim(values) != 2:
         raise ValueError(f"values of shape {np.shape(values)}: must be (seeds, days).")
     return _rows("values", values)[0]
 
 
 def _gained(rows: Floats, reference: ArrayLike, bound: ArrayLike) -> tuple[Floats, Floats]:
-    """What ``rows`` (policies, days) and ``bound`` gain on the reference: (policies, days), (days,)."""
+    """Return gains on the reference: (policies, days) of ``rows``, (days,) of ``bound``."""
     most = -_paired(bound, reference)
     if most.ndim != 1:
         raise ValueError(f"bound of shape {np.shape(bound)}: must be (days,), as the reference.")
@@ -425,13 +430,16 @@ def _gained(rows: Floats, reference: ArrayLike, bound: ArrayLike) -> tuple[Float
 
 
 def _tail_size(tail: float, days: int) -> float:
-    """m, whole where it is but for rounding."""
+    """Return m = tail * days, rounded where only a rounding error keeps it from a whole number."""
     worst = tail * days
     return float(round(worst)) if abs(worst - round(worst)) < 1e-9 * worst else worst
 
 
 def _mean_of_worst(falling: Floats, counts: Floats, worst: float) -> Floats:
-    """Means of the first ``worst`` days of ``falling`` (..., days), each there ``counts`` times."""
+    """Return means of the first ``worst`` days of ``falling`` (..., days).
+
+    A day occurs as often as ``counts``, of the same shape, says.
+    """
     before = np.cumsum(counts, axis=-1) - counts
     taken = np.minimum(np.maximum(worst - before, 0.0), counts)
     # A weighted mean of differences from the worst day: exact where days are alike.

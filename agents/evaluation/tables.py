@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 Cell = str | int | float | None
 Row = dict[str, Cell]
-"""A cell of every column; None where the quantity means nothing or one day cannot tell."""
+"""Cells by column; None where the quantity means nothing, or where one day does not give it."""
 
 Floats = NDArray[np.float64]
 
 
 def verdict(row: Row) -> int | None:
-    """-1 where a policy is better than lp, 1 where it is worse, 0 where the days do not tell; None where
-    there is no interval.
+    """Return -1 if a policy is better than lp, 1 if it is worse, 0 without a clear difference.
+
+    The verdict is None where there is no interval.
     """
     low, high = row["diff_vs_lp_ci_low"], row["diff_vs_lp_ci_high"]
     if not (isinstance(low, int | float) and isinstance(high, int | float)):
@@ -32,7 +33,7 @@ def verdict(row: Row) -> int | None:
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> str:
-    """A table as CSV: numbers in full, None empty."""
+    """Return a table as CSV: numbers in full, None empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()

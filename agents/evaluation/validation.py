@@ -7,12 +7,13 @@ from execution_env.allocation.market.day_stream import VALIDATION
 from execution_env.allocation.market.days_file import replayed
 
 VALIDATION_DAYS = 2048
-"""Days that the learning curve is measured on, the same in every run."""
+"""Number of days that the learning curve is measured on. Every run uses the same days."""
 
 
 def validation_days(scenario: Scenario) -> Days:
-    """The days that the learning curves of a scenario are measured on: of one that replays days, those
-    that it trains on, for there are no others.
+    """Return the days that the learning curves of a scenario are measured on.
+
+    A scenario that replays days uses those that it trains on, because it has no others.
     """
     if scenario.replay is not None:
         return replayed(scenario, scenario.replay.train)
@@ -20,7 +21,7 @@ def validation_days(scenario: Scenario) -> Days:
 
 
 def validated_on(scenario: Scenario) -> str:
-    """What those days are, in words."""
+    """Return a description of the validation days."""
     if scenario.replay is None:
         return f"{VALIDATION_DAYS:,} validation days"
     return f"the {validation_days(scenario).size:,} replayed days that it was trained on"
