@@ -1,8 +1,8 @@
 """Tables of a comparison: a row per policy, a column per quantity, intervals of 95 %.
 
-Objectives, costs and penalties are per share of the parent order, in the scenario's unit, half-spreads
-or with shortfall costs basis points; ``diff_vs_lp`` is
-policy minus plain ``lp``, paired by day, so negative is better; gaps are (mean - bound) / bound.
+Objectives, costs and penalties are per share of the parent order. Their unit is the scenario's:
+half-spreads, or basis points with shortfall costs. ``diff_vs_lp`` is policy minus plain ``lp``,
+paired by day: negative is better. Gaps are (mean - bound) / bound.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ COMPARISON_COLUMNS = (
 )
 
 VALUE_RESAMPLES = 100
-"""Resamples where only the value of a statistic is wanted, not its interval."""
+"""Number of resamples where only the value of a statistic is wanted, not its interval."""
 
 
 class Scores(NamedTuple):
-    """What the table needs of a policy.
+    """Scores of a policy, as the table needs them.
 
     Attributes:
-        objective: (n,) of the days.
-        about: cells that are of the policy alone.
+        objective: (n,) objectives of the days.
+        about: cells that depend on this policy alone, by column.
     """
 
     objective: Floats
@@ -66,7 +66,7 @@ class Scores(NamedTuple):
 
 
 def scores_of(rollout: Rollout, policy: Policy, microseconds: float) -> Scores:
-    """The scores of a policy that needs ``microseconds`` for a decision."""
+    """Return the scores of a policy that needs ``microseconds`` for a decision."""
     posted = float(rollout.posted.sum(dtype=np.int64))
     about = {
         "posting_cost_mean": float(rollout.posting_cost.mean()),
@@ -93,18 +93,18 @@ def make_rows(
     reference: str,
     clusters: NDArray[np.int64] | None = None,
 ) -> list[Row]:
-    """The rows of a table: policies and groups, best first, then bounds, lowest first.
+    """Return the rows of a table: policies and groups, best first, then bounds, lowest first.
 
-    A group's row is of its members' mean: its intervals speak of other training seeds too
-    (``statistics.mean_over_seeds``), its other cells are means of the members' cells.
+    A group's row is of its members' mean. Its intervals also cover other training seeds
+    (``statistics.mean_over_seeds``). Its other cells are means of the members' cells.
 
     Args:
-        scenario: its name.
-        scores: of the policies, by label.
+        scenario: name of the scenario.
+        scores: scores of the policies, by label.
         bounds: (n,) objectives by name.
         groups: positions of the policies that differ in their seed only, by label.
         reference: label of the policy that all are compared with.
-        clusters: (n,) of days that are not independent, see ``statistics.clustered``.
+        clusters: (n,) clusters of days that are not independent, see ``statistics.clustered``.
     """
     names = [*scores, *bounds]
     values = np.array([score.objective for score in scores.values()] + list(bounds.values()))
@@ -134,7 +134,7 @@ def _columns(
     bounds: Mapping[str, Floats],
     clusters: NDArray[np.int64] | None,
 ) -> dict[str, Floats]:
-    """Columns, each (rows,), of what follows from objectives (rows, n)."""
+    """Return the columns, each (rows,), that follow from objectives (rows, n)."""
     columns = _interval("objective", statistics.mean(values, clusters=clusters))
     columns["objective_sd"] = statistics.sd(values)
     columns["objective_cvar95"] = statistics.cvar(values, resamples=VALUE_RESAMPLES).value
@@ -144,7 +144,7 @@ def _columns(
     columns["win_rate_vs_lp"] = statistics.win_rate(values, against)
     for name, bound in bounds.items():
         gaps = statistics.gap(values, bound, resamples=VALUE_RESAMPLES).value
-        # A shortfall's bound may lie below 0, of which nothing is a percentage.
+        # A shortfall's bound may lie below 0, where a percentage means nothing.
         columns[f"gap_to_{name}"] = gaps if bound.mean() > 0 else np.full_like(gaps, np.nan)
     return columns
 
@@ -184,12 +184,12 @@ def _by_objective(row: Row) -> float:
 
 
 def table_csv(rows: Sequence[Row]) -> str:
-    """``comparison.csv``: numbers in full, cells without meaning empty."""
+    """Return ``comparison.csv``: numbers in full, cells without meaning empty."""
     return csv_text(COMPARISON_COLUMNS, rows)
 
 
 def episodes_csv(seeds: Sequence[int], objectives: Mapping[str, Floats]) -> str:
-    """``episodes.csv``: the objective of every day, a column per policy or bound."""
+    """Return ``episodes.csv``: the objective of every day, a column per policy or bound."""
     columns = {"seed": list(seeds)} | {name: of.tolist() for name, of in objectives.items()}
     days = zip(*columns.values(), strict=True)
     return csv_text(list(columns), [dict(zip(columns, day, strict=True)) for day in days])

@@ -1,4 +1,4 @@
-"""Policies compared on the same held-out days, and with what nobody can beat."""
+"""Comparison of policies on the same held-out days, with each other and with bounds."""
 
 from __future__ import annotations
 
@@ -26,39 +26,40 @@ from execution_env import Days, Scenario, load_scenario, numbered_days
 from execution_env.core.validation import natural
 
 TIMED = 300
-"""Decisions whose median is the decision time, about; each bucket has as many."""
+"""Approximate number of timed decisions, as many in each bucket. Their median is the decision
+time."""
 
 MOST_DAYS = 10_000_000
-"""In one comparison."""
+"""Largest number of days in one comparison."""
 
 DRAWN = 1000
-"""Days drawn between two reports of progress."""
+"""Number of days drawn between two reports of progress."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What policies achieved on n days. Objectives are per share of the order, in the scenario's unit.
+    """Results of policies on n days. Objectives are per share of the order, in the scenario's unit.
 
     Attributes:
-        scenario: that was played.
-        seeds: (n,) of the days.
+        scenario: scenario that was played.
+        seeds: (n,) seeds of the days.
         names: (P,) labels of the policies, in the order given; plain ``lp`` is among them.
-        policies: by label.
+        policies: policies by label.
         groups: labels of runs that differ in their seed only, by the label of their row.
-        objectives: (P, n).
-        bounds: (n,) objectives by name: no policy on the action grid beats "clairvoyant" in
-            expectation, none at all "hindsight" on any day; without those that the scenario is too
-            large for.
-        rows: of the table, see ``columns.COMPARISON_COLUMNS``; best policy first, bounds last.
-        level: labels of policies that these days do not tell apart from the best: the interval of the
-            paired difference has 0 in it.
-        rollouts: by label; empty where they were not to be kept.
-        shortfalls: by label; empty unless costs are a shortfall.
-        clusters: (n,) of days that are not independent, None where all are: the two sides of a replayed
-            window share its market. Intervals resample clusters.
-        notes: a sentence each on what a reader should know.
+        objectives: (P, n) objectives.
+        bounds: (n,) objectives by name. No policy on the action grid beats "clairvoyant" in
+            expectation. No policy at all beats "hindsight" on any day. A bound is left out if the
+            scenario is too large for it.
+        rows: rows of the table, see ``columns.COLUMNS``; best policy first, bounds last.
+        level: labels of policies with no clear difference from the best on these days: the interval
+            of the paired difference contains 0.
+        rollouts: rollouts by label; empty if they were not to be kept.
+        shortfalls: shortfalls by label; empty unless costs are a shortfall.
+        clusters: (n,) clusters of days that are not independent, None if all are. The two sides of
+            a replayed window share its market. Intervals resample clusters.
+        notes: notes to the reader, a sentence each.
     """
 
     scenario: Scenario
@@ -86,24 +87,24 @@ def compare(
     trust: bool = False,
     bounded: bool = True,
 ) -> Comparison:
-    """Play every policy on the days ``env.reset(seed=seed)`` plays, and compare.
+    """Play every policy on the days that ``env.reset(seed=seed)`` plays, and compare.
 
     Args:
         policies: names, run directories, zips that Stable-Baselines3 saved, or
-            ``package.module:factory``, each also as ``label=...``, or policies. Plain ``lp`` and the
-            bounds are always computed.
+            ``package.module:factory``, each also as ``label=...``, or policies. Plain ``lp`` is
+            always played.
         scenario: as for ``load_scenario``.
-        seeds: of the days, all different; default ``EPISODES`` days from ``FIRST_SEED`` on, or all the
-            days that the scenario replays.
+        seeds: seeds of the days, all different; default ``EPISODES`` days from ``FIRST_SEED`` on,
+            or all the days that the scenario replays.
         track: shows progress; see ``agents.console``.
-        keep_rollouts: whether to keep what was posted and filled, 8 B (K + 2) bytes a day and policy.
-        trust: whether to load such zips, which can run code of whoever made them.
+        keep_rollouts: whether to keep the rollouts, 8 B (K + 2) bytes a day and policy.
+        trust: whether to load zips, which can run code of whoever made them.
         bounded: whether to compute the bounds.
 
     Raises:
-        ValueError: a policy is unknown, not trusted, does not fit the scenario, or decides on
-            something that is no lots; labels or seeds are there twice; there are no seeds, or more
-            than ``MOST_DAYS``, or than days to replay.
+        ValueError: a policy is unknown, not trusted, does not fit the scenario, or its decisions
+            are no lots; a label or a seed occurs twice; there are no seeds, or more than
+            ``MOST_DAYS``, or more than days to replay.
     """
     scenario = load_scenario(scenario)
     seeds = _checked_seeds(default_seeds(scenario) if seeds is None else seeds)
@@ -156,7 +157,7 @@ def _level_with(
     groups: Mapping[str, list[int]],
     clusters: NDArray[np.int64] | None = None,
 ) -> list[str]:
-    """Labels of the policies, groups aside, that are not told apart from ``best``."""
+    """Return labels of the policies, groups aside, with no clear difference from ``best``."""
     mine = groups.get(best) or [names.index(best)]
     others = [j for j in range(len(names)) if j not in mine]
     if not others:
@@ -196,16 +197,16 @@ def _bounds(scenario: Scenario, days: Days, track: Track, notes: list[str]) -> d
         try:
             with track(f"bounding: {name}", days.size) as advance:
                 found[name] = getattr(bounds, name)(scenario, days, progress=advance)
-        except ValueError as error:  # an order of too many lots is no reason to compare nothing
+        except ValueError as error:  # an order of too many lots: compare without this bound
             notes.append(f"Without {name}: {error}")
     return found
 
 
 class Checked(Policy):
-    """A policy whose lots are checked; remembers observations of its first days for timing.
+    """A policy whose lots are checked. It keeps observations of its first days for timing.
 
     Attributes:
-        seen: (some, 5 + 2 K) of each bucket so far.
+        seen: (some, 5 + 2 K) observations of each bucket so far.
     """
 
     def __init__(self, label: str, policy: Policy, scenario: Scenario) -> None:
@@ -214,10 +215,10 @@ class Checked(Policy):
         self.seen: list[Observations] = []
 
     def decide(self, observations: Observations) -> Lots:
-        """(n, K) lots of the policy.
+        """Return the policy's (n, K) lots.
 
         Raises:
-            ValueError: they are no lots.
+            ValueError: the policy's decisions are no lots.
         """
         if len(self.seen) < self.scenario.buckets:
             each = math.ceil(TIMED / self.scenario.buckets)
@@ -243,9 +244,9 @@ class Checked(Policy):
 
 
 def _decision_time(policy: Policy, seen: list[Observations]) -> float:
-    """Median microseconds of ``predict`` for one order alone, over days as they unfold.
+    """Return the median microseconds of ``predict`` for one order alone, over days as they unfold.
 
-    Played after the rollout, so that what a random policy does there does not depend on it.
+    Timing comes after the rollout, so that it does not change what a random policy does there.
     """
     width = widths(policy.scenario)[policy.observation]
     alone = np.stack(seen, axis=1)[:, :, :width].reshape(-1, width)

@@ -1,15 +1,19 @@
-"""What staying inside the envelope costs: posting cost against how often an order is behind.
+"""Frontiers: the cost of staying inside the envelope, as posting cost against the behind-rate.
 
-An objective weighs cost against being behind at one price, ``penalties.envelope``. Which policy is
-better at another price it does not say. So every policy is played at several prices, and gives a curve
-with a point for every price. What a policy can do is more than its points: playing one of two points on
-some days and the other on the rest gives every point between them, and whoever is seldom behind is also
-at most somewhat more often behind. So a policy's frontier at x is the least cost among all mixtures of
-its points that are behind at most x of the time (the lower convex hull with free disposal; Banker,
-Charnes & Cooper 1984, Some models for estimating technical and scale inefficiencies in data envelopment
-analysis, Management Science 30). One policy beats another where its frontier lies below in at least
-97.5 % of the resamples of the days, each x for itself. (The hull of noisy points lies too low, by a part
-of their standard error: compare on enough days.)
+An objective weighs cost against being behind at one price, ``penalties.envelope``. It does not say
+which policy is better at another price. So every policy is played at several prices, and gives a
+curve with a point for every price.
+
+A policy can do more than its points. Playing one of two points on some days and the other on the
+rest gives every point between them. A point that is seldom behind also meets every looser limit. So
+a policy's frontier at x is the least cost among all mixtures of its points that are behind at most
+x of the time (the lower convex hull with free disposal; Banker, Charnes & Cooper 1984, Some models
+for estimating technical and scale inefficiencies in data envelopment analysis, Management Science
+30).
+
+One policy beats another where its frontier lies below in at least 97.5 % of the resamples of the
+days, each x for itself. The hull of noisy points lies too low, by a part of their standard error:
+compare on enough days.
 """
 
 from __future__ import annotations
@@ -31,19 +35,19 @@ from execution_env import Scenario, load_scenario
 from execution_env.core.validation import shown
 
 PENALTIES = (1.0, 2.0, 5.0, 10.0)
-"""Envelope penalties, half-spreads per share outside and bucket."""
+"""Default envelope penalties, half-spreads per share outside and bucket."""
 
 PRICE = "{}"
-"""Stands for the penalty in the path of a run that is trained for it."""
+"""Placeholder for the penalty in the path of a run that is trained for it."""
 
 COMPARED_POINTS = 200
-"""Behind-rates at which frontiers are compared."""
+"""Number of behind-rates at which frontiers are compared."""
 
 FEWEST_POINTS = 3
-"""Neighbouring points at which a frontier must lie below for it to be a win."""
+"""Fewest neighbouring points that make a win if a frontier lies below at all of them."""
 
 SHARE_THERE = 0.95
-"""Share of the resamples in which both frontiers must be there."""
+"""Least share of the resamples in which both frontiers must exist."""
 
 FRONTIER_COLUMNS = (
     "policy",
@@ -67,20 +71,20 @@ FRONTIER_COLUMNS = (
 )
 
 MEASURES = ("posting_cost", "posting_and_residual")
-"""What frontiers are of: the posting cost, and with it what is left at the end, at its price."""
+"""Costs that frontiers show: the posting cost, and its sum with the residual penalty."""
 
 Floats = NDArray[np.float64]
 
 
 class Win(NamedTuple):
-    """Where one frontier lies below another, at 95 % confidence at every point.
+    """A range where one frontier lies below another, at 95 % confidence at every point.
 
     Attributes:
-        policy, other: whose.
+        policy, other: labels of the policy below and of the other.
         measure: one of ``MEASURES``.
-        low, high: behind-rates from and to where it does.
-        least, most: by how much at least and at most there, half-spreads per share.
-        share: of the behind-rates at which both are compared.
+        low, high: first and last behind-rate of the range.
+        least, most: smallest and largest cost difference there, half-spreads per share.
+        share: share of the range in the behind-rates at which both are compared.
     """
 
     policy: str
@@ -97,11 +101,11 @@ class Frontier(NamedTuple):
     """Curves of policies.
 
     Attributes:
-        scenario: as given, but for the envelope penalty.
-        seeds: of the days, (n,).
-        rows: a cell for every one of ``FRONTIER_COLUMNS``, by policy and penalty.
-        wins: where a policy beats another.
-        notes: a sentence each on what a reader should know.
+        scenario: scenario as given; it is played with other envelope penalties.
+        seeds: (n,) seeds of the days.
+        rows: rows by policy and penalty, with a cell for every one of ``FRONTIER_COLUMNS``.
+        wins: ranges where a policy beats another.
+        notes: notes to the reader, a sentence each.
     """
 
     scenario: Scenario
@@ -124,16 +128,16 @@ def frontier(
 
     Args:
         policies: as for ``compare``; ``{}`` in one stands for the penalty, such as
-            ``Q=runs/envelope-{}/q``. One without it is the same at every penalty, made for it where it
-            is built in.
+            ``Q=runs/envelope-{}/q``. A run without it is the same at every penalty. A built-in
+            policy is made for each penalty.
         scenario: as for ``load_scenario``.
-        penalties: different, at least two, none negative.
-        seeds: of the days.
+        penalties: envelope penalties, at least two, all different, none negative.
+        seeds: seeds of the days.
         track: shows progress.
         trust: as for ``compare``.
 
     Raises:
-        ValueError: penalties are impossible; or as ``compare`` has it.
+        ValueError: penalties are impossible; labels differ between penalties; or as ``compare``.
     """
     base = load_scenario(scenario)
     prices = _checked(penalties)
@@ -165,7 +169,7 @@ def frontier(
 
 
 def _scores(result: Comparison) -> Floats:
-    """(3, P, n) behind-rates, then each of ``MEASURES``, by day."""
+    """Return (3, P, n) behind-rates, then each of ``MEASURES``, by day."""
     rollouts = [result.rollouts[name] for name in result.names]
     posting = np.array([rollout.posting_cost for rollout in rollouts])
     left = np.array([rollout.residual_penalty for rollout in rollouts])
@@ -186,7 +190,7 @@ def _rows(result: Comparison, price: float, scores: Floats) -> list[Row]:
 
 
 def plain(price: float) -> str:
-    """A penalty as it is typed: 5 for 5.0, all digits otherwise."""
+    """Return a penalty as it is typed: 5 for 5.0, all digits otherwise."""
     return repr(float(price)).removesuffix(".0")
 
 
@@ -204,12 +208,13 @@ def _checked(penalties: Sequence[float]) -> list[float]:
 
 
 def attainable(behind: Floats, cost: Floats, at: Floats) -> Floats:
-    """The least cost of mixtures of points that are behind at most ``at``, (..., G); inf where there is
-    none.
+    """Return the least cost of mixtures of points that are behind at most ``at``, (..., G).
+
+    The cost is inf where there is no such mixture.
 
     Args:
-        behind, cost: (..., P) of the points.
-        at: (G,).
+        behind, cost: (..., P) behind-rates and costs of the points.
+        at: (G,) behind-rates.
     """
     x, y = behind[..., :, None], cost[..., :, None]
     best = np.where(x <= at, y, np.inf).min(axis=-2)
@@ -224,7 +229,7 @@ def attainable(behind: Floats, cost: Floats, at: Floats) -> Floats:
 
 
 def _wins(names: Sequence[str], scores: Floats) -> list[Win]:
-    """Where frontiers lie below others.
+    """Return the ranges where frontiers lie below others.
 
     Args:
         names: (P,) labels.
@@ -237,7 +242,7 @@ def _wins(names: Sequence[str], scores: Floats) -> list[Win]:
     resampled = resampled_means(scores.reshape(-1, days), settings)
     resampled = resampled.reshape(-1, measures, count, prices)
     means = scores.mean(axis=-1)
-    # As far as resamples go: to the left of its own points a frontier is not there.
+    # Go as far as the resamples do. A frontier does not exist to the left of its own points.
     at = np.linspace(means[0].min(), resampled[:, 0].max(), COMPARED_POINTS)
     found = []
     for m, measure in enumerate(MEASURES, start=1):
@@ -266,7 +271,10 @@ def _wins(names: Sequence[str], scores: Floats) -> list[Win]:
 
 
 def _below(one: Floats, other: Floats) -> NDArray[np.bool_]:
-    """(G,) whether ``one`` lies below ``other``, both (resamples, G), in 97.5 % of the resamples."""
+    """Return (G,) True where ``one`` lies below ``other`` in 97.5 % of the resamples with both.
+
+    Both are (resamples, G) and must exist in a share ``KNOWN`` of the resamples.
+    """
     there = np.isfinite(one) & np.isfinite(other)
     below = there & (np.where(there, one, 0.0) < np.where(there, other, 0.0))
     known = there.sum(axis=0)
@@ -274,7 +282,7 @@ def _below(one: Floats, other: Floats) -> NDArray[np.bool_]:
 
 
 def _runs(which: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
-    """Positions that are true, a run of neighbours at a time; without short ones."""
+    """Return runs of neighbouring true positions, without those shorter than ``FEWEST``."""
     positions = np.flatnonzero(which)
     if not positions.size:
         return []

@@ -1,4 +1,4 @@
-"""Which days are played: numbered ones of a model, or those that a scenario replays."""
+"""Days that are played: numbered days of a model, or those that a scenario replays."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from execution_env import Scenario
 from execution_env.allocation.market.days_file import replayed_orders
 
 FIRST_SEED, EPISODES = 1_000_000, 10_000
-"""The days that results are read on, unless others are asked for."""
+"""Default first seed and number of the days that results are read on."""
 
 
 def episodes_of(scenario: Scenario, wanted: int | None) -> int:
-    """How many days to play: ``wanted``, or by default ``EPISODES``, or all that are replayed."""
+    """Return how many days to play: ``wanted``, or by default ``EPISODES`` or all replayed days."""
     if wanted is not None:
         return wanted
     return EPISODES if scenario.replay is None else replayed_orders(scenario).dates.size
 
 
 def default_seeds(scenario: Scenario) -> range:
-    """The days that results are read on."""
+    """Return the seeds of the days that results are read on by default."""
     return range(FIRST_SEED, FIRST_SEED + episodes_of(scenario, None))
 
 
 def replayed(
     scenario: Scenario, seeds: Sequence[int]
 ) -> tuple[NDArray[np.int64] | None, list[str]]:
-    """Clusters (n,) of the replayed days that ``seeds`` play, and what to know of their intervals; None
-    and nothing where days are not replayed.
+    """Return clusters (n,) of the replayed days that ``seeds`` play, and notes on their intervals.
+
+    Clusters are None and notes are empty where days are not replayed.
 
     Raises:
         ValueError: there are more seeds than days, or two seeds play the same day.

@@ -1,4 +1,4 @@
-"""What a comparison says to a person: a table, in the terminal or in markdown, and its finding."""
+"""Report of a comparison: a table, for the terminal or in markdown, and its finding in words."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ COMPARISON_HEADER = (
 )
 
 NARROW_TERMINAL = 110
-"""Columns of a terminal below which the table leaves out what is needed least."""
+"""Width of a terminal, in columns, below which the table omits its least needed columns."""
 
 
 def legend(scenario: Scenario) -> str:
-    """What the columns mean."""
+    """Return the meaning of the columns."""
     return (
         f"Objective: cost and penalties per share of the parent order, in {scenario.unit}; lower is "
         "better. Minus lp: paired by day, negative is better than plain lp. Clairvoyant knows each "
@@ -39,13 +39,13 @@ def legend(scenario: Scenario) -> str:
 
 
 def split(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """Rows of policies, and of bounds."""
+    """Return the rows of policies, and the rows of bounds."""
     policies = [row for row in rows if row["policy"] not in BOUNDS]
     return policies, [row for row in rows if row["policy"] in BOUNDS]
 
 
 def table(rows: Sequence[Row], title: str, width: int = 160) -> Table:
-    """For a terminal of ``width`` columns."""
+    """Return the table for a terminal of ``width`` columns."""
     kept = [0, 1, 3, 4, 5] if width < NARROW_TERMINAL else range(len(COMPARISON_HEADER))
     shown = Table(
         title=title,
@@ -70,12 +70,12 @@ def table(rows: Sequence[Row], title: str, width: int = 160) -> Table:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The same table in markdown, bounds last."""
+    """Return the same table in markdown, bounds last."""
     return markdown_table(COMPARISON_HEADER, list(map(_cells, rows)))
 
 
 def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table in markdown, its first column to the left and the others to the right."""
+    """Return a table in markdown, its first column aligned left and the others right."""
     rule = ("---", *["---:"] * (len(header) - 1))
     return "\n".join(
         f"| {' | '.join(cell.replace('|', '/') for cell in line)} |"
@@ -108,11 +108,11 @@ def _interval(row: Row, what: str, shape: str = ".4f") -> str:
 
 
 def finding(rows: Sequence[Row], level: Sequence[str] = ()) -> str:
-    """What the table says, in a few sentences.
+    """Return the finding of the table in a few sentences.
 
     Args:
-        rows: of the table.
-        level: what is not told apart from the best policy.
+        rows: rows of the table.
+        level: labels of policies with no clear difference from the best.
     """
     policies, _ = split(rows)
     best = policies[0]

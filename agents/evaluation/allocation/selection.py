@@ -1,4 +1,4 @@
-"""Which policies a comparison is of, what it calls them, and which of them differ in their seed only."""
+"""Selection of the policies to compare: their labels, and groups that differ in their seed only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from agents.storage.run_directory import CONFIG, RunConfig, read_config
 from execution_env import Scenario
 
 REFERENCE = "lp"
-"""What every policy is compared with."""
+"""Label of the policy that every policy is compared with."""
 
 Given = str | Path | Policy
 
@@ -33,8 +33,8 @@ class Entry(NamedTuple):
     """A policy in a comparison.
 
     Attributes:
-        label: that tables call it by, unique.
-        policy: ready to decide.
+        label: unique name in tables.
+        policy: policy, ready to decide.
     """
 
     label: str
@@ -44,13 +44,13 @@ class Entry(NamedTuple):
 def select(
     given: Iterable[Given], scenario: Scenario, track: Track = silent, trust: bool = False
 ) -> tuple[list[Entry], list[str]]:
-    """The policies to compare, and notes on them, a sentence each. Plain ``lp`` is always among them.
+    """Return the policies to compare, always with plain ``lp``, and notes on them, a sentence each.
 
     Args:
         given: names, run directories, zips that Stable-Baselines3 saved, ``package.module:factory``,
             each also as ``label=...``; or policies.
-        scenario: that they will play.
-        track: shows what takes long.
+        scenario: scenario that they will play.
+        track: shows slow steps.
         trust: whether to load such zips; see ``load_policy``.
 
     Raises:
@@ -61,7 +61,7 @@ def select(
     wanted = list(given)
     if REFERENCE not in [_label(item) for item in wanted]:
         wanted.append(REFERENCE)
-    # What takes long is loaded last, so that mistakes show at once.
+    # Built-in policies can be slow to make. They are loaded last, so that mistakes show at once.
     quick_first = sorted(range(len(wanted)), key=lambda j: _split(wanted[j])[1] in BUILT_IN)
     labels = [_label(item) for item in wanted]
     _check_labels([label for label in labels if label is not None])
@@ -74,9 +74,9 @@ def select(
 
 
 def everything(scenario: Scenario, folder: Path = Path("runs")) -> tuple[list[Given], list[str]]:
-    """All built-in policies, and the runs in ``folder`` trained on ``scenario``; with notes on those.
+    """Return all built-in policies and the runs in ``folder`` trained on ``scenario``, with notes.
 
-    A run is called like its folder; where that is the name of something else, like its path.
+    A run's label is its folder, or its path where that label is taken.
     """
     names = policy_names(scenario)
     runs: dict[str, Path] = {}
@@ -97,7 +97,7 @@ def everything(scenario: Scenario, folder: Path = Path("runs")) -> tuple[list[Gi
 
 
 def _free(run: Path, folder: Path, taken: set[str]) -> str:
-    """A label for a run in ``folder`` that is not ``taken``."""
+    """Return a label for a run in ``folder`` that is not ``taken``."""
     label, longer = (str(path).replace("=", "-").strip() for path in (run.relative_to(folder), run))
     if label in taken:
         label = longer
@@ -107,7 +107,7 @@ def _free(run: Path, folder: Path, taken: set[str]) -> str:
 
 
 def same(one: Scenario, other: Scenario) -> bool:
-    """Whether two scenarios are the same but for name and description."""
+    """Return True if two scenarios are the same, name and description aside."""
     return _bare(one) == _bare(other)
 
 
@@ -116,9 +116,9 @@ def _bare(scenario: Scenario) -> Scenario:
 
 
 def seeds_only(entries: Sequence[Entry]) -> dict[str, list[int]]:
-    """Runs that differ in their seed only, as positions in ``entries``, by what to call them.
+    """Return groups of runs that differ in their seed only, as positions in ``entries`` by label.
 
-    Of runs that do not even differ in their seed the first counts.
+    The first counts among runs that have the same seed too.
     """
     groups: dict[str, list[int]] = {}
     runs = [entry.policy.run for entry in entries]
@@ -135,9 +135,9 @@ def seeds_only(entries: Sequence[Entry]) -> dict[str, list[int]]:
 
 
 def by_seed(runs: Sequence[RunConfig | None]) -> list[list[int]]:
-    """Positions of ``runs`` that differ in nothing, or in their seed only; a run alone is a list too.
+    """Return the positions of ``runs``, a list for those that differ in their seed only.
 
-    Of runs that do not even differ in their seed the first counts.
+    A run alone is a list too. The first counts among runs that have the same seed too.
     """
     alike: dict[tuple[str, str], dict[int, int]] = {}
     for j, run in enumerate(runs):
@@ -148,7 +148,7 @@ def by_seed(runs: Sequence[RunConfig | None]) -> list[list[int]]:
 
 
 def _shared(labels: Sequence[str]) -> str:
-    """How labels begin alike, without the beginning of a number or the word seed."""
+    """Return the common beginning of labels, without the start of a number or the word seed."""
     shortest = min(labels, key=len)
     length = 0
     while length < len(shortest) and len({label[length] for label in labels}) == 1:
@@ -157,7 +157,7 @@ def _shared(labels: Sequence[str]) -> str:
 
 
 def _split(item: Given) -> tuple[str | None, Given]:
-    """The label that was given, if any, and the rest."""
+    """Return the label that was given, if any, and the rest."""
     if not isinstance(item, str) or "=" not in item or Path(item).exists():
         return None, item
     label, _, rest = item.partition("=")
@@ -167,7 +167,7 @@ def _split(item: Given) -> tuple[str | None, Given]:
 
 
 def _label(item: Given) -> str | None:
-    """What an item will be called, where that is known before loading it."""
+    """Return the label of an item, or None where it is not known before loading."""
     label, rest = _split(item)
     if label is None and isinstance(rest, Policy):
         return rest.name
@@ -222,7 +222,7 @@ def _check_labels(labels: Sequence[str]) -> None:
 
 
 def _elsewhere(entry: Entry, scenario: Scenario) -> list[str]:
-    """A note on a policy that is of another scenario."""
+    """Return a note if a policy was made for or trained on another scenario."""
     run = entry.policy.run
     source = entry.policy.scenario if run is None else run.scenario
     if same(source, scenario):

@@ -1,17 +1,17 @@
-"""What an implementation shortfall consists of, and how it stands to the market: ``shortfall.csv``.
+"""Parts of an implementation shortfall, and its comparison with the market: ``shortfall.csv``.
 
-Basis points of the mid at arrival, per share of the parent order. ``shortfall`` is the sum of
-``spread``, ``fees``, ``drift`` and ``clean_up`` (Perold 1988); with ``envelope_penalty`` it is the
-objective. ``vwap_slippage`` and ``markout`` are as in ``rollouts.Rollout``. Intervals are 95 %, as in
-the other tables.
+Units are basis points of the mid at arrival, per share of the parent order. ``shortfall`` is the
+sum of ``spread``, ``fees``, ``drift`` and ``clean_up`` (Perold 1988). With ``envelope_penalty`` it
+is the objective. ``vwap_slippage`` and ``markout`` are as in
+``agents.rollouts.allocation.Rollout``. Intervals are 95 %, as in the other tables.
 
-Where both sides of every window are played, as on replayed days, what the market did to one it did
-against the other: then the mean slippage against VWAP is the mean shortfall without its fees.
+Where both sides of every window are played, as on replayed days, a market move that helps one side
+hurts the other. The mean slippage against VWAP is then the mean shortfall without its fees.
 
-Most of a shortfall's noise is the drift of shares that waited, which has mean zero as long as nobody can
-tell where the mid goes. ``adjusted`` is the objective without it (``rollouts.Rollout.waiting_drift``):
-the same mean where that is so, with a much narrower interval; ``adjusted_diff_vs_lp`` is policy minus
-plain ``lp``, paired by day. On replayed days the drift is what it was: read both.
+Most of a shortfall's noise is the drift of shares that waited. This drift has mean zero as long as
+nobody can predict the mid. ``adjusted`` is the objective without it (``Rollout.waiting_drift``). It
+then has the same mean and a much narrower interval. ``adjusted_diff_vs_lp`` is policy minus plain
+``lp``, paired by day. On replayed days the drift is what it was: read both.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ Floats = NDArray[np.float64]
 
 
 class Shortfall(NamedTuple):
-    """Of a policy on n days, each (n,)."""
+    """Parts of a policy's shortfall on n days, each (n,)."""
 
     spread: Floats
     fees: Floats
@@ -92,7 +92,7 @@ class Shortfall(NamedTuple):
 
 
 def shortfall_of(rollout: Rollout) -> Shortfall:
-    """The parts of a rollout under shortfall costs."""
+    """Return the parts of a rollout under shortfall costs."""
     return Shortfall(
         spread=rollout.spread_cost,
         fees=rollout.fee_cost,
@@ -111,13 +111,13 @@ def shortfall_rows(
     order: Sequence[str],
     clusters: NDArray[np.int64] | None = None,
 ) -> list[Row]:
-    """Rows of ``shortfall.csv``: a cell for each of ``SHORTFALL_COLUMNS``; ``parts`` has plain ``lp``.
+    """Return the rows of ``shortfall.csv``, with a cell for every one of ``SHORTFALL_COLUMNS``.
 
     Args:
-        scenario: its name.
-        parts: by label.
+        scenario: name of the scenario.
+        parts: parts of the shortfall by label; plain ``lp`` is among them.
         order: labels, in the order of the rows; those without parts are left out.
-        clusters: (n,) of the days, see ``statistics.clustered``.
+        clusters: (n,) clusters of the days, see ``statistics.clustered``.
     """
     rows: list[Row] = []
     for label in order:
@@ -154,7 +154,7 @@ def _interval(name: str, values: Floats, clusters: NDArray[np.int64] | None) -> 
 
 
 def shortfall_markdown(rows: Sequence[Row]) -> str:
-    """The table in markdown."""
+    """Return the table in markdown."""
     lines = []
     for row in rows:
         numbers = [f"{row[f'{part}_mean']:+.3f}" for part in SHORTFALL_PARTS]

@@ -1,6 +1,6 @@
-"""One day bucket by bucket, under several policies side by side.
+"""Trace of one day bucket by bucket, under several policies side by side.
 
-The days and policies are those of a comparison; each order is then replayed lot by lot, so that every
+Day and policies are those of a comparison. Each order is then replayed lot by lot, so that every
 bucket's cost is the environment's.
 """
 
@@ -24,7 +24,7 @@ from agents.rollouts.one_order import Bucket, Replay
 from execution_env import Days, Scenario, load_scenario, numbered_days
 
 DEFAULT = ("lp", "dp-adaptive")
-"""Policies that are traced where none are named."""
+"""Default policies of a trace."""
 
 TRACE_COLUMNS = (
     "policy",
@@ -43,20 +43,21 @@ TRACE_COLUMNS = (
     "envelope_penalty",
     "residual_penalty",
 )
-"""Of ``trace.csv``. Buckets count from 1; quantities are shares; costs are in half-spreads per share of
-the order. A row per policy, bucket and algo says what was posted and filled there, the fill rate that
-was expected (estimate) and the hidden one of the day (fill_rate). A row with an empty algo is of the
-whole bucket: totals, what could be posted, where the order stood at its end, the market's volume, and
-costs; those of a policy add up to its objective. The envelope of the last bucket is empty."""
+"""Columns of ``trace.csv``. Buckets count from 1. Quantities are shares. Costs are in half-spreads
+per share of the order. A row per policy, bucket and algo gives the shares posted and filled there,
+the expected fill rate (estimate) and the day's hidden one (fill_rate). A row with an empty algo is
+of the whole bucket: totals, the postable shares, the shares filled by its end, the envelope, the
+market's volume, and costs. A policy's costs add up to its objective. The envelope of the last
+bucket is empty."""
 
 
 class Played(NamedTuple):
     """A policy's order on the day.
 
     Attributes:
-        label: of the policy.
-        buckets: what each brought.
-        objective: cost and penalties per share of the order, in half-spreads; as ``compare`` has it.
+        label: label of the policy.
+        buckets: outcome of each bucket.
+        objective: cost and penalties per share of the order, in half-spreads, as in ``compare``.
     """
 
     label: str
@@ -65,27 +66,27 @@ class Played(NamedTuple):
 
     @property
     def posted(self) -> Lots:
-        """(B, K) lots."""
+        """Return (B, K) posted lots."""
         return np.array([bucket.posted for bucket in self.buckets])
 
     @property
     def filled(self) -> Lots:
-        """(B, K) lots."""
+        """Return (B, K) filled lots."""
         return np.array([bucket.filled for bucket in self.buckets])
 
     @property
     def posting_cost(self) -> float:
-        """Per share of the order."""
+        """Return the posting cost per share of the order."""
         return sum(bucket.posting_cost for bucket in self.buckets)
 
     @property
     def envelope_penalty(self) -> float:
-        """Per share of the order."""
+        """Return the envelope penalty per share of the order."""
         return sum(bucket.envelope_penalty for bucket in self.buckets)
 
     @property
     def residual_penalty(self) -> float:
-        """Per share of the order."""
+        """Return the residual penalty per share of the order."""
         return sum(bucket.residual_penalty for bucket in self.buckets)
 
 
@@ -94,14 +95,15 @@ class Trace:
     """A day under several policies.
 
     Attributes:
-        scenario: that was played.
-        seed: of the day.
-        day: everything the market did; its fill rates are what nobody could see.
-        orders: one per policy, in the order given.
-        bounds: objectives by name. No policy gets below "hindsight" on this day. "clairvoyant" is what
-            the best policy on the action grid could expect knowing the day's hidden state, but not the
-            noise: luck can beat it on a single day. Without those that the scenario is too large for.
-        notes: a sentence each on what a reader should know.
+        scenario: scenario that was played.
+        seed: seed of the day.
+        day: everything the market did, with the fill rates that no policy could see.
+        orders: one order per policy, in the order given.
+        bounds: objectives by name. No policy gets below "hindsight" on this day. "clairvoyant" is
+            the expected objective of the best policy on the action grid that knows the day's hidden
+            state, but not the noise: luck can beat it on a single day. A bound is left out if the
+            scenario is too large for it.
+        notes: notes to the reader, a sentence each.
     """
 
     scenario: Scenario
@@ -126,8 +128,8 @@ def trace(
         policies: names, run directories, zips or ``package.module:factory``, each also as
             ``label=...``; or policies.
         scenario: as for ``load_scenario``.
-        seed: of the day.
-        track: shows what takes long.
+        seed: seed of the day.
+        track: shows slow steps.
         trust: whether to load zips; see ``load_policy``.
 
     Raises:
@@ -159,14 +161,14 @@ def _replayed(scenario: Scenario, day: Days, posted: NDArray[np.int32]) -> list[
 
 
 def standing(bucket: Bucket) -> str:
-    """Where the order stood in the envelope: "inside", "behind" or "ahead"."""
+    """Return where the order stood in the envelope: "inside", "behind" or "ahead"."""
     if bucket.outside == 0:
         return "inside"
     return "behind" if bucket.done < bucket.lower else "ahead"
 
 
 def trace_csv(found: Trace) -> str:
-    """``trace.csv``, see ``TRACE_COLUMNS``."""
+    """Return ``trace.csv``, see ``TRACE_COLUMNS``."""
     rows: list[dict[str, object]] = []
     scenario, lot = found.scenario, found.scenario.order.lot_size
     for order in found.orders:

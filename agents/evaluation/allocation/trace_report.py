@@ -1,4 +1,4 @@
-"""A traced day as tables: side by side where there is room, else one below the other."""
+"""Tables of a traced day: side by side where there is room, else one below the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agents.policy import Lots
 OBJECTIVE_PARTS = ("posting", "envelope", "residual")
 
 SAME_OBJECTIVE = 1e-9
-"""Objectives that differ by less are the same."""
+"""Smallest difference at which two objectives count as different."""
 
 
 def show(found: Trace, console: Console) -> None:
@@ -34,8 +34,9 @@ def show(found: Trace, console: Console) -> None:
 
 
 def pieces(found: Trace, width: int) -> list[Table]:
-    """Tables for ``width`` columns, as many policies in each as fit. Where not even one does, what was
-    posted and what filled stand on two lines.
+    """Return tables for ``width`` columns, as many policies in each as fit.
+
+    Where not even one fits, posted and filled shares stand on two lines.
     """
     rows: list[list[Played]] = []
     for order in found.orders:
@@ -67,7 +68,7 @@ def _table(*columns: str) -> Table:
 
 
 def _common(found: Trace, in_a_line: bool) -> Table:
-    """What all policies have in common: buckets and the envelope at their ends."""
+    """Return the columns that all policies share: buckets and the envelope at their ends."""
     shown = _table("bucket", "envelope")
     lot, buckets = found.scenario.order.lot_size, found.orders[0].buckets
     end = "" if in_a_line else "\n"
@@ -82,7 +83,7 @@ def _common(found: Trace, in_a_line: bool) -> Table:
 
 
 def _own(order: Played, found: Trace, in_a_line: bool) -> Table:
-    """What a policy's order had."""
+    """Return the columns of one policy's order."""
     scenario, lot = found.scenario, found.scenario.order.lot_size
     shown = _table(*scenario.algo_names, "done", "cost")
     shown.columns[-2].justify = "left"
@@ -113,7 +114,7 @@ def _own(order: Played, found: Trace, in_a_line: bool) -> Table:
 
 
 def context(found: Trace) -> str:
-    """What the objectives are to be read against."""
+    """Return the context of the objectives: the best policy and the bounds of the day."""
     least = min(order.objective for order in found.orders)
     best = [order.label for order in found.orders if order.objective < least + SAME_OBJECTIVE]
     sentences = []
