@@ -43,12 +43,12 @@ TRACE_COLUMNS = (
     "envelope_penalty",
     "residual_penalty",
 )
-"""Columns of ``trace.csv``. Buckets count from 1. Quantities are shares. Costs are in half-spreads
-per share of the order. A row per policy, bucket and algo gives the shares posted and filled there,
-the expected fill rate (estimate) and the day's hidden one (fill_rate). A row with an empty algo is
-of the whole bucket: totals, the postable shares, the shares filled by its end, the envelope, the
-market's volume, and costs. A policy's costs add up to its objective. The envelope of the last
-bucket is empty."""
+"""Columns of ``trace.csv``. Buckets count from 1. Quantities are shares. Costs are per share of the
+order, in the scenario's unit. A row per policy, bucket and algo gives the shares posted and filled
+there, the expected fill rate (estimate) and the day's hidden one (fill_rate). A row with an empty
+algo is of the whole bucket: totals, the postable shares, the shares filled by its end, the
+envelope, the market's volume, and costs. A policy's costs add up to its objective. The envelope of
+the last bucket is empty."""
 
 
 class Played(NamedTuple):
@@ -57,7 +57,8 @@ class Played(NamedTuple):
     Attributes:
         label: label of the policy.
         buckets: outcome of each bucket.
-        objective: cost and penalties per share of the order, in half-spreads, as in ``compare``.
+        objective: cost and penalties per share of the order, in the scenario's unit, as in
+            ``compare``.
     """
 
     label: str

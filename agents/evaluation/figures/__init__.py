@@ -1,7 +1,7 @@
 """Figures of policies, comparisons and trainings, for notebooks, pages and run directories.
 
-Every function gives a matplotlib ``Figure`` whose title says what its data say; ``png`` makes a file of
-it. In a notebook:
+Every function returns a matplotlib ``Figure`` whose title states its finding. ``png`` turns a
+figure into a PNG file. In a notebook:
 
 >>> from IPython.display import Image  # doctest: +SKIP
 >>> from agents.evaluation import compare, figures  # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""What policies post: mean lots per bucket and algo, with the part of them that fills."""
+"""Figure of posted lots: means per bucket and algo, with the part that fills."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PALE = 0.38
-"""Opacity of what was posted and did not fill."""
+"""Opacity of lots that were posted and did not fill."""
 
 Floats = NDArray[np.float64]
 
 
 def mean_lots(rollout: Rollout, lots: int) -> tuple[Floats, Floats]:
-    """Posted and filled, each (B, K): means over the days in percent of an order of ``lots``."""
+    """Return posted and filled lots, each (B, K): means over the days, in percent of ``lots``."""
     posted, filled = (
         100.0 / lots * array.mean(axis=2, dtype=np.float64)
         for array in (rollout.posted, rollout.filled)
@@ -48,10 +48,10 @@ def mean_lots(rollout: Rollout, lots: int) -> tuple[Floats, Floats]:
 
 @styled
 def allocations(result: Comparison, policies: Sequence[str] | None = None) -> Figure:
-    """Mean posted lots per bucket, stacked by algo, the filled part darker; a panel per policy.
+    """Draw mean posted lots per bucket, stacked by algo; a panel per policy. Filled parts are darker.
 
     Args:
-        result: of ``compare`` with rollouts.
+        result: result of ``compare`` with rollouts.
         policies: labels of policies or groups of seeds; default representatives of all.
 
     Raises:
@@ -95,18 +95,18 @@ def allocations(result: Comparison, policies: Sequence[str] | None = None) -> Fi
 
 
 def algo_colour(algo: int) -> str:
-    """Of the algo with that index, everywhere."""
+    """Return the colour that the algo with that index has in every figure."""
     return ALGO_COLOURS[algo % len(ALGO_COLOURS)]
 
 
 def key_of_algos(scenario: Scenario) -> list[tuple[str, Any]]:
-    """What stands for what in bars."""
+    """Return the key of the bars: names with their patches."""
     names = [(short(name, 20), patch(algo_colour(i))) for i, name in enumerate(scenario.algo_names)]
     return [*names, ("pale: posted, not filled", patch(QUIET, PALE))]
 
 
 def draw_bars(axes: Axes, posted: Floats, filled: Floats) -> None:
-    """Bars of what is posted (B, K), stacked; of every algo what is ``filled`` (B, K) below."""
+    """Draw stacked bars of ``posted`` (B, K); of every algo the ``filled`` part (B, K) is below."""
     buckets = np.arange(1, len(posted) + 1)
     bottom = np.zeros(len(posted))
     for i in range(posted.shape[1]):
@@ -122,7 +122,7 @@ def draw_bars(axes: Axes, posted: Floats, filled: Floats) -> None:
 
 
 def _title(scenario: Scenario, there: Sequence[Shown], filled: Sequence[Floats]) -> str:
-    """Where what fills for the best policy early differs most from what fills for ``lp``."""
+    """Return a title: the algo whose early fills differ most between the best policy and ``lp``."""
     best, names = there[0], scenario.algo_names
     other = next((j for j, item in enumerate(there) if item.label == REFERENCE and j), None)
     if other is None:

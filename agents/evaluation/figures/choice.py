@@ -1,7 +1,7 @@
-"""Which policies a figure shows, what family each is of, and which colour that family has everywhere.
+"""Choice of the policies that a figure shows, with the family and the colour of each.
 
-Runs that differ in their seed only are one policy here, by the label of their group; what they did is
-pooled over all of them.
+Runs that differ in their seed only are one policy here, with the label of their group. Their
+rollouts are pooled.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from agents.rollouts.allocation import Rollout
 from execution_env.core.validation import suggestion
 
 MOST_PANELS = 6
-"""Policies in a figure with a panel for each, unless others are asked for."""
+"""Default largest number of policies in a figure with a panel for each."""
 
 COLOURS = {
     "lp": "#D55E00",
@@ -32,7 +32,7 @@ COLOURS = {
     "other": "#E69F00",
     "bound": "#222222",
 }
-"""Okabe & Ito's palette, grey for rules and nearly black for bounds, by family."""
+"""Colours by family: Okabe & Ito's palette, grey for rules and nearly black for bounds."""
 
 PATTERNS = {
     "lp": r"lp(-.*)?",
@@ -41,16 +41,17 @@ PATTERNS = {
     "rule": r"all-.*|passive-then-sweep|twap|random",
     "bound": "|".join(BOUNDS),
 }
-"""Whole names of a family, in any case, for where there is nothing but a name."""
+"""Regular expressions for whole names, in any case, by family. They serve where only a name is
+known."""
 
 
 class Shown(NamedTuple):
     """A policy in a figure.
 
     Attributes:
-        label: of its row: of a policy, or of runs that differ in their seed only.
-        members: labels of the policies that it stands for; its own, or those of its runs.
-        row: of the table.
+        label: label of its row: a policy, or runs that differ in their seed only.
+        members: labels of the policies that it stands for: its own, or those of its runs.
+        row: its row of the table.
         family: a key of ``COLOURS``.
     """
 
@@ -61,16 +62,16 @@ class Shown(NamedTuple):
 
     @property
     def colour(self) -> str:
-        """Of its family."""
+        """Return the colour of its family."""
         return COLOURS[self.family]
 
 
 def family(name: str, policy: Policy | None = None) -> str:
-    """A key of ``COLOURS``, from what made the policy, or else from its name.
+    """Return a key of ``COLOURS``, from the kind of the policy's run, or else from its name.
 
     Args:
-        name: that a table calls it by.
-        policy: where it is at hand.
+        name: its name in a table.
+        policy: the policy itself, if it is at hand.
     """
     if policy is not None and policy.run is not None:
         return policy.run.kind if policy.run.kind in COLOURS else "other"
@@ -82,14 +83,14 @@ def family(name: str, policy: Policy | None = None) -> str:
 
 
 def everyone(result: Comparison) -> list[Shown]:
-    """All policies, best first, runs that differ in their seed only as one."""
+    """Return all policies, best first, runs that differ in their seed only as one."""
     grouped = {label for members in result.groups.values() for label in members}
     rows, _ = split(result.rows)
     return [_shown(result, row) for row in rows if row["policy"] not in grouped]
 
 
 def bounds_of(result: Comparison) -> list[Row]:
-    """Rows of the bounds there are, highest first."""
+    """Return the rows of the bounds, highest first."""
     _, rows = split(result.rows)
     return sorted(rows, key=lambda row: -number(row["objective_mean"]))
 
@@ -97,18 +98,18 @@ def bounds_of(result: Comparison) -> list[Row]:
 def chosen(
     result: Comparison, policies: Sequence[str] | None = None, most: int = MOST_PANELS
 ) -> list[Shown]:
-    """The policies that ``policies`` names, in that order; or representatives of all of them.
+    """Return the policies that ``policies`` names, in that order; or representatives of all.
 
-    Representatives are the best ones, best first, runs that differ in their seed only as one; ``lp``
-    is always among them.
+    Representatives are the best policies, best first, runs that differ in their seed only as one.
+    ``lp`` is always among them.
 
     Args:
         result: the comparison.
         policies: labels of policies or of groups of seeds; default at most ``most`` representatives.
-        most: how many representatives there are at most.
+        most: largest number of representatives.
 
     Raises:
-        ValueError: a label is unknown, there twice or a bound, or there are none.
+        ValueError: a label is unknown, occurs twice or is a bound, or there are none.
     """
     if policies is None:
         there = everyone(result)
@@ -141,7 +142,7 @@ def _shown(result: Comparison, row: Row) -> Shown:
 
 
 def rollout_of(result: Comparison, item: Shown) -> Rollout:
-    """What a policy did on the days, one after the other for each of its members; as ``Rollout``.
+    """Return the rollouts of a policy's members, joined one after the other along the days.
 
     Raises:
         ValueError: the comparison kept no rollouts.
@@ -158,24 +159,24 @@ def rollout_of(result: Comparison, item: Shown) -> Rollout:
 
 
 def day_count(result: Comparison) -> str:
-    """How many days, in words; those that are replayed are orders, many of them on a date."""
+    """Return the number of days in words. Replayed days are called orders: a date has many."""
     count = len(result.seeds)
     noun = "day" if result.scenario.replay is None else "replayed order"
     return f"one {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def number(cell: Cell, otherwise: float = float("nan")) -> float:
-    """A cell as a number; ``otherwise`` where it has none."""
+    """Return a cell as a number; ``otherwise`` where it is none."""
     return float(cell) if isinstance(cell, int | float) else otherwise
 
 
 def numbers(rows: Sequence[Mapping[str, Cell]], key: str) -> list[float]:
-    """A column of rows; nan where a cell is empty."""
+    """Return a column of rows; nan where a cell is empty."""
     return [number(row[key]) for row in rows]
 
 
 def listed(labels: Sequence[str]) -> str:
-    """Labels as in a sentence: "a, b and c"."""
+    """Return labels as in a sentence: "a, b and c"."""
     if len(labels) < 2:
         return "".join(labels)
     return f"{', '.join(labels[:-1])} and {labels[-1]}"

@@ -1,4 +1,4 @@
-"""What an order costs: the mean told apart by what it is for, and how the total differs by day."""
+"""Figure of an order's cost: the parts of its mean, and how the total differs by day."""
 
 from __future__ import annotations
 
@@ -40,19 +40,15 @@ SHORTFALL_COLOURS = {
     "envelope": "#E69F00",
     "clean-up": "#333333",
 }
-"""Those of a shortfall."""
+"""Colours of the parts of a shortfall."""
 
-PART_WORDS = {
-    "posting": "posting",
-    "envelope": "envelope penalties",
-    "residual": "residual penalties",
-}
-"""What titles call them, where they have longer names."""
+PART_WORDS = {"posting": "posting", "envelope": "envelope penalties", "residual": "residual penalties"}
+"""Names of parts in titles, where they are longer."""
 
 OBJECTIVE_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 COSTS_ROW = 0.36
-"""Inches for a policy."""
+"""Height of a policy's row, in inches."""
 
 Floats = NDArray[np.float64]
 
@@ -61,7 +57,7 @@ class DayQuantiles(NamedTuple):
     """How a policy's objective differs by day.
 
     Attributes:
-        quantiles: (5,) of the days.
+        quantiles: (5,) quantiles over the days, see ``QUANTILES``.
         worst: mean of the worst 5 % of days; nan where the table has none.
     """
 
@@ -70,7 +66,7 @@ class DayQuantiles(NamedTuple):
 
 
 def parts_of(item: Shown, result: Comparison) -> dict[str, float]:
-    """Means of the parts of a policy's cost, of several seeds over all of them."""
+    """Return the means of the parts of a policy's cost, over all its seeds if it has several."""
     if result.shortfalls:
         of = [result.shortfalls[label] for label in item.members]
         columns = {
@@ -99,10 +95,10 @@ def quantiles_of(item: Shown, rollout: Rollout) -> DayQuantiles:
 
 @styled
 def costs(result: Comparison, policies: Sequence[str] | None = None) -> Figure:
-    """The mean cost of each policy by its parts, and beside it the distribution over the days.
+    """Draw the mean cost of each policy by its parts, and beside it the distribution over the days.
 
     Args:
-        result: of ``compare`` with rollouts.
+        result: result of ``compare`` with rollouts.
         policies: labels of policies or groups of seeds; default representatives of all.
 
     Raises:
@@ -144,7 +140,7 @@ def _draw_parts(
     parts: Sequence[dict[str, float]],
     colours: Mapping[str, str],
 ) -> None:
-    """Bars of what is paid to the right of 0, of what is earned to the left; the number is the sum."""
+    """Draw bars of costs to the right of 0, of gains to the left; the number is their sum."""
     totals = [sum(of.values()) for of in parts]
     paid = [sum(part for part in of.values() if part > 0) for of in parts]
     earned = [sum(part for part in of.values() if part < 0) for of in parts]
@@ -208,7 +204,7 @@ def _draw_days(axes: Axes, there: Sequence[Shown], days: Sequence[DayQuantiles])
 
 
 def _counts(item: Shown, there: Sequence[Shown]) -> bool:
-    """Whether a policy must be in view: the better half, and ``lp``."""
+    """Return True if a policy must be in view: the better half, and ``lp``."""
     best = sorted(there, key=lambda one: number(one.row["objective_mean"]))
     return item in best[: (len(there) + 1) // 2] or item.label == REFERENCE
 

@@ -1,4 +1,4 @@
-"""A traced day as a figure: a column per policy."""
+"""Figure of a traced day: a column per policy."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTHS = (6.4, 3.2, 2.2, 1.7)
-"""Inches of a column where there are one, two, three, and at most four of them: as wide as a page."""
+"""Widths of a column, in inches, where there are one, two, three or four: as wide as a page."""
 
 HEIGHTS = (1.5, 1.0, 0.9)
-"""Of a policy's three panels."""
+"""Relative heights of a policy's three panels."""
 
 
 @styled
 def day(found: Trace) -> Figure:
-    """One day under several policies, a column each, from top to bottom: the cumulative fill inside the
-    envelope; shares posted (pale) and filled per bucket and algo; the day's hidden fill rates, and what
-    was estimated.
+    """Draw one day under several policies, a column each.
+
+    The panels from top to bottom: the cumulative fill inside the envelope; shares posted (pale) and
+    filled per bucket and algo; the day's hidden fill rates, and the estimated ones.
 
     Args:
-        found: of ``agents.evaluation.trace``.
+        found: result of ``agents.evaluation.allocation.trace.trace``.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415  slow to import
 
@@ -157,4 +158,4 @@ def _legend(figure: Any, found: Trace) -> None:
         handlelength=1.4,
     )
     for text, name in zip(legend.get_texts(), names, strict=True):
-        text.set_text(name)  # only now: a label with _ in front would be left out
+        text.set_text(name)  # only now: a legend leaves out labels that begin with _

@@ -1,4 +1,4 @@
-"""Dots with whiskers, a row for each, best on top; far ones at the edge, so that they squash nothing."""
+"""Dots with whiskers, a row for each, best on top. Far dots are arrows, so the view stays narrow."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 REACH = 0.6
-"""How far beyond what must be seen a value may lie to be seen too, as a share of the width so far."""
+"""Largest distance from the view at which a value widens it, as a share of the view's width."""
 
 LEAST_VIEW = 0.02
-"""Width of a view where all values are nearly alike, as a share of their size."""
+"""Least width of a view, as a share of its values' size, for values that are nearly alike."""
 
 MARGIN = 0.05
 """Free space at both ends of a view, as a share of its width."""
 
 DOTS_ROW = 0.215
-"""Inches for a row."""
+"""Height of a row, in inches."""
 
 
 class Dot(NamedTuple):
-    """A row.
+    """A row with a dot and a whisker.
 
     Attributes:
-        label: on the left.
-        value: of the dot.
+        label: text on the left.
+        value: value of the dot.
         low, high: ends of the whisker; nan where there is none.
-        colour: of both.
+        colour: colour of dot and whisker.
         others: values of pale small dots in the same row, such as single training seeds.
-        hollow: whether the dot is open, for what is no policy.
+        hollow: whether the dot is open, as for a bound.
     """
 
     label: str
@@ -47,10 +47,10 @@ class Dot(NamedTuple):
 
 
 def view_of(needed: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
-    """The range that shows all ``needed`` values, and those of ``values`` that lie near them.
+    """Return the range that shows all ``needed`` values, and those of ``values`` near them.
 
-    A value is near where the range, as wide as it is so far, need not grow by more than ``REACH``.
-    Values that are not finite count for nothing.
+    A value is near if the range need not grow by more than ``REACH`` of its width so far. Values
+    that are not finite are ignored.
     """
     right = [value for value in needed if math.isfinite(value)]
     rest = [value for value in values if math.isfinite(value)]
@@ -72,7 +72,7 @@ def view_of(needed: Sequence[float], values: Sequence[float]) -> tuple[float, fl
 
 
 def ends(dots: Sequence[Dot]) -> list[float]:
-    """All values that rows have, ends of whiskers among them."""
+    """Return all values of the rows, with the ends of whiskers."""
     return [value for dot in dots for value in (dot.value, dot.low, dot.high)]
 
 
@@ -87,12 +87,12 @@ def draw_dots(
     """Draw rows from the top, row j at height -j.
 
     Args:
-        axes: empty.
+        axes: empty axes.
         dots: the rows.
-        view: from ``view_of``; a dot outside becomes an arrow at that edge.
-        shape: of the numbers on the right.
+        view: range from ``view_of``; a dot outside becomes an arrow at that edge.
+        shape: format of the numbers on the right.
         labels: whether rows have their labels on the left.
-        texts: whether they have their numbers on the right.
+        texts: whether rows have their numbers on the right.
     """
     low, high = view
     letters = max((len(format(dot.value, shape)) for dot in dots), default=0)
@@ -155,7 +155,7 @@ def _arrow(axes: Axes, colour: str, height: float, right: bool) -> None:
 
 
 def vertical(axes: Axes, at: float, bottom: float, dashed: bool = True, colour: str = INK) -> None:
-    """A line through all rows down to the height ``bottom``."""
+    """Draw a line through all rows down to the height ``bottom``."""
     axes.plot(
         [at, at],
         [bottom, 0.6],
@@ -167,7 +167,7 @@ def vertical(axes: Axes, at: float, bottom: float, dashed: bool = True, colour: 
 
 
 def sides(axes: Axes, better: str, worse: str, at: float) -> None:
-    """Say above the rows which side of ``at`` is which."""
+    """Write above the rows the meaning of either side of ``at``."""
     for text, offset, where in ((f"◂ {better}", -4, "right"), (f"{worse} ▸", 4, "left")):
         axes.annotate(
             text,

@@ -1,7 +1,7 @@
-"""Cumulative fills inside the envelope: a fan over the days, a panel per policy.
+"""Figure of cumulative fills inside the envelope: a fan over the days, a panel per policy.
 
-Where the envelope follows the day's volume, a fan of fills would mix days whose envelopes differ; there
-what is drawn is fills minus the middle of that day's envelope.
+Where the envelope follows the day's volume, a fan of fills would mix days whose envelopes differ.
+There the figure shows fills minus the middle of that day's envelope.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FAN_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""Of the days: the ends of the fan's wide part, of its narrow part, and the median."""
+"""Quantiles over the days: the ends of the fan's wide part, of its narrow part, and the median."""
 
 MOST_WIDTHS = 1.5
-"""Of the envelope, by which fills in view may lie off its middle."""
+"""Largest distance of fills in view from the envelope's middle, in widths of the envelope."""
 
 ALIKE = 1e-6
-"""Lots by which envelopes of two days may differ and be the same."""
+"""Largest difference, in lots, at which envelopes of two days count as the same."""
 
 Floats = NDArray[np.float64]
 
@@ -53,10 +53,11 @@ class Fan(NamedTuple):
     """Fills of one policy in percent of the order, at the start and at the B bucket ends.
 
     Attributes:
-        quantiles: (5, B + 1) of cumulative fills, or of fills minus the middle of the envelope.
+        quantiles: (5, B + 1) quantiles of cumulative fills, or of fills minus the middle of the
+            envelope.
         lower, upper: (B,) the envelope at the start and at bucket ends but the last, where it does
-            not count; the median of the days where it differs by day.
-        relative: whether fills are minus the middle of that day's envelope.
+            not count. It is the median over the days where it differs by day.
+        relative: whether the middle of that day's envelope is subtracted from fills.
     """
 
     quantiles: Floats
@@ -66,14 +67,14 @@ class Fan(NamedTuple):
 
 
 def follows_the_day(rollout: Rollout) -> bool:
-    """Whether the envelope differs by day."""
+    """Return True if the envelope differs by day."""
     return bool(
         max(np.ptp(rollout.lower, axis=1).max(), np.ptp(rollout.upper, axis=1).max()) > ALIKE
     )
 
 
 def fan_of(rollout: Rollout, lots: int, relative: bool) -> Fan:
-    """The fan of a rollout of orders of ``lots``."""
+    """Return the fan of a rollout of orders of ``lots``."""
     buckets, _, days = rollout.filled.shape
     filled = np.zeros((buckets + 1, days))
     np.cumsum(rollout.filled.sum(axis=1), axis=0, out=filled[1:])
@@ -94,13 +95,13 @@ def fan_of(rollout: Rollout, lots: int, relative: bool) -> Fan:
 def fills(
     result: Comparison, policies: Sequence[str] | None = None, relative: bool | None = None
 ) -> Figure:
-    """Fans of cumulative fills over the days inside the envelope, a panel per policy.
+    """Draw fans of cumulative fills over the days inside the envelope, a panel per policy.
 
     Args:
-        result: of ``compare`` with rollouts.
+        result: result of ``compare`` with rollouts.
         policies: labels of policies or groups of seeds; default representatives of all.
-        relative: whether fills are drawn minus the middle of that day's envelope; default where the
-            envelope differs by day.
+        relative: whether to subtract the middle of that day's envelope from fills; by default, if
+            the envelope differs by day.
 
     Raises:
         ValueError: a label is unknown, or the comparison kept no rollouts.
@@ -138,7 +139,7 @@ def fills(
 
 
 def key_of_fan() -> list[tuple[str, Any]]:
-    """What stands for what in a fan."""
+    """Return the key of a fan: names with their artists."""
     return [
         ("envelope", patch(BAND, edgecolor=EDGE, linewidth=1.0)),
         ("median day", line("#555555", linewidth=1.8)),
@@ -148,7 +149,7 @@ def key_of_fan() -> list[tuple[str, Any]]:
 
 
 def draw_fan(axes: Axes, fan: Fan, colour: str, buckets: int) -> None:
-    """The envelope with a fan in it, against bucket ends 0 to B."""
+    """Draw the envelope with a fan in it, against bucket ends 0 to B."""
     ends = np.arange(buckets + 1)
     inner = ends[:-1]
     axes.fill_between(inner, fan.lower, fan.upper, color=BAND, linewidth=0)
@@ -164,7 +165,10 @@ def draw_fan(axes: Axes, fan: Fan, colour: str, buckets: int) -> None:
 
 
 def _range(fans: Sequence[Fan]) -> tuple[float, float]:
-    """Of fills minus the middle: all there is up to a few envelopes away, and room for the rates."""
+    """Return the vertical range of relative fans, with room for the rates below.
+
+    It holds all fills up to ``MOST_WIDTHS`` widths of the envelope from its middle.
+    """
     width = max(float(np.max(fan.upper - fan.lower, initial=0.0)) for fan in fans) or 10.0
     low = max(min(float(fan.quantiles.min()) for fan in fans), -MOST_WIDTHS * width)
     high = min(max(float(fan.quantiles.max()) for fan in fans), MOST_WIDTHS * width)
@@ -173,7 +177,7 @@ def _range(fans: Sequence[Fan]) -> tuple[float, float]:
 
 
 def _rates(axes: Axes, item: Shown, relative: bool) -> None:
-    """Behind, ahead and complete, written where no fan goes."""
+    """Write the behind, ahead and completion rates where no fan goes."""
     row = item.row
     rates = [number(row[key]) for key in ("behind_rate", "ahead_rate", "completion_rate")]
     words = [
@@ -194,8 +198,9 @@ def _rates(axes: Axes, item: Shown, relative: bool) -> None:
 
 
 def _title(scenario: Scenario, there: Sequence[Shown]) -> str:
-    """How often the best policy leaves the envelope, and ``lp`` or else the last, on the side where
-    they differ most.
+    """Return a title: how often the best policy leaves the envelope, and ``lp`` or else the last.
+
+    It is about the side of the envelope where the two differ most.
     """
     best = there[0]
     if scenario.buckets == 1:

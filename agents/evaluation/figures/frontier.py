@@ -1,4 +1,4 @@
-"""What staying inside the envelope costs: policies planned at several envelope penalties."""
+"""Figure of the cost of staying inside the envelope: policies at several envelope penalties."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ FRONTIER_KEYS = (
 )
 
 NEGLIGIBLE = 0.01
-"""Of the posting cost: residual penalties below are not drawn."""
+"""Share of the posting cost below which residual penalties are not drawn."""
 
 SAME_COST = 1e-12
-"""Costs that differ by less are the same."""
+"""Smallest difference at which two costs count as different."""
 
 WIDE = 5.0
-"""Ratio of behind-rates from which on their axis is logarithmic."""
+"""Ratio of behind-rates above which their axis is logarithmic."""
 
 Line = list[Mapping[str, Cell]]
 
 
 def read_frontier(rows: Sequence[Mapping[str, Cell]]) -> dict[str, Line]:
-    """Rows by policy, each by ascending penalty.
+    """Return rows by policy, each by ascending penalty.
 
     Raises:
         ValueError: there are none, a row lacks a key or a mean, or a penalty is there twice.
@@ -79,12 +79,12 @@ def read_frontier(rows: Sequence[Mapping[str, Cell]]) -> dict[str, Line]:
 
 @styled
 def frontier(rows: Sequence[Mapping[str, Cell]]) -> Figure:
-    """Posting cost against the share of bucket ends behind the envelope, a curve per policy.
+    """Draw posting cost against the share of bucket ends behind the envelope, a curve per policy.
 
     Args:
-        rows: with the keys of ``FRONTIER_KEYS``, one per policy and envelope penalty it was made for;
-            costs in half-spreads per share of the order, rates as shares of bucket ends, None for an
-            interval that is not known.
+        rows: a row per policy and envelope penalty that it was made for, with the keys of ``FRONTIER_KEYS``.
+            Costs are in half-spreads per share of the order, rates are shares of bucket ends. None
+            stands for an unknown interval.
 
     Raises:
         ValueError: there are none, a row lacks a key or a mean, or a penalty is there twice.
@@ -126,14 +126,14 @@ def frontier(rows: Sequence[Mapping[str, Cell]]) -> Figure:
 
 
 def _residual_matters(found: Mapping[str, Line]) -> bool:
-    """Whether what is left over costs enough to be drawn."""
+    """Return True if residual penalties are large enough to be drawn."""
     rows = [row for line in found.values() for row in line]
     most = max(number(row["residual_penalty_mean"]) for row in rows)
     return most > NEGLIGIBLE * max(number(row["posting_cost_mean"]) for row in rows)
 
 
 def _scale(axes: Axes, rates: Sequence[float]) -> None:
-    """A logarithmic axis where rates differ by much: small ones would lie on each other."""
+    """Make the axis logarithmic where rates differ by much: small ones would lie on each other."""
     if min(rates) > 0 and max(rates) > WIDE * min(rates):
         axes.set_xscale("log")
         from matplotlib.ticker import LogLocator, NullFormatter  # noqa: PLC0415  slow to import
@@ -144,7 +144,7 @@ def _scale(axes: Axes, rates: Sequence[float]) -> None:
 
 
 def _colours(found: Mapping[str, Line]) -> dict[str, str]:
-    """Of the family, and a spare one where it is taken."""
+    """Return a colour per policy: that of its family, or a spare one where it is taken."""
     used: dict[str, str] = {}
     wanted = [COLOURS[family(policy)] for policy in found]
     spare = [colour for name, colour in COLOURS.items() if name != "bound"] + ["#56B4E9", "#222222"]
@@ -156,7 +156,7 @@ def _colours(found: Mapping[str, Line]) -> dict[str, str]:
 
 
 def _height(row: Mapping[str, Cell], with_residual: bool) -> float:
-    """What is drawn upwards."""
+    """Return the vertical position of a point: its cost."""
     left = number(row["residual_penalty_mean"]) if with_residual else 0.0
     return number(row["posting_cost_mean"]) + left
 
@@ -183,7 +183,7 @@ def _draw(axes: Axes, line: Line, colour: str, with_residual: bool) -> None:
 
 
 def _title(found: Mapping[str, Line]) -> str:
-    """Whose points nobody else's curve beats both in cost and in being behind."""
+    """Return a title that names the policies that no other beats in both cost and behind-rate."""
     if len(found) == 1:
         policy, line = next(iter(found.items()))
         first, last = line[0], line[-1]
@@ -212,7 +212,7 @@ def _title(found: Mapping[str, Line]) -> str:
 
 
 def _least(line: Line, row: Mapping[str, Cell]) -> float:
-    """The least cost that a policy's points, and mixtures of them, have where ``row`` is behind."""
+    """Return the least cost of a policy's points and their mixtures at ``row``'s behind-rate."""
     rates = np.array([number(point["behind_rate_mean"]) for point in line])
     costs = np.array([_height(point, True) for point in line])
     return float(attainable(rates, costs, np.array([number(row["behind_rate_mean"])]))[0])

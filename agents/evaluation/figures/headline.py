@@ -1,4 +1,4 @@
-"""The first figure of a README: what is best, and why."""
+"""First figure of a README: the best policies, and where their fills lie in the envelope."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 @styled
 def headline(result: Comparison, policies: Sequence[str] | None = None) -> Figure:
-    """Objectives of the best policies with the bounds, and where their fills lie in the envelope.
+    """Draw objectives of the best policies with the bounds, and their fills in the envelope.
 
     Args:
-        result: of ``compare`` with rollouts.
+        result: result of ``compare`` with rollouts.
         policies: labels for the fans on the right; default ``lp``, the best learner and the best of
             the rest.
 
@@ -83,7 +83,7 @@ def headline(result: Comparison, policies: Sequence[str] | None = None) -> Figur
 
 
 def _fans(result: Comparison) -> list[Shown]:
-    """``lp``, the best learner, and the best of the rest; without a learner, the best two."""
+    """Return ``lp``, the best learner, and the best of the rest; two of the rest without learner."""
     there = everyone(result)
     lp = [item for item in there if item.label == REFERENCE]
     learned = [item for item in there if item.family in (*LEARNERS, "other")][:1]

@@ -1,7 +1,7 @@
-"""What policies do, state by state: the share of the postable lots that goes through each algo.
+"""Figure of decisions, state by state: the share of the postable lots that goes through each algo.
 
-A state is a bucket and the lots that remain; the rest of what a policy sees is as it is expected before
-the order starts: fill rates as predicted, no evidence, volume and envelope as expected.
+A state is a bucket and the lots that remain. The rest of the observation is as expected before the
+order starts: fill rates as predicted, no evidence, volume and envelope as expected.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN_LEVELS = 100
-"""Most levels of remaining lots."""
+"""Largest number of levels of remaining lots."""
 
 RARE = 0.3
-"""Opacity of a state that is not met on the days, in grey."""
+"""Opacity of a state that is not met on the days. It is grey."""
 
 UNPOSTED = "#8C6D46"
-"""Of what may be posted and is not."""
+"""Colour of postable lots that are not posted."""
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
 class Decisions(NamedTuple):
-    """What a policy does at L levels of remaining lots, L = 1 being the fewest.
+    """Decisions of a policy at L levels of remaining lots, fewest first.
 
     Attributes:
-        remaining: (L,) lots.
-        shares: (B, L, K + 1) of the postable lots, by algo and last not posted; nan where nothing
-            may be posted, or where no order can be.
-        met: (B, L) whether an order was in the state on the days; all where no days are given.
+        remaining: (L,) remaining lots.
+        shares: (B, L, K + 1) shares of the postable lots: by algo, and last the share not posted;
+            nan where nothing may be posted, or where no order can be.
+        met: (B, L) whether an order was in the state on the days; all True where no days are given.
     """
 
     remaining: NDArray[np.int64]
@@ -64,12 +64,12 @@ class Decisions(NamedTuple):
 
 
 def decisions(policy: Policy, scenario: Scenario, rollout: Rollout | None = None) -> Decisions:
-    """What ``policy`` does in every bucket at every level of remaining lots, at predicted fill rates.
+    """Return a policy's decisions by bucket and remaining lots, at predicted fill rates.
 
     Args:
-        policy: for ``scenario``.
-        scenario: what is played.
-        rollout: of the policy on the days that tell which states are met.
+        policy: a policy for ``scenario``.
+        scenario: scenario that is played.
+        rollout: rollout of the policy on the days that decide which states are met.
 
     Raises:
         ValueError: the policy or the rollout does not fit the scenario.
@@ -102,8 +102,10 @@ def decisions(policy: Policy, scenario: Scenario, rollout: Rollout | None = None
 
 
 def _possible(scenario: Scenario, remaining: NDArray[np.int64]) -> Flags:
-    """(B, L) levels that are left or may be left, had all that may be posted filled so far, and
-    what is left at the start.
+    """Return (B, L) True where an order can be at the level.
+
+    An order starts with all its lots. Later it has at least the lots that remain if all postable
+    lots filled so far.
     """
     least = np.array([scenario.lots], np.int64)
     possible = np.zeros((scenario.buckets, remaining.size), np.bool_)
@@ -132,11 +134,11 @@ def heat_map(
     scenario: Scenario,
     reached: Mapping[str, Rollout] | None = None,
 ) -> Figure:
-    """What policies do, a row of panels each: the share of the postable lots through every algo.
+    """Draw decisions, a row of panels per policy: the share of the postable lots through each algo.
 
     Args:
-        policies: by label; of any kind.
-        scenario: what they play.
+        policies: policies of any kind, by label.
+        scenario: scenario that they play.
         reached: rollouts by the same labels; states that a policy did not meet there are pale.
 
     Raises:
@@ -184,7 +186,10 @@ def _shades() -> list[tuple[str, Any]]:
 
 
 def _draw(axes: Axes, decided: Decisions, column: int, colour: str) -> None:
-    """One column of the shares, as opacity of ``colour``; what is not met is pale and hatched."""
+    """Draw one column of the shares as opacity of ``colour``.
+
+    States that are not met are pale grey. States without shares are hatched.
+    """
     from matplotlib.colors import to_rgb  # noqa: PLC0415  slow to import
 
     shares = decided.shares[:, :, column].T
@@ -206,7 +211,7 @@ def _draw(axes: Axes, decided: Decisions, column: int, colour: str) -> None:
 
 
 def _title(found: Mapping[str, Decisions], scenario: Scenario) -> str:
-    """Where the first two policies differ; of one, what it does most."""
+    """Return a title: how the first two policies differ; for one policy, its largest share."""
     labels = list(found)
     first = found[labels[0]]
     use = first.met & ~np.isnan(first.shares[:, :, 0])

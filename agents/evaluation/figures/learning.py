@@ -1,4 +1,4 @@
-"""Learning curves: of one run, and of learners over their seeds, against steps and against seconds."""
+"""Figures of learning curves: of one run, and of learners over seeds, against steps and seconds."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TOP_QUANTILE = 0.85
-"""Of the points' upper ends: the first, far worse points of a curve may leave the picture."""
+"""Quantile of a curve's upper ends up to which it is in view. Its first, far worse points may lie
+outside."""
 
 DRAWN_POINTS = 200
-"""Of a learner's curve, evenly spaced on its logarithmic axis."""
+"""Number of points of a learner's curve, evenly spaced on its logarithmic axis."""
 
 Floats = NDArray[np.float64]
 
@@ -49,14 +50,14 @@ def learning_curve(
     kept: Mapping[str, float],
     unit: str = "half-spreads",
 ) -> bytes:
-    """A PNG of the greedy objective during training, with its 95 % interval over validation days.
+    """Return a PNG of the greedy objective on validation days during training, with 95 % intervals.
 
     Args:
-        rows: of ``progress.csv``.
-        title: of the figure.
-        axis: what steps are, for the horizontal axis.
-        kept: the row that is of the policy that is kept.
-        unit: of objectives.
+        rows: rows of ``progress.csv``.
+        title: title of the figure.
+        axis: label of the horizontal axis, which shows steps in millions.
+        kept: row of the policy that is kept.
+        unit: unit of objectives.
     """
     colour = ALGO_COLOURS[1]
     steps = np.array([row["steps"] for row in rows]) / 1e6
@@ -91,7 +92,7 @@ def learning_curve(
 
 
 def _heights(lows: Sequence[Floats], highs: Sequence[Floats]) -> tuple[float, float]:
-    """The range of objectives to show, of curves with these lower and upper ends."""
+    """Return the range of objectives to show for curves with these lower and upper ends."""
     bottom = min(float(low.min()) for low in lows)
     top = max(float(np.quantile(high, TOP_QUANTILE)) for high in highs)
     margin = 0.15 * max(top - bottom, 1e-3)
@@ -102,9 +103,9 @@ class Learner(NamedTuple):
     """Runs that differ in their seed only.
 
     Attributes:
-        name: of the learner.
+        name: name of the learner.
         family: a key of ``COLOURS``.
-        progress: the rows of ``progress.csv``, by run.
+        progress: rows of ``progress.csv``, by run.
     """
 
     name: str
@@ -113,7 +114,7 @@ class Learner(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Its name, and how many seeds there are."""
+        """Return its name, with the number of seeds if there are several."""
         count = len(self.progress)
         return f"{self.name} ({count} seeds)" if count > 1 else self.name
 
@@ -122,7 +123,7 @@ class Curve(NamedTuple):
     """A learner's objective on the validation days against x.
 
     Attributes:
-        x: (N,) steps or seconds, up to where the first seed stopped.
+        x: (N,) steps or seconds, up to the end of the seed that stopped first.
         mean, low, high: (N,) mean, least and most over the seeds.
     """
 
@@ -133,7 +134,7 @@ class Curve(NamedTuple):
 
 
 def learners(runs: Sequence[Path | str]) -> list[Learner]:
-    """Runs by what learned, in the order in which they are given.
+    """Return runs grouped by learner, in the order in which they are given.
 
     Raises:
         ValueError: there are no runs, they were trained on different scenarios, or one was never
@@ -166,7 +167,7 @@ def learners(runs: Sequence[Path | str]) -> list[Learner]:
 
 
 def _names(configs: Sequence[RunConfig]) -> list[str]:
-    """What to call learners: their kind, and by what others of that kind differ."""
+    """Return names of learners: the kind, and the hyperparameters that differ within the kind."""
     names = []
     for config in configs:
         title = LEARNERS[config.kind].title if config.kind in LEARNERS else config.kind
@@ -181,9 +182,9 @@ def _names(configs: Sequence[RunConfig]) -> list[str]:
 
 
 def curve_of(learner: Learner, column: str) -> Curve:
-    """The mean over a learner's seeds against ``column``, "steps" or "seconds", and their range.
+    """Return the mean and range over a learner's seeds against ``column``, "steps" or "seconds".
 
-    Seeds are not evaluated at the same seconds: between evaluations their objectives are interpolated
+    Seeds are not evaluated at the same seconds. So objectives are interpolated between evaluations,
     linearly in the logarithm of ``column``.
     """
     places = [np.array([row[column] for row in rows], float) for rows in learner.progress]
@@ -205,16 +206,16 @@ def curve_of(learner: Learner, column: str) -> Curve:
 def learning_curves(
     runs: Sequence[Path | str], references: Mapping[str, float] | None = None
 ) -> Figure:
-    """Objectives on validation days against steps and against seconds of training, a line a learner.
+    """Draw objectives on validation days against steps and seconds of training, a line per learner.
 
-    A line is the mean over runs that differ in their seed only, its band goes from their best to their
-    worst. The objective is of the greedy policy at that point of the training.
+    A line is the mean over runs that differ in their seed only. Its band goes from the best of them
+    to the worst. The objective is that of the greedy policy at that point of the training.
 
     Args:
         runs: run directories, of one scenario.
-        references: objectives by name, for lines to compare with, such as {"lp": 0.95}; to be compared
-            at all they must be of the validation days, ``training_run.VALIDATION_DAYS`` of the stream
-            ``market.VALIDATION``: means of other days differ by chance.
+        references: objectives by name, for lines to compare with, such as {"lp": 0.95}. They must
+            be measured on the validation days (``evaluation.validation.validation_days``): means of
+            other days differ by chance.
 
     Raises:
         ValueError: as ``learners``; or a reference is not finite.
@@ -263,7 +264,7 @@ def learning_curves(
 
 
 def _colours(there: Sequence[Learner]) -> list[str]:
-    """One per learner: of its family, and of the spare ones where a family is there twice."""
+    """Return a colour per learner: that of its family, or a spare one where it is taken."""
     found: list[str] = []
     spare = [colour for colour in (*ALGO_COLOURS, INK) if colour not in COLOURS.values()]
     spare += [COLOURS["other"], COLOURS["dp"], COLOURS["lp"], QUIET]
@@ -291,7 +292,7 @@ def _limits(there: Sequence[Learner], references: Sequence[float]) -> tuple[floa
 
 
 def _reach(curves: Sequence[Curve], top: float) -> tuple[float, float]:
-    """From where the first curve comes into view below ``top`` to where the last one ends."""
+    """Return the range of x: from the first point of a curve below ``top`` to the last end."""
     inside = [curve.x[curve.mean <= top] for curve in curves]
     first = min((float(x[0]) for x in inside if x.size), default=float(curves[0].x[0]))
     last = max(float(curve.x[-1]) for curve in curves)
@@ -299,7 +300,7 @@ def _reach(curves: Sequence[Curve], top: float) -> tuple[float, float]:
 
 
 LABEL_HEIGHT = 13.0
-"""Points from one label to the next."""
+"""Least distance from one label to the next, in points."""
 
 
 def _draw_references(panels: Sequence[Axes], references: Mapping[str, float]) -> None:
@@ -323,7 +324,7 @@ def _draw_references(panels: Sequence[Axes], references: Mapping[str, float]) ->
         for axes in panels:
             axes.axhline(value, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
         at = points * (value - bottom) / (top - bottom)
-        above = max(at, above + LABEL_HEIGHT)  # labels of lines that lie close are moved apart
+        above = max(at, above + LABEL_HEIGHT)  # labels of close lines would overlap
         panels[1].annotate(
             f"{short(name, 16)} {value:.3f}",
             (1.0, value),
@@ -336,7 +337,7 @@ def _draw_references(panels: Sequence[Axes], references: Mapping[str, float]) ->
 
 
 def _title(there: Sequence[Learner], curves: Sequence[Curve], scenario: str) -> str:
-    """Who ends best, and how soon each is within 2 % of that for good."""
+    """Return a title: the best final objectives, and when each stays within 2 % of the best."""
     finals = [
         float(np.mean([rows[-1]["objective_mean"] for rows in learner.progress]))
         for learner in there

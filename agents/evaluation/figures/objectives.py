@@ -1,4 +1,4 @@
-"""Objectives with their intervals and the bounds; differences to ``lp``, paired by day."""
+"""Figures of objectives with intervals and bounds, and of differences to ``lp``, paired by day."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 @styled
 def objectives(result: Comparison) -> Figure:
-    """Mean objectives of all policies with 95 % intervals, best on top, and the bounds.
+    """Draw mean objectives of all policies with 95 % intervals, best on top, and the bounds.
 
     Runs that differ in their seed only are one row, with a pale dot for each. Policies far worse
     than the better half are arrows at the edge with their number.
 
     Args:
-        result: of ``compare``.
+        result: result of ``compare``.
     """
     there, bounds = everyone(result), bounds_of(result)
     rows = [item.row for item in there]
@@ -50,7 +50,7 @@ def objectives(result: Comparison) -> Figure:
 def draw_objectives(
     axes: Axes, result: Comparison, there: Sequence[Shown], bounds: Sequence[Row]
 ) -> None:
-    """Rows of ``there`` above those of ``bounds``, whose lines go through all of them."""
+    """Draw the rows of ``there`` above those of ``bounds``; lines of bounds go through all rows."""
     dots = [_dot(result, item, "objective") for item in there]
     limits = [
         Dot(
@@ -75,10 +75,10 @@ def draw_objectives(
 
 @styled
 def differences(result: Comparison) -> Figure:
-    """Mean differences to plain ``lp`` with 95 % intervals, paired by day, best on top.
+    """Draw mean differences to plain ``lp`` with 95 % intervals, paired by day, best on top.
 
     Args:
-        result: of ``compare``.
+        result: result of ``compare``.
 
     Raises:
         ValueError: there is nothing but ``lp``.
@@ -118,7 +118,7 @@ def _about_seeds(there: Sequence[Shown]) -> str:
 
 
 def finding(result: Comparison) -> str:
-    """What objectives say, in a sentence."""
+    """Return the finding of the objectives in a sentence."""
     there = everyone(result)
     best, where = there[0], result.scenario.name
     if len(result.seeds) == 1:

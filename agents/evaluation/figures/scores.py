@@ -1,7 +1,7 @@
-"""Scores on all scenarios: how much of the way from ``lp`` to the clairvoyant bound a policy goes.
+"""Figure of scores on all scenarios: a policy's share of the way from ``lp`` to the bound.
 
-score = (LP - policy) / (LP - clairvoyant): 0 is ``lp``, 1 is the bound. The bound holds on average for
-policies on the action grid; a policy that is not tied to it may score above 1.
+score = (LP - policy) / (LP - clairvoyant): 0 is ``lp``, 1 is the bound. The bound holds on average
+for policies on the action grid. A policy that is not tied to the grid may score above 1.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 VIEW = (-0.5, 1.22)
-"""Scores in view; others are written at the edge."""
+"""Range of scores in view; others are written at the edge."""
 
 SHADE = "#F3F3F3"
-"""Of where policies are worse than ``lp``."""
+"""Colour of the area where policies are worse than ``lp``."""
 
 PANELS_ACROSS = 4
-"""Panels side by side."""
+"""Largest number of panels side by side."""
 
 SCORES_ROW = 0.2
-"""Inches for a policy."""
+"""Height of a policy's row, in inches."""
 
 SCORE_KEYS = ("scenario", "policy", "score", "score_ci_low", "score_ci_high")
 
 
 class Score(NamedTuple):
-    """One policy on one scenario; ``low`` and ``high`` are nan where there is no interval."""
+    """Score of one policy on one scenario; ``low`` and ``high`` are nan without an interval."""
 
     value: float
     low: float
@@ -56,7 +56,9 @@ class Score(NamedTuple):
 
 
 def read_scores(rows: Sequence[Mapping[str, Cell]]) -> dict[str, dict[str, Score]]:
-    """Scores by scenario, in the order given, and policy; without ``lp``, bounds and empty cells.
+    """Return scores by scenario, in the order given, and policy.
+
+    ``lp``, bounds and empty cells are left out.
 
     Raises:
         ValueError: there are none, a row lacks a key, or a policy is there twice for a scenario.
@@ -79,27 +81,27 @@ def read_scores(rows: Sequence[Mapping[str, Cell]]) -> dict[str, dict[str, Score
 
 
 def ranking(found: Mapping[str, Mapping[str, Score]]) -> list[str]:
-    """Policies by their median score, best first.
+    """Return policies by their median score, best first.
 
-    A median, so that one scenario where a rule breaks down, or which a policy was not trained for,
-    does not decide.
+    A median is not decided by one scenario where a rule breaks down, or that a policy was not
+    trained for.
     """
     policies = list(dict.fromkeys(policy for here in found.values() for policy in here))
     return sorted(policies, key=lambda policy: -median(found, policy))
 
 
 def median(found: Mapping[str, Mapping[str, Score]], policy: str) -> float:
-    """Of a policy's scores on the scenarios that it has one on."""
+    """Return the median of a policy's scores, over the scenarios where it has a score."""
     return float(np.median([here[policy].value for here in found.values() if policy in here]))
 
 
 @styled
 def scores(rows: Sequence[Mapping[str, Cell]]) -> Figure:
-    """Scores with their intervals, a panel per scenario, all with the same policies in the same order.
+    """Draw scores with intervals, a panel per scenario, with the same policies in the same order.
 
     Args:
-        rows: with scenario, policy, score, score_ci_low and score_ci_high; None where a number means
-            nothing. A row of ``lp`` or of a bound is not drawn, they are the lines at 0 and 1.
+        rows: rows with the keys of ``KEYS``; None where a number means nothing. Rows of ``lp`` and
+            of bounds are not drawn: ``lp`` and the clairvoyant bound are the lines at 0 and 1.
 
     Raises:
         ValueError: there are none, a row lacks a key, or a policy is there twice for a scenario.
@@ -122,7 +124,7 @@ def scores(rows: Sequence[Mapping[str, Cell]]) -> Figure:
             continue
         scenario = list(found)[j]
         _draw(axes, found[scenario], order)
-        # Over all columns there is room for 64 characters of the usual size, or 80 of a smaller one.
+        # All columns together have room for 64 characters of the usual size, or 80 smaller ones.
         name = short(scenario, 80 // columns)
         size = SMALL + (0.5 if len(name) < 64 // columns else -0.8)
         axes.set_title(name, fontweight="bold", fontsize=size)
@@ -139,7 +141,7 @@ def scores(rows: Sequence[Mapping[str, Cell]]) -> Figure:
 
 
 def _medians(axes: Axes, found: Mapping[str, Mapping[str, Score]], order: Sequence[str]) -> None:
-    """A column of numbers on the right of a panel."""
+    """Write a column of median scores on the right of a panel."""
     for height, text in ((1.0, "median"), *((-j, "") for j in range(len(order)))):
         axes.annotate(
             text or signed(median(found, order[round(-height)]), ".2f"),
@@ -192,7 +194,7 @@ def _draw(axes: Axes, here: Mapping[str, Score], order: Sequence[str]) -> None:
 
 
 def _far(axes: Axes, height: float, value: float, colour: str) -> None:
-    """An arrow at the edge with the number."""
+    """Draw an arrow at the edge with the number."""
     right = value > VIEW[1]
     number_ = signed(value, ".1f" if abs(value) < 99.95 else ".0f")
     axes.annotate(
@@ -208,7 +210,7 @@ def _far(axes: Axes, height: float, value: float, colour: str) -> None:
 
 
 def _title(found: Mapping[str, Mapping[str, Score]], order: Sequence[str]) -> str:
-    """Who is best or level with it most often, and who is never worse than ``lp``."""
+    """Return a title: policies most often best or level with it, and those that beat ``lp``."""
     names = [scenario for scenario, here in found.items() if here]
     count = {
         policy: sum(

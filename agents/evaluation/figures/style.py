@@ -1,8 +1,8 @@
 """One style for all figures: sizes, colours, a header that says what a figure shows, and PNG bytes.
 
-Figures are 7.2 inches wide, as wide as a README shows them, with a font of at least 9 points. They are
-made without pyplot, so they need no screen and no closing. Colours are Okabe & Ito's, which
-colour-blind readers can tell apart. Nothing of a user's own matplotlib settings gets in.
+Figures are 7.2 inches wide, as wide as a README shows them, with a font of at least 9 points. They
+are made without pyplot, so they need no screen and no closing. Colours are Okabe & Ito's, which
+colour-blind readers can tell apart. A user's own matplotlib settings have no effect.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 FIGURE_WIDTH, DPI = 7.2, 140
-"""Inches, and dots in one of them."""
+"""Width of a figure in inches, and its dots per inch."""
 
 TITLE, TEXT, SMALL = 11.0, 10.0, 9.0
-"""Points."""
+"""Font sizes in points."""
 
 QUIET = "#5A5A5A"
-"""Of text that may be read last; MUTED is too pale for that."""
+"""Colour of less important text; ``MUTED`` is too pale for it."""
 
 EDGE = "#9DB4CC"
-"""Of an envelope, as in ``execution_env.rendering``."""
+"""Colour of an envelope's edges, as in ``execution_env.allocation.rendering``."""
 
 STYLE: dict[str, Any] = {
     "font.size": TEXT,
@@ -62,11 +62,11 @@ LINE = 1.3
 """Height of a line of text, as a multiple of the font size."""
 
 NARROW, BOLD = 0.52, 0.565
-"""Widths of a letter, on average and of the bold ones of a title, as multiples of the font size."""
+"""Average widths of a letter, plain and bold, as multiples of the font size."""
 
 
 def styled(draw: Callable[P, T]) -> Callable[P, T]:
-    """``draw`` in this style, whatever the user's own settings are."""
+    """Return ``draw`` in this style, whatever the user's own settings are."""
 
     @wraps(draw)
     def drawn(*arguments: P.args, **named: P.kwargs) -> T:
@@ -84,13 +84,13 @@ def new_figure(
     height: float,
     key: Sequence[tuple[str, Any]] = (),
 ) -> Figure:
-    """An empty figure under its header.
+    """Return an empty figure with a header.
 
     Args:
-        title: what the figure says, in a sentence.
-        note: what it shows; smaller.
-        height: of what is below the header, in inches.
-        key: names with the artist that each stands for, in a line below the note.
+        title: finding of the figure, in a sentence.
+        note: content of the figure, in smaller letters.
+        height: height below the header, in inches.
+        key: names with their artists, in lines below the note.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415  slow to import
 
@@ -139,7 +139,7 @@ def new_figure(
 
 
 def _key_shape(names: Sequence[str]) -> tuple[int, int]:
-    """Columns and lines of a key."""
+    """Return the numbers of columns and lines of a key."""
     if not names:
         return 0, 0
     widest = max(map(len, names)) * NARROW * SMALL / 72.0 + 0.45
@@ -150,31 +150,31 @@ def _key_shape(names: Sequence[str]) -> tuple[int, int]:
 
 
 def _shown(name: str) -> str:
-    """A name as a legend shows it: one that starts with an underscore would be left out."""
+    """Return a name that a legend shows; it would leave out one that starts with an underscore."""
     return f" {name}" if name.startswith("_") else name
 
 
 def patch(colour: str, alpha: float = 1.0, **look: Any) -> Any:
-    """What stands for an area in a key."""
+    """Return the artist of an area in a key."""
     from matplotlib.patches import Patch  # noqa: PLC0415  slow to import
 
     return Patch(facecolor=colour, alpha=alpha, **({"edgecolor": "none"} | look))
 
 
 def line(colour: str, **look: Any) -> Any:
-    """What stands for a line or a marker in a key."""
+    """Return the artist of a line or a marker in a key."""
     from matplotlib.lines import Line2D  # noqa: PLC0415  slow to import
 
     return Line2D([], [], color=colour, **look)
 
 
 def wrapped(text: str, inches: float, size: float, letter: float = NARROW) -> list[str]:
-    """``text`` in lines of at most about ``inches``, at ``size`` points."""
+    """Return ``text`` in lines of at most about ``inches``, at ``size`` points."""
     return textwrap.wrap(text, max(8, int(inches * 72.0 / (size * letter)))) or [""]
 
 
 def short(label: str, most: int = 30) -> str:
-    """``label``, its middle left out where it is longer than ``most`` letters."""
+    """Return ``label``, its middle left out where it is longer than ``most`` letters."""
     label = " ".join(label.split())
     if len(label) <= most:
         return label
@@ -183,7 +183,7 @@ def short(label: str, most: int = 30) -> str:
 
 
 def magnitude(value: float) -> str:
-    """A number of steps or seconds as an axis says it: 500, 20 k, 1 M."""
+    """Return a number of steps or seconds as an axis shows it: 500, 20 k, 1 M."""
     for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= size:
             return f"{value / size:g}{unit}"
@@ -191,7 +191,7 @@ def magnitude(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage, with a digit after the point where it is small, or nearly everything."""
+    """Return a share as a percentage, with a decimal below 10 % and between 99 and 100 %."""
     number = 100.0 * share
     digits = 0 if number == 0 or abs(number) >= 9.95 else 1
     if 99.0 < number < 100.0:  # not everything, so not 100 either
@@ -200,12 +200,12 @@ def percent(share: float) -> str:
 
 
 def signed(value: float, shape: str) -> str:
-    """A number with a minus sign as long as that of an axis."""
+    """Return a number with the same minus sign as on an axis."""
     return format(value, shape).replace("-", "\N{MINUS SIGN}")
 
 
 def quiet(axes: Axes, grid: str = "") -> None:
-    """Tick labels that stay in style when matplotlib makes more of them; a pale grid along ``grid``."""
+    """Style the ticks, also those that matplotlib adds later; draw a pale grid along ``grid``."""
     axes.tick_params(
         labelsize=SMALL, color=MUTED, labelcolor=INK, length=3, grid_color=MUTED, grid_alpha=0.22
     )
@@ -215,25 +215,25 @@ def quiet(axes: Axes, grid: str = "") -> None:
 
 
 def bucket_ticks(axes: Axes, buckets: int, most: int = 6) -> None:
-    """Ticks at the buckets 1 to B, bucket b at x = b, few enough to be read."""
+    """Set ticks at the buckets 1 to B, bucket b at x = b, few enough to be read."""
     step = next(s for s in (1, 2, 5, 10, 20, 50, 10**9) if buckets / s <= most or s == 10**9)
     ticks = [1] if step > buckets else [b for b in range(1, buckets + 1) if b % step == 0]
     axes.set_xticks(ticks, [str(b) for b in ticks])
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as a PNG file: the same bytes for the same figure, without date and software.
+    """Return a figure as a PNG file: the same bytes for the same figure, without date and software.
 
-    With a palette of 256 colours, which makes the file a third as large and shows no difference.
+    A palette of 256 colours makes the file a third as large and shows no difference.
 
     Args:
-        figure: as the functions here make it, or any other of matplotlib.
+        figure: any figure of matplotlib.
     """
     from PIL import Image  # noqa: PLC0415  slow to import
 
     drawn, picture = io.BytesIO(), io.BytesIO()
     with warnings.catch_warnings():
-        # A letter that the font lacks becomes a box; that is no reason to give no figure.
+        # A letter that the font lacks becomes a box; the figure is still useful.
         warnings.filterwarnings("ignore", message="Glyph ")
         figure.savefig(drawn, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})
     with Image.open(drawn) as image:
