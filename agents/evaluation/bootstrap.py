@@ -1,4 +1,4 @@
-"""The bootstrap behind ``statistics``: resamples of days, and intervals from resampled statistics.
+"""Bootstrap behind ``statistics``: resamples of days, and intervals from resampled statistics.
 
 Intervals are BCa bootstrap intervals: percentiles of the resampled statistic, corrected for its
 bias and for how its spread changes with its value. The acceleration comes from the empirical
@@ -123,7 +123,7 @@ def ratio(above: Floats, below: Floats, settings: Settings) -> tuple[Floats, Flo
     Args:
         above: (rows, days).
         below: (rows, days) or (1, days).
-        settings: of the intervals.
+        settings: confidence, seed and number of resamples.
 
     Returns:
         Values, low ends and high ends, each (rows,); nan as in ``statistics.gap``.
@@ -162,7 +162,7 @@ def seeds_and_days(of_days: Floats, settings: Settings) -> tuple[Floats, Floats]
 
     Args:
         of_days: (resamples, seeds) the statistic of every seed in every resample of the days.
-        settings: of the interval.
+        settings: confidence, seed and number of resamples.
     """
     seeds = of_days.shape[1]
     upper = (1.0 + settings.confidence) / 2.0
@@ -200,7 +200,7 @@ def bca(
         cubes, 6.0 * squares**1.5, out=np.zeros(squares.shape), where=squares > 0
     )
     below = (resampled < value).mean(axis=0) + 0.5 * (resampled == value).mean(axis=0)
-    # With no resample on one side the share is not zero, only too small for so many resamples.
+    # With no resample on one side the share is not zero, only too small to see in so many resamples.
     below = np.clip(below, 0.5 / settings.resamples, 1.0 - 0.5 / settings.resamples)
     for j in range(value.size):
         bias = normal.inv_cdf(float(below[j]))

@@ -353,9 +353,10 @@ def mean_over_seeds(
     A hierarchical bootstrap resamples seeds, and then the days, which all seeds share. A resample
     of S seeds varies too little, by (S - 1) / S in variance. Its few points also lack the tails
     that an unknown spread requires. So its deviation from the mean of all seeds is stretched by
-    ``sqrt(S / (S - 1)) t / z``. Here t and z are the quantiles of Student's t with S - 1 degrees of
-    freedom and of the normal (Hesterberg's expansion, for the seeds alone). The interval's ends are
-    percentiles of the sum of both parts. Where seeds do not differ it is the interval over days.
+    ``sqrt(S / (S - 1)) t / z``, which is Hesterberg's expansion, for the seeds alone. Here t and z
+    are the quantiles of Student's t with S - 1 degrees of freedom and of the normal. The interval's
+    ends are percentiles of the sum of both parts. Where seeds do not differ it is the interval over
+    days.
 
     Args:
         values: (seeds, days). For a comparison, give the differences from the reference, by day.

@@ -6,10 +6,10 @@ curve with a point for every price.
 
 A policy can do more than its points. Playing one of two points on some days and the other on the
 rest gives every point between them. A point that is seldom behind also meets every looser limit. So
-a policy's frontier at x is the least cost among all mixtures of its points that are behind at most
-x of the time (the lower convex hull with free disposal; Banker, Charnes & Cooper 1984, Some models
-for estimating technical and scale inefficiencies in data envelopment analysis, Management Science
-30).
+a policy's frontier at x is the least cost among mixtures of its points that are behind at most x of
+the time. This is the lower convex hull with free disposal (Banker, Charnes & Cooper 1984, Some
+models for estimating technical and scale inefficiencies in data envelopment analysis, Management
+Science 30).
 
 One policy beats another where its frontier lies below in at least 97.5 % of the resamples of the
 days, each x for itself. The hull of noisy points lies too low, by a part of their standard error:

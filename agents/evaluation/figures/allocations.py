@@ -48,7 +48,7 @@ def mean_lots(rollout: Rollout, lots: int) -> tuple[Floats, Floats]:
 
 @styled
 def allocations(result: Comparison, policies: Sequence[str] | None = None) -> Figure:
-    """Draw mean posted lots per bucket, stacked by algo; a panel per policy. Filled parts are darker.
+    """Draw mean posted lots per bucket, stacked by algo, filled parts darker; a panel per policy.
 
     Args:
         result: result of ``compare`` with rollouts.

@@ -1,4 +1,4 @@
-"""Dots with whiskers, a row for each, best on top. Far dots are arrows, so the view stays narrow."""
+"""Dots with whiskers, a row for each, best on top. Far dots are arrows, to keep the view narrow."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def headline(result: Comparison, policies: Sequence[str] | None = None) -> Figur
 
 
 def _fans(result: Comparison) -> list[Shown]:
-    """Return ``lp``, the best learner, and the best of the rest; two of the rest without learner."""
+    """Return ``lp``, the best learner and the best of the rest; without a learner, the best two."""
     there = everyone(result)
     lp = [item for item in there if item.label == REFERENCE]
     learned = [item for item in there if item.family in (*LEARNERS, "other")][:1]
