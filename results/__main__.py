@@ -1,4 +1,4 @@
-"""``python -m results``: train and evaluate everything that is reported; ``--help`` tells more."""
+"""``python -m results``: train and evaluate everything that is reported; see ``--help``."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Results:
     """Evaluate again what is there; trainings are kept."""
 
     def run(self) -> int:
-        """Make what is missing; returns the exit code.
+        """Make the missing results; return the exit code.
 
         Raises:
             ValueError: a scenario is unknown; RunError: a step failed, or a page cannot be written.
@@ -104,8 +104,10 @@ class Results:
         files: Sequence[Path],
         finish: Callable[[], None] = lambda: None,
     ) -> None:
-        """Train, and evaluate and finish where that was not done by the same command, of the same
-        policies, or where files of it are missing.
+        """Train, then evaluate and finish unless that is done.
+
+        It is done if the same command evaluated the same policies and all its files are there.
+        ``again`` repeats it.
         """
         jobs = [] if self.jobs is None else ["--jobs", str(self.jobs)]
         for words in trainings:
@@ -123,7 +125,7 @@ class Results:
 
 
 def _digest(runs: Sequence[Path]) -> str:
-    """SHA-256 of the policies of ``runs``."""
+    """Return the SHA-256 of the policies of ``runs``."""
     found = hashlib.sha256()
     for directory in runs:
         found.update((directory / POLICY_FILE).read_bytes())
@@ -134,7 +136,7 @@ def step(script: str, main: Callable[[list[str]], int], words: list[str]) -> Non
     """Run a command line as if it had been typed.
 
     Raises:
-        RunError: it failed, having said why; KeyboardInterrupt: Ctrl-C ended it.
+        RunError: it failed, after a message with the reason; KeyboardInterrupt: Ctrl-C ended it.
     """
     command = shell(script, words)
     console.say(console.notes(), f"\n$ {command}")
@@ -146,7 +148,7 @@ def step(script: str, main: Callable[[list[str]], int], words: list[str]) -> Non
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     command = parse({"results": Results}, "results", arguments, "-m")
     return run_command(command.run, "stopped. What is done is kept: the same command goes on.")
 

@@ -1,4 +1,4 @@
-"""What the reference results are of: scenarios, policies, training budgets and seeds."""
+"""Plan of the reference results: scenarios, policies, training budgets and seeds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from execution_env import load_scenario
 RESULTS, RUNS_FOLDER = Path("results"), Path("runs", "results")
 
 Q_TITLE, PPO_TITLE = LEARNERS[learners.Q_LEARNING].title, LEARNERS[learners.PPO].title
-"""Names of the learners in tables; single runs have their seed behind it."""
+"""Names of the learners in tables; a single run has its seed after the name."""
 
 BLIND = "Q-learning without estimates"
 
@@ -27,7 +27,7 @@ DAY_OPTIONS = ["--episodes", str(EPISODES), "--first-seed", str(FIRST_SEED)]
 
 
 def shell(script: str, words: Sequence[str]) -> str:
-    """What to type."""
+    """Return the command line to type."""
     return shlex.join(["python", script, *words])
 
 
@@ -42,10 +42,10 @@ def length(learner: str, timesteps: int) -> tuple[list[str], str]:
 
 
 class Plan(NamedTuple):
-    """Of a scenario.
+    """Plan of a scenario: its trainings and its comparison.
 
     Attributes:
-        seeds: of training, from 0 on.
+        seeds: number of training seeds, from 0 on.
         timesteps: environment steps of PPO.
         blind: whether a Q-learner without estimates in its state is trained too, seed 0.
         longer: environment steps of one more PPO, seed 0; 0 for none.
@@ -59,7 +59,7 @@ class Plan(NamedTuple):
     full: bool = False
 
     def trainings(self, scenario: str) -> list[list[str]]:
-        """Words after ``python train.py`` that train everything."""
+        """Return the words after ``python train.py`` that train everything."""
         chosen = ["--scenario", scenario, "--seed"]
         seeds = [str(seed) for seed in range(self.seeds)]
 
@@ -103,11 +103,11 @@ class Plan(NamedTuple):
 
     @property
     def long(self) -> str:
-        """What the longer PPO is called."""
+        """Return the label of the longer PPO_TITLE."""
         return f"{PPO_TITLE} with {self.longer / 1e6:g} million steps"
 
     def comparison(self, scenario: str) -> list[str]:
-        """Words after ``python evaluate.py``."""
+        """Return the words after ``python evaluate.py``."""
         runs = [f"{label}={path}" for label, path in self.runs(scenario).items()]
         policies = [*policy_names(load_scenario(scenario)), *runs]
         words = ["compare", "--scenario", scenario, "--policies", *policies, *DAY_OPTIONS]
@@ -115,7 +115,7 @@ class Plan(NamedTuple):
 
     @property
     def groups(self) -> dict[str, list[str]]:
-        """Labels of single runs, by the label of the row that stands for all of them."""
+        """Return the labels of single runs, by the label of the row that stands for all of them."""
         return {
             f"{learner.title} ({self.seeds} seeds)": [
                 f"{learner.title} {seed}" for seed in range(self.seeds)
@@ -137,22 +137,22 @@ PLANS = {
     "bac-2013": Plan(),
     "ibm-2013": Plan(),
 }
-"""By scenario."""
+"""Plans by scenario."""
 
 
 class FrontierPlan(NamedTuple):
-    """Of the frontier of a scenario: learners learn anew for every penalty, seed 0.
+    """Plan of the frontier of a scenario: learners are trained anew for every penalty, seed 0.
 
     Attributes:
         timesteps: environment steps of PPO.
-        policies: built in.
+        policies: built-in policies.
     """
 
     timesteps: int = 3_000_000
     policies: tuple[str, ...] = ("lp", "lp-buffered", "lp-scenario", "dp", "dp-adaptive")
 
     def trainings(self, scenario: str) -> list[list[str]]:
-        """Words after ``python train.py`` that train everything."""
+        """Return the words after ``python train.py`` that train everything."""
         found = []
         for price in PENALTIES:
             chosen = [
@@ -170,19 +170,19 @@ class FrontierPlan(NamedTuple):
         return found
 
     def comparison(self, scenario: str) -> list[str]:
-        """Words after ``python evaluate.py``."""
+        """Return the words after ``python evaluate.py``."""
         words = ["frontier", "--scenario", scenario]
         words += ["--policies", *self.policies, *self.learned(scenario)]
         words += ["--penalties", *map(plain, PENALTIES), *DAY_OPTIONS]
         return [*words, "--out", str(RESULTS / f"frontier-{scenario}")]
 
     def runs(self, scenario: str) -> list[Path]:
-        """Run directories that ``trainings`` leaves."""
+        """Return the run directories that ``trainings`` leaves."""
         paths = [item.partition("=")[2] for item in self.learned(scenario)]
         return [Path(path.replace(PRICE, plain(price))) for path in paths for price in PENALTIES]
 
     def learned(self, scenario: str) -> list[str]:
-        """Runs that ``trainings`` leaves, with labels, {} standing for the penalty."""
+        """Return the labelled runs that ``trainings`` leaves; {} stands for the penalty."""
         runs = RUNS_FOLDER / f"envelope-{PRICE}"
         return [
             f"{about.title}={runs / learner / (scenario + length(learner, self.timesteps)[1])}-seed0"
@@ -191,13 +191,13 @@ class FrontierPlan(NamedTuple):
 
 
 FRONTIERS = {"baseline": FrontierPlan()}
-"""By scenario."""
+"""Plans of frontiers by scenario."""
 
 REAL_DAYS = "real-days"
 """Folder of the experiment on real days, which ``results.real_days`` makes."""
 
 SEEDS, TIMESTEPS = ("0", "1", "2"), 2_000_000
-"""Of trainings for real days; steps of PPO."""
+"""Seeds of trainings for real days, and environment steps of PPO."""
 
 EVERYTHING = [*PLANS, *(f"frontier-{scenario}" for scenario in FRONTIERS)]
-"""Names of what there is, which are those of the folders."""
+"""Names of all results, which are also the names of their folders."""

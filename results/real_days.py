@@ -1,10 +1,10 @@
-"""``python -m results.real_days``: what is learned from a model, played on real days; ``--help`` tells more.
+"""``python -m results.real_days``: learn on a model and play real days; see ``--help``.
 
-For each stock and each of three dates: the other two dates make a model, policies learn on it, and then
-they play the replayed parent orders of the date that was left out, both sides of every window. The last
-date is the main result, all three are leave-one-day-out. With wrong beliefs, fill probabilities or depths
-off by 30 %, learners are trained anew and planners plan with them, on the same real orders and on the
-same days of the model.
+Each stock has three dates. For each date, a model is calibrated on the other two, and policies
+learn on it. They then play the replayed parent orders of the date that was left out, both sides of
+every window. The last date is the main result. All three are leave-one-day-out. Wrong beliefs are
+fill probabilities or depths off by 30 %. Learners are trained anew and planners plan with them.
+They play the same real orders and the same days of the model.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ FOLDER, FOLDS = RESULTS / REAL_DAYS, RUNS_FOLDER.parent / REAL_DAYS
 PLANNERS = ("lp", "lp-buffered", "lp-scenario", "dp", "dp-fine", "dp-adaptive")
 
 TUNING_DAYS = 4096
-"""Of the model, that margins are tuned on; as in replays they are right, whatever is believed."""
+"""Number of the model's days that margins are tuned on. As in replays, these days are right
+whatever is believed."""
 
 WRONG = (0.7, 1.3)
-"""What beliefs are multiplied by."""
+"""Factors that beliefs are multiplied by."""
 
 BELIEFS = ("fill_probability", "depth")
 
@@ -55,7 +56,7 @@ class Fold:
     """A stock, and the date that its model has not seen.
 
     Attributes:
-        symbol, date: such as "ibm", "20131009".
+        symbol, date: names of both, such as "ibm" and "20131009".
     """
 
     symbol: str
@@ -63,26 +64,29 @@ class Fold:
 
     @property
     def folder(self) -> Path:
-        """Where its model, days and runs are."""
+        """Return the folder of its model, days and runs."""
         return FOLDS / f"{self.symbol}-{self.date}"
 
     @property
     def model(self) -> Path:
-        """The scenario that is learned on."""
+        """Return the path of the scenario that policies learn on."""
         return self.folder / "model.toml"
 
     @property
     def replay(self) -> Path:
-        """The scenario whose days are those of the date."""
+        """Return the path of the scenario that replays the days of the date."""
         return self.folder / "model-replay.toml"
 
     @property
     def drawn(self) -> Path:
-        """The scenario whose days are the model's evaluation days, whatever is believed of them."""
+        """Return the path of the scenario that replays the model's evaluation days.
+
+        Wrong beliefs do not change these days.
+        """
         return self.folder / "model-drawn.toml"
 
     def draw_days(self) -> None:
-        """Write the scenario ``drawn``, and its days: those of the evaluation, and others to tune on."""
+        """Write the scenario ``drawn``, with evaluation days and other days to tune on."""
         model, file = load_scenario(self.model), "model-drawn.npz"
         days = {
             "train": DayStream(model, 0, VALIDATION).draw(TUNING_DAYS),
@@ -93,7 +97,7 @@ class Fold:
         write_text(self.drawn, f'{text}\n[replay]\nfile = "{file}"\n')
 
     def calibration(self, lean: str) -> list[str]:
-        """Words after ``python -m execution_env``."""
+        """Return the words after ``python -m execution_env``."""
         others = ",".join(date for date in DATES if date != self.date)
         words = ["calibrate", "--lean", lean, "--symbol", self.symbol, "--dates", ",".join(DATES)]
         words += ["--bucket", "180s", "--orders-of", "30min"]
@@ -102,11 +106,11 @@ class Fold:
         return [*words, "--days", str(self.folder / "days.npz")]
 
     def seeds(self, belief: str) -> tuple[str, ...]:
-        """Of training."""
+        """Return the training seeds: all on the last date with right beliefs, else the first."""
         return SEEDS if self.date == DATES[-1] and belief == RIGHT else SEEDS[:1]
 
     def trainings(self, belief: str = RIGHT) -> list[list[str]]:
-        """Words after ``python train.py`` that train everything with a belief."""
+        """Return the words after ``python train.py`` that train everything with a belief."""
         chosen = ["--scenario", str(self.model)]
         if belief != RIGHT:
             chosen += ["--set", *beliefs(self)[belief]]
@@ -119,7 +123,7 @@ class Fold:
         return found
 
     def runs(self, belief: str = RIGHT) -> dict[str, Path]:
-        """Run directories that ``trainings`` leaves, by label."""
+        """Return the run directories that ``trainings`` leaves, by label."""
         out, name = self._out(belief), self.model.stem
         return {
             f"{about.title} {s}": out / learner / f"{name}{length(learner, TIMESTEPS)[1]}-seed{s}"
@@ -131,14 +135,14 @@ class Fold:
         return self.folder / belief.replace(" x ", "-")
 
     def policies(self, belief: str = RIGHT) -> list[str]:
-        """What plays: rules, planners, learners."""
+        """Return the policies that play: rules, planners, learners."""
         rules = [f"all-{name.lower()}" for name in load_scenario(self.model).algo_names]
         learners = [f"{label}={path}" for label, path in self.runs(belief).items()]
         return [*PLANNERS, *rules, "passive-then-sweep", "twap", *learners]
 
 
 def beliefs(fold: Fold) -> dict[str, list[str]]:
-    """Settings of wrong beliefs, by what to call them: of all algos, probabilities at most 1."""
+    """Return the settings of wrong beliefs by name, for all algos; probabilities are at most 1."""
     algos = load_scenario(fold.model).algos
     found = {}
     for key in BELIEFS:
@@ -180,7 +184,7 @@ class RealDays:
     """Trainings at a time."""
 
     def run(self) -> int:
-        """Make everything; returns the exit code.
+        """Make everything; return the exit code.
 
         Raises:
             ValueError: data are missing; RunError: a step failed, or a file cannot be written or read.
@@ -238,7 +242,7 @@ class RealDays:
             step("train.py", train.main, [*words, *jobs])
 
     def _page_of(self, fold: Fold) -> None:
-        """The comparison on the main date as evaluate.py has it, with its figures."""
+        """Write the comparison on the main date as evaluate.py does, with its figures."""
         folder = str(FOLDER / f"{fold.symbol}-{fold.date}")
         Compare(scenario=str(fold.replay), policies=fold.policies(), out=folder).run()
 
@@ -246,7 +250,7 @@ class RealDays:
 def played(
     scenario: Path, policies: Sequence[str], settings: Sequence[str] = (), bounded: bool = True
 ) -> Comparison:
-    """``policies`` on all days of a replay, or on the evaluation days of a model."""
+    """Play ``policies`` on all days of a replay, or on the evaluation days of a model."""
     overrides = {
         key: float(value) for key, _, value in (setting.partition("=") for setting in settings)
     }
@@ -261,12 +265,12 @@ def played(
 
 
 def say(text: str) -> None:
-    """A line about what goes on."""
+    """Print a line of progress."""
     console.say(console.notes(), text)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     command = parse({"real_days": RealDays}, "real_days", arguments, "-m")
     run: Callable[[], int] = command.run
     return run_command(run, "stopped. What is done is kept: the same command goes on.")

@@ -1,4 +1,4 @@
-"""The page over all scenarios. Every number in it is read from a CSV file of theirs."""
+"""Page over all scenarios. Every number in it is read from a scenario's CSV file."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def write(folder: Path) -> None:
 
 
 def _numeric(row: Cells) -> dict[str, str | float | None]:
-    """Cells as numbers where they are some; runs of any number of seeds under one name."""
+    """Return cells with numbers as floats; the policy's name loses its number of seeds."""
     words = ("scenario", "policy")
     found: dict[str, str | float | None] = {
         key: float(cell) if cell else None for key, cell in row.items() if key not in words
@@ -61,7 +61,7 @@ def _numeric(row: Cells) -> dict[str, str | float | None]:
 
 
 def overview(found: Sequence[Found]) -> str:
-    """The page over all scenarios."""
+    """Return the page over all scenarios."""
     days = int(found[0].rows[0]["episodes"])
     texts = readings()
     lines = [
@@ -114,7 +114,7 @@ def overview(found: Sequence[Found]) -> str:
 
 
 def budgets() -> str:
-    """Seeds and steps by scenario, in words."""
+    """Return seeds and steps by scenario, in words."""
     groups: dict[tuple[int, int], list[str]] = {}
     for name, plan in PLANS.items():
         groups.setdefault((plan.seeds, plan.timesteps), []).append(name)
@@ -125,7 +125,7 @@ def budgets() -> str:
 
 
 def summary(found: Found) -> str:
-    """The best policy, the learners, and to whom they lose."""
+    """Return a summary: the best policy, the learners, and the policies that beat them."""
     best, pair = found.rows[0], (found.learner(Q_TITLE), found.learner(PPO_TITLE))
     text = f"best is `{best['policy']}`, {number(best, 'objective_mean')} (`{REFERENCE}` "
     text += f"{number(found.row(REFERENCE), 'objective_mean')}). "
@@ -135,7 +135,7 @@ def summary(found: Found) -> str:
 
 
 def score_table(found: Sequence[Found]) -> str:
-    """Scores with intervals, a row per scenario."""
+    """Return a table of scores with intervals, a row per scenario."""
     others = ("lp-buffered", "lp-scenario", "dp", "dp-adaptive")
     header = ["scenario", Q_TITLE, PPO_TITLE, *(f"`{name}`" for name in others)]
     lines = []

@@ -1,4 +1,4 @@
-"""What README.md says of the results, between two lines of it, read from CSV files in results/."""
+"""Section of README.md on the results, between two marked lines, from CSV files in results/."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from results.plan import PLANS, PPO_TITLE, Q_TITLE
 README_COLUMNS = ("policy", "objective", "95 % interval", "minus `lp`, paired", "score")
 
 MOST_TIMES_LP = 2.0
-"""Times the objective of plain lp: policies above, some of the rules, are left to the results' own pages."""
+"""Multiple of plain lp's objective above which README.md omits policies, which are some rules."""
 
 BEGIN, END = "<!-- made by python -m results -->", "<!-- until here -->"
 
 
 def write(path: Path, folder: Path) -> None:
-    """Put what was found into README.md.
+    """Write the findings into README.md.
 
     Raises:
         RunError: it cannot be written; OSError: a file is missing; ValueError: it has no place for it.
@@ -35,7 +35,7 @@ def write(path: Path, folder: Path) -> None:
 
 
 def readme(folder: Path) -> str:
-    """What README.md says of the results."""
+    """Return the section of README.md on the results."""
     base, drifting = (read(folder / name) for name in ("baseline", "drifting"))
     learners = base.learner(Q_TITLE), base.learner(PPO_TITLE)
     q, ppo = (base.row(learner) for learner in learners)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TRANSFER_PNG, SENSITIVITY_PNG, PARTS_PNG = "transfer.png", "sensitivity.png", "parts.png"
 
 REAL_DAYS_ROW = 0.33
-"""Inches for a policy."""
+"""Height of a policy's row, in inches."""
 
 PART_COLOURS = {
     "spread": "#56B4E9",
@@ -40,7 +40,7 @@ BELIEF_MARKS = {
 
 
 def drawn(tables: Tables) -> dict[str, bytes]:
-    """All of them, as files by name."""
+    """Return all figures as PNG files, by name."""
     return {
         TRANSFER_PNG: png(transfer(tables.transfer)),
         SENSITIVITY_PNG: png(sensitivity(tables.sensitivity)),
@@ -49,14 +49,14 @@ def drawn(tables: Tables) -> dict[str, bytes]:
 
 
 def learners_family(policy: str) -> str:
-    """A key of ``COLOURS``, by the names that the experiment gives."""
+    """Return a key of ``COLOURS`` for a policy's name in this experiment."""
     titles = {learner.title: name for name, learner in LEARNERS.items()}
     return titles.get(policy, family(policy))
 
 
 @styled
 def transfer(rows: Sequence[Row]) -> Figure:
-    """What the model promised against lp, and what real days brought."""
+    """Draw the difference to lp that the model promised, and the one on real days."""
     symbols = list(dict.fromkeys(str(row["symbol"]) for row in rows))
     shown = {symbol: _policies(rows, symbol, {REFERENCE, REAL_DAYS_BOUND}) for symbol in symbols}
     figure = new_figure(
@@ -97,7 +97,7 @@ def transfer(rows: Sequence[Row]) -> Figure:
 
 @styled
 def sensitivity(rows: Sequence[Row]) -> Figure:
-    """How much worse policies do whose beliefs are wrong."""
+    """Draw the change of the adjusted objective that wrong beliefs cause."""
     symbols = list(dict.fromkeys(str(row["symbol"]) for row in rows))
     places = list(dict.fromkeys(str(row["where"]) for row in rows))
     policies = believers(rows)
@@ -136,13 +136,13 @@ def sensitivity(rows: Sequence[Row]) -> Figure:
 
 
 def place_name(where: str) -> str:
-    """What a place of ``sensitivity.csv`` is called."""
+    """Return the title of a place in ``sensitivity.csv``."""
     return "the model's days" if where == MODEL else "9 October"
 
 
 @styled
 def parts(rows: Sequence[Row]) -> Figure:
-    """What a shortfall consists of, in the model and on the last real day."""
+    """Draw the parts of the shortfall, in the model and on the last real day."""
     symbols = list(dict.fromkeys(str(row["symbol"]) for row in rows))
     last = max(str(row["where"]) for row in rows if row["where"] != MODEL)
     policies = list(dict.fromkeys(str(row["policy"]) for row in rows if row["where"] == MODEL))
@@ -175,14 +175,14 @@ def parts(rows: Sequence[Row]) -> Figure:
 
 
 def number(row: Row, key: str) -> float:
-    """A cell that is a number."""
+    """Return a cell that is a number."""
     cell = row[key]
     assert isinstance(cell, int | float)
     return float(cell)
 
 
 def believers(rows: Sequence[Row]) -> list[str]:
-    """Policies that wrong beliefs change anywhere: some of the rules have none."""
+    """Return the policies that wrong beliefs change anywhere; some rules use no beliefs."""
     return list(dict.fromkeys(str(row["policy"]) for row in rows if number(row, "change") != 0.0))
 
 

@@ -1,4 +1,4 @@
-"""The page of the experiment on real days, written from its tables."""
+"""Page of the experiment on real days, written from its tables."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ BELIEVED = (
 
 
 def page(tables: Tables) -> str:
-    """The page in markdown."""
+    """Return the page in markdown."""
     symbols = list(dict.fromkeys(str(row["symbol"]) for row in tables.transfer))
     pieces = [
         "# Real days: what a model teaches, and what of it is true the next day",
@@ -110,7 +110,7 @@ def page(tables: Tables) -> str:
 
 
 def transfer_table(rows: Sequence[Row], symbol: str) -> str:
-    """What was promised and what came, of one stock."""
+    """Return the table of one stock: the model's promises and the results on real days."""
     lines = []
     for row in rows:
         if row["symbol"] != symbol:
@@ -141,7 +141,7 @@ def transfer_table(rows: Sequence[Row], symbol: str) -> str:
 
 
 def sensitivity_table(rows: Sequence[Row]) -> str:
-    """Changes by belief, one line per stock, days and policy."""
+    """Return the changes by belief, one line per stock, days and policy."""
     beliefs = list(dict.fromkeys(str(row["beliefs"]) for row in rows))
     lines: dict[tuple[str, str, str], dict[str, str]] = {}
     shown_policies = believers(rows)
@@ -156,6 +156,6 @@ def sensitivity_table(rows: Sequence[Row]) -> str:
 
 
 def ends(row: Row, name: str) -> str:
-    """An interval."""
+    """Return the ends of an interval in words."""
     begin = f"{name}_" if name else ""
     return f"{number(row, begin + 'ci_low'):+.2f} to {number(row, begin + 'ci_high'):+.2f}"

@@ -1,8 +1,8 @@
-"""Tables of the experiment on real days: what the model promised, what came true, what beliefs matter.
+"""Tables of the experiment on real days: the model's promises, the outcome, the effect of beliefs.
 
-Intervals are 95 % bootstrap intervals over windows: the two sides of a window, and its buckets, are one
-cluster. They speak of other windows of the same dates; three dates say little of other dates. On the
-main date they speak of other training seeds too.
+Intervals are 95 % bootstrap intervals over windows: the two sides of a window, and its buckets, are
+one cluster. They cover other windows of the same dates. Three dates say little of other dates. On
+the main date intervals also cover other training seeds.
 """
 
 from __future__ import annotations
@@ -105,18 +105,23 @@ Floats = NDArray[np.float64]
 
 @dataclass
 class Orders:
-    """What every order of every policy cost: rows of ``orders.csv``."""
+    """Costs of every order of every policy: rows of ``orders.csv``.
+
+    Attributes:
+        rows: rows of ``orders.csv``.
+        parts: rows of ``parts.csv``, with right beliefs only.
+    """
 
     rows: list[Row]
     parts: list[Row]
 
     @staticmethod
     def empty() -> Orders:
-        """None yet."""
+        """Return an empty collection."""
         return Orders([], [])
 
     def add(self, symbol: str, date: str, beliefs: str, result: Comparison) -> None:
-        """Those of a comparison; of several seeds one after the other."""
+        """Add the orders of a comparison, one seed after the other."""
         assert result.clusters is not None
         bounds = {name: [name] for name in result.bounds}
         for policy, members in (members_of(result) | bounds).items():
@@ -135,7 +140,7 @@ class Orders:
             self.parts += parts_of(symbol, date, result)
 
     def of(self, **wanted: str) -> list[Row]:
-        """Rows whose cells are ``wanted``."""
+        """Return the rows whose cells equal ``wanted``."""
         return [row for row in self.rows if all(row[key] == cell for key, cell in wanted.items())]
 
 
@@ -145,7 +150,7 @@ def _objective(result: Comparison, name: str) -> Floats:
 
 
 def members_of(result: Comparison) -> dict[str, list[str]]:
-    """Labels by what a table calls them: runs that differ in their seed are one policy."""
+    """Return labels by name in the tables: runs that differ in their seed are one policy."""
     found: dict[str, list[str]] = {}
     for name in result.names:
         found.setdefault(re.sub(r" \d+$", "", name), []).append(name)
@@ -153,7 +158,7 @@ def members_of(result: Comparison) -> dict[str, list[str]]:
 
 
 def parts_of(symbol: str, where: str, result: Comparison) -> list[Row]:
-    """Means of the parts of the shortfall, rows of ``parts.csv``."""
+    """Return means of the parts of the shortfall, rows of ``parts.csv``."""
     rows: list[Row] = []
     for policy, members in members_of(result).items():
         of = [result.shortfalls[name] for name in members]
@@ -166,7 +171,7 @@ def parts_of(symbol: str, where: str, result: Comparison) -> list[Row]:
 
 
 class Tables(NamedTuple):
-    """Rows of the files."""
+    """Rows of the four CSV files."""
 
     orders: list[Row]
     transfer: list[Row]
@@ -174,7 +179,7 @@ class Tables(NamedTuple):
     parts: list[Row]
 
     def texts(self) -> dict[str, str]:
-        """The files by name."""
+        """Return the contents of the files, by name."""
         return {
             ORDERS_CSV: csv_text(ORDER_COLUMNS, self.orders),
             TRANSFER_CSV: csv_text(TRANSFER_COLUMNS, self.transfer),
@@ -184,10 +189,10 @@ class Tables(NamedTuple):
 
 
 def read(folder: Path) -> Tables:
-    """The files of ``Tables.texts``, read back.
+    """Read the files of ``Tables.texts``.
 
     Raises:
-        OSError: one is missing.
+        OSError: a file is missing.
     """
     return Tables(
         *(_rows(folder / name) for name in (ORDERS_CSV, TRANSFER_CSV, SENSITIVITY_CSV, PARTS_CSV))
@@ -210,12 +215,13 @@ def tables(
     promised: Mapping[str, Comparison],
     believed: Mapping[tuple[str, str], Comparison],
 ) -> Tables:
-    """All tables.
+    """Return all tables.
 
     Args:
-        orders: on real days.
-        promised: what policies achieve on the model's evaluation days, by symbol.
-        believed: the same on the same days, replayed, with right and wrong beliefs, by symbol and belief.
+        orders: orders on real days.
+        promised: comparisons on the model's evaluation days, by symbol.
+        believed: comparisons on the same days, replayed, with right and wrong beliefs, by symbol
+            and belief.
     """
     transfer, parts = [], list(orders.parts)
     for symbol, result in promised.items():
@@ -231,7 +237,7 @@ def tables(
 
 
 def transfer_rows(orders: Orders, symbol: str, result: Comparison) -> list[Row]:
-    """What the model promised and what the last date and all dates brought, by policy."""
+    """Return rows by policy: the model's promise, and the results on the last and on all dates."""
     dates = sorted({str(row["date"]) for row in orders.of(symbol=symbol)})
     members = members_of(result)
     of_lp = result.shortfalls[REFERENCE].adjusted
@@ -242,7 +248,7 @@ def transfer_rows(orders: Orders, symbol: str, result: Comparison) -> list[Row]:
         objective = np.array([_objective(result, name) for name in labels])
         adjusted = np.array([result.shortfalls[name].adjusted for name in labels])
         real = orders.of(symbol=symbol, beliefs=RIGHT, date=dates[-1], policy=policy)
-        # dates differ in their number of seeds: these are of the seeds that there are
+        # dates differ in their number of seeds: average over the seeds of each date
         every = averaged(orders.of(symbol=symbol, beliefs=RIGHT, policy=policy))
         row: Row = dict.fromkeys(TRANSFER_COLUMNS)
         row |= {"symbol": symbol, "policy": policy}
@@ -273,7 +279,7 @@ def _of_date(rows: Sequence[Row], date: str) -> Floats:
 
 
 def changes(symbol: str, beliefs: str, result: Comparison, right: Comparison) -> list[Row]:
-    """How much wrong beliefs change what a policy achieves on the same days of the model."""
+    """Return the change of the adjusted objective by wrong beliefs, on the same model days."""
     rows: list[Row] = []
     members = members_of(right)
     for policy, labels in members_of(result).items():
@@ -286,7 +292,7 @@ def changes(symbol: str, beliefs: str, result: Comparison, right: Comparison) ->
 
 
 def sensitivity_rows(orders: Orders) -> list[Row]:
-    """How much wrong beliefs change what a policy achieves on the same real orders."""
+    """Return the change of the adjusted objective by wrong beliefs, on the same real orders."""
     rows: list[Row] = []
     wrong = sorted({str(row["beliefs"]) for row in orders.rows} - {RIGHT})
     for symbol in sorted({str(row["symbol"]) for row in orders.rows}):
@@ -304,8 +310,9 @@ def sensitivity_rows(orders: Orders) -> list[Row]:
 
 
 def over_windows(rows: Sequence[Row], name: str, against: Sequence[Row] | None = None) -> Interval:
-    """The mean of a column over orders and training seeds, minus that of the same orders ``against``, of
-    one policy, with an interval over windows and seeds.
+    """Return the mean of a policy's column over orders and training seeds, with an interval.
+
+    The same orders ``against`` are subtracted, if given. The interval is over windows and seeds.
     """
     seeds = len({row["seed"] for row in rows})
     values = column(rows, name).reshape(seeds, -1)
@@ -318,14 +325,14 @@ def over_windows(rows: Sequence[Row], name: str, against: Sequence[Row] | None =
 
 
 def over_seeds(values: Floats, clusters: NDArray[np.int64] | None = None) -> Interval:
-    """The mean of (seeds, days), with an interval over both where there are several seeds."""
+    """Return the mean of (seeds, days), with an interval over both if there are several seeds."""
     if len(values) > 1:
         return statistics.mean_over_seeds(values, clusters=clusters)
     return statistics.mean(values[0], clusters=clusters)
 
 
 def averaged(rows: Sequence[Row]) -> list[Row]:
-    """Orders of a policy, each once: the mean over its training seeds."""
+    """Return the orders of a policy, each once, as the mean over its training seeds."""
     found: dict[tuple[Cell, Cell], list[Row]] = {}
     for row in rows:
         found.setdefault((row["window"], row["order"]), []).append(row)
@@ -338,12 +345,12 @@ def averaged(rows: Sequence[Row]) -> list[Row]:
 
 
 def column(rows: Sequence[Row], name: str) -> Floats:
-    """(n,) numbers of a column."""
+    """Return the (n,) numbers of a column."""
     return np.array([row[name] for row in rows], np.float64)
 
 
 def _cells(names: tuple[str, str], interval: Interval) -> Row:
-    """The mean, and the ends under names that begin alike."""
+    """Return cells of an interval: the mean under the first name, the ends under the second."""
     begin = f"{names[1]}_" if names[1] else ""
     keys = (names[0], f"{begin}ci_low", f"{begin}ci_high")
     return {key: float(value) for key, value in zip(keys, interval, strict=True)}

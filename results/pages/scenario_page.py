@@ -1,4 +1,4 @@
-"""The page of a scenario. Every number in it is read from a CSV file beside it."""
+"""Page of a scenario. Every number in it is read from a CSV file beside it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OF_SHORTFALLS = (
     f"where it goes. [{SHORTFALL_CSV}]({SHORTFALL_CSV}), also a table in [comparison.md](comparison.md), has the parts of "
     "the shortfall, and differences without that drift, whose intervals are narrower. Read both."
 )
-"""Where costs are a shortfall."""
+"""Paragraph for scenarios whose costs are a shortfall."""
 
 
 def write(folder: Path, name: str) -> None:
@@ -50,7 +50,7 @@ def write(folder: Path, name: str) -> None:
 
 
 def scenario_page(found: Found) -> str:
-    """The page of a scenario."""
+    """Return the page of a scenario."""
     plan, name = PLANS[found.name], found.name
     commands = [shell("train.py", words) for words in plan.trainings(name)]
     commands.append(shell("evaluate.py", plan.comparison(name)))
@@ -93,7 +93,7 @@ def scenario_page(found: Found) -> str:
 
 
 def finding(found: Found) -> str:
-    """Who wins and by how much, and how the learners do, in a few sentences."""
+    """Return the finding in a few sentences: the best policy, and the results of the learners."""
     best = found.rows[0]["policy"]
     level = [row["policy"] for row in found.rows[1:] if verdict(found, row["policy"], best) == 0]
     text = f"Best is `{best}` with {number(found.rows[0], 'objective_mean')}"
@@ -109,7 +109,7 @@ def learned(found: Found) -> list[str]:
 
 
 def comparisons(found: Found) -> list[str]:
-    """A line for every learner: whom it beats and to whom it loses, rules aside."""
+    """Return a line for every learner: the policies that it beats and loses to, rules aside."""
     others = [REFERENCE, *planners(found), *learned(found)]
     others = [row["policy"] for row in found.rows if row["policy"] in others]
     return [
@@ -119,7 +119,7 @@ def comparisons(found: Found) -> list[str]:
 
 
 def legend(days: int, seeds: int, unit: str) -> str:
-    """What the columns are."""
+    """Return the meaning of the columns."""
     return (
         f"{days:,} held-out days, {seeds} training seeds from 0 on; objectives and penalties in {unit} "
         f"per share, lower is better. Score is (lp - policy) / (lp - {SCORE_BOUND}): 0 is `lp`, 1 the bound. "
@@ -130,7 +130,7 @@ def legend(days: int, seeds: int, unit: str) -> str:
 
 
 def readings() -> Mapping[str, str]:
-    """What we make of each scenario, without numbers, by its name."""
+    """Return our reading of each scenario, without numbers, by its name."""
     path = Path(__file__).parents[1] / "readings.toml"
     return {
         key: str(value) for key, value in tomllib.loads(path.read_text(encoding="utf-8")).items()

@@ -1,6 +1,7 @@
-"""Tables of the reference results that need the objectives of every day: scores, pairs, curves.
+"""Tables of the reference results: scores, pairs and learning curves.
 
-``episodes.csv``, which they are made of, is too large to be committed; ``python -m results`` makes it.
+Scores and pairs need the objectives of every day. These are in ``episodes.csv``, which is too large
+to be committed; ``python -m results`` makes it. Curves come from each run's ``progress.csv``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from results.plan import Plan
 CSV_FILES = SCORES_CSV, PAIRS_CSV, CURVES_CSV = "scores.csv", "pairs.csv", "learning_curves.csv"
 
 SCORE_BOUND = "clairvoyant"
-"""What counts as a score of 1."""
+"""Name of the bound that counts as a score of 1."""
 
 Floats = NDArray[np.float64]
 
@@ -43,7 +44,7 @@ def write(folder: Path, scenario: str, plan: Plan) -> None:
 
 
 def read_days(path: Path) -> dict[str, Floats]:
-    """(n,) objectives by policy or bound."""
+    """Return (n,) objectives by policy or bound."""
     with path.open(encoding="utf-8", newline="") as file:
         names = next(csv.reader(file))
         columns = np.loadtxt(file, delimiter=",", ndmin=2, unpack=True)
@@ -54,7 +55,10 @@ SCORE_COLUMNS = ("scenario", "policy", "score", "score_ci_low", "score_ci_high")
 
 
 def scores(scenario: str, days: Mapping[str, Floats], groups: Mapping[str, list[str]]) -> list[Row]:
-    """(LP - policy) / (LP - clairvoyant) of every policy, groups first; None where there is none."""
+    """Return the score of every policy, groups first.
+
+    It is (LP - policy) / (LP - clairvoyant), or None where there is no score.
+    """
     rows: list[Row] = []
     for policy, values in policies(days, groups).items():
         score = statistics.score if values.ndim == 1 else statistics.score_over_seeds
@@ -69,8 +73,10 @@ PAIR_COLUMNS = ("scenario", "policy", "other", "difference", "ci_low", "ci_high"
 
 
 def pairs(scenario: str, days: Mapping[str, Floats], groups: Mapping[str, list[str]]) -> list[Row]:
-    """Policy minus other, paired by day, for every pair but with single runs of a group; between two
-    groups, seed j of one minus seed j of the other, so that the interval speaks of the seeds of both.
+    """Return policy minus other, paired by day, for every pair; a group's single runs are left out.
+
+    Between two groups it is seed j of one minus seed j of the other, so that the interval covers
+    the seeds of both.
     """
     known = policies(days, groups)
     both = list(itertools.combinations(known, 2))
@@ -92,7 +98,7 @@ def pairs(scenario: str, days: Mapping[str, Floats], groups: Mapping[str, list[s
 
 
 def policies(days: Mapping[str, Floats], groups: Mapping[str, list[str]]) -> dict[str, Floats]:
-    """Objectives by policy: (seeds, n) of a group, (n,) of what is in none."""
+    """Return objectives by policy: (seeds, n) for a group, (n,) for a policy in no group."""
     known = {name: np.array([days[label] for label in labels]) for name, labels in groups.items()}
     single = {label for labels in groups.values() for label in labels}
     return known | {
@@ -107,7 +113,7 @@ CURVE_COLUMNS = (
 
 
 def curves(scenario: str, runs: Mapping[str, Path]) -> list[Row]:
-    """``progress.csv`` of all runs: the objective on validation days during training."""
+    """Return ``progress.csv`` of all runs: the objective on validation days during training."""
     rows: list[Row] = []
     for label, directory in runs.items():
         with (directory / PROGRESS).open(encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""What is known of a scenario, read from the CSV files in its folder, and numbers of it in words."""
+"""Results of a scenario, read from the CSV files in its folder, and their numbers in words."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from results.plan import PLANS
 Cells = Mapping[str, str]
 
 SPACE = "\N{NO-BREAK SPACE}"
-"""Between a number and its unit."""
+"""Space between a number and its unit."""
 
 PAGE_WIDTH = 120
-"""Columns of a page."""
+"""Width of a page, in columns."""
 
 
 class Found(NamedTuple):
-    """What is known of a scenario, from its CSV files.
+    """Results of a scenario, from its CSV files.
 
     Attributes:
-        name: of the scenario.
-        rows: of ``comparison.csv`` without single training seeds, best first.
+        name: name of the scenario.
+        rows: rows of ``comparison.csv`` without single training seeds, best first.
         bounds: rows of the bounds.
-        scores: of ``scores.csv`` by policy.
-        pairs: of ``pairs.csv`` by policy and other.
+        scores: rows of ``scores.csv`` by policy.
+        pairs: rows of ``pairs.csv`` by policy and other.
     """
 
     name: str
@@ -44,16 +44,16 @@ class Found(NamedTuple):
     pairs: dict[tuple[str, str], Cells]
 
     def row(self, policy: str) -> Cells:
-        """Of a policy."""
+        """Return the row of a policy."""
         return next(row for row in self.rows if row["policy"] == policy)
 
     def learner(self, name: str) -> str:
-        """The label of all runs of a learner."""
+        """Return the label of the row for all runs of a learner."""
         return next(label for label in PLANS[self.name].groups if label.startswith(f"{name} ("))
 
 
 def read(folder: Path) -> Found:
-    """What a scenario's folder holds.
+    """Read the results in a scenario's folder.
 
     Raises:
         OSError: a file is missing.
@@ -70,7 +70,7 @@ def read(folder: Path) -> Found:
 
 
 def read_csv(path: Path) -> list[Cells]:
-    """Rows of a table."""
+    """Return the rows of a table."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -79,18 +79,18 @@ def read_csv(path: Path) -> list[Cells]:
 
 
 def number(cells: Cells, key: str, shape: str = ".4f") -> str:
-    """A cell, "" where it is empty."""
+    """Return a cell as a formatted number, "" where it is empty."""
     return format(float(cells[key]), shape) if cells[key] else ""
 
 
 def interval(cells: Cells, key: str, shape: str = ".4f") -> str:
-    """Ends of an interval."""
+    """Return the ends of an interval in words, "" where it is empty."""
     low, high = number(cells, f"{key}ci_low", shape), number(cells, f"{key}ci_high", shape)
     return f"{low} to {high}" if low else ""
 
 
 def difference(found: Found, policy: str, other: str) -> str:
-    """Policy minus other, with its interval."""
+    """Return policy minus other, with its interval."""
     cells = found.pairs[policy, other]
     return f"{number(cells, 'difference', '+.4f')} ({interval(cells, '', '+.4f')})"
 
@@ -101,19 +101,19 @@ def _gap(found: Found, policy: str, other: str) -> str:
 
 
 def verdict(found: Found, policy: str, other: str) -> int:
-    """-1 where ``policy`` is better than ``other``, 1 where it is worse, 0 where the days do not tell."""
+    """Return -1 if ``policy`` is better than ``other``, 1 if worse, 0 without clear difference."""
     cells = found.pairs[policy, other]
     return (float(cells["ci_low"]) > 0) - (float(cells["ci_high"]) < 0)
 
 
 def percent_off(found: Found, policy: str) -> str:
-    """By how much a policy's objective lies below plain lp's."""
+    """Return the percentage by which a policy's objective lies below that of plain lp."""
     row, lp = found.row(policy), found.row(REFERENCE)
     return f"{-100 * float(row['diff_vs_lp_mean']) / float(lp['objective_mean']):.0f}{SPACE}%"
 
 
 def against(found: Found, policy: str, others: Sequence[str]) -> str:
-    """Whom of ``others`` a policy beats, whom it loses to, and whom it is level with."""
+    """Return those of ``others`` that a policy beats, is level with, and loses to, in words."""
     parts = []
     for sign, words in ((-1, "better than"), (0, "not told apart from"), (1, "worse than")):
         listed = [
@@ -127,7 +127,7 @@ def against(found: Found, policy: str, others: Sequence[str]) -> str:
 
 
 def standing(found: Found, policy: str) -> str:
-    """What a policy achieves, whom of the planners it beats, and to whom it loses."""
+    """Return a policy's objective, and the planners that it beats and loses to, in words."""
     row = found.row(policy)
     off = -float(row["diff_vs_lp_mean"]) / float(found.row(REFERENCE)["objective_mean"])
     rivals = planners(found)
@@ -142,13 +142,13 @@ def standing(found: Found, policy: str) -> str:
 
 
 def planners(found: Found) -> list[str]:
-    """Policies that are neither rules nor learned, but for plain lp, best first."""
+    """Return the policies that are neither rules nor learned, plain lp aside, best first."""
     known = ("lp-buffered", "lp-scenario", "dp", "dp-fine", "dp-adaptive")
     return [row["policy"] for row in found.rows if row["policy"] in known]
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names in a row."""
+    """Return names in a row, separated by commas."""
     return ", ".join(f"`{name}`" for name in names)
 
 
@@ -180,21 +180,19 @@ NO_SCORE = (
 
 
 def has_scores(found: Found) -> bool:
-    """Whether plain lp is above the bound."""
+    """Return True if plain lp is above the bound."""
     return bool(found.scores[REFERENCE]["score"])
 
 
 def score(cells: Cells | None) -> str:
-    """A policy's score with its interval; "" where there is none."""
+    """Return a policy's score with its interval; "" where there is none."""
     if cells is None or not cells["score"]:
         return ""
     return f"{number(cells, 'score', '.2f')} ({interval(cells, 'score_', '.2f')})"
 
 
-def table(
-    found: Found, columns: Sequence[str] = tuple(POLICY_COLUMNS), most: float = math.inf
-) -> str:
-    """In markdown: policies with an objective of at most ``most``, best first, then bounds."""
+def table(found: Found, columns: Sequence[str] = tuple(POLICY_COLUMNS), most: float = math.inf) -> str:
+    """Return a markdown table: policies with objective up to ``most``, best first, then bounds."""
     shown = [row for row in found.rows if float(row["objective_mean"]) <= most]
     lines = []
     for row in [*shown, *found.bounds]:
@@ -205,7 +203,7 @@ def table(
 
 
 def paragraph(text: str, indent: str = "") -> str:
-    """Wrapped for a reader of the source; links and numbers are never broken."""
+    """Return ``text`` wrapped for a reader of the source; links and numbers are never broken."""
     return textwrap.fill(
         re.sub(r"[ \n]+", " ", text).strip(),
         PAGE_WIDTH,
