@@ -7,8 +7,8 @@ influence of each day. BCa intervals keep second-order accuracy for the skewed o
 as counts. Statistics are products with the counts, some 100 resamples at a time, so memory does not
 grow with the resamples.
 
-References: Efron 1987, Better bootstrap confidence intervals, JASA 82. Hesterberg 2015, What teachers
-should know about the bootstrap, The American Statistician 69 (few seeds).
+References: Efron 1987, Better bootstrap confidence intervals, JASA 82. Hesterberg 2015, What
+teachers should know about the bootstrap, The American Statistician 69 (few seeds).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _drawn(days: int, seed: int, resamples: int) -> Iterator[NDArray[Any]]:
 
 @lru_cache(maxsize=1)
 def _kept(days: int, seed: int, resamples: int) -> list[NDArray[Any]]:
-    """Return the blocks of ``_drawn``, kept: a training needs intervals of the same days often."""
+    """Return the blocks of ``_drawn``, cached: a training needs intervals of the same days often."""
     return list(_drawn(days, seed, resamples))
 
 
@@ -200,7 +200,7 @@ def bca(
         cubes, 6.0 * squares**1.5, out=np.zeros(squares.shape), where=squares > 0
     )
     below = (resampled < value).mean(axis=0) + 0.5 * (resampled == value).mean(axis=0)
-    # With no resample on one side the share is not zero, only too small to see in so many resamples.
+    # With no resample on one side the share is not zero, only too small for these resamples.
     below = np.clip(below, 0.5 / settings.resamples, 1.0 - 0.5 / settings.resamples)
     for j in range(value.size):
         bias = normal.inv_cdf(float(below[j]))

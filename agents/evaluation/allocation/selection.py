@@ -47,14 +47,15 @@ def select(
     """Return the policies to compare, always with plain ``lp``, and notes on them, a sentence each.
 
     Args:
-        given: names, run directories, zips that Stable-Baselines3 saved, ``package.module:factory``,
-            each also as ``label=...``; or policies.
+        given: names, run directories, zips that Stable-Baselines3 saved, or
+            ``package.module:factory``, each also as ``label=...``; or policies.
         scenario: scenario that they will play.
         track: shows slow steps.
         trust: whether to load such zips; see ``load_policy``.
 
     Raises:
-        ValueError: a policy is unknown, does not fit the scenario, or shares its label with another.
+        ValueError: a policy is unknown, does not fit the scenario, or shares its label with
+            another.
     """
     if isinstance(given, str | Path | Policy):
         raise ValueError(f"policies = {given!r}: must be a list, also of one policy.")

@@ -46,7 +46,7 @@ TRACE_COLUMNS = (
 """Columns of ``trace.csv``. Buckets count from 1. Quantities are shares. Costs are per share of the
 order, in the scenario's unit. A row per policy, bucket and algo gives the shares posted and filled
 there, the expected fill rate (estimate) and the day's hidden one (fill_rate). A row with an empty
-algo is of the whole bucket: totals, the postable shares, the shares filled by its end, the
+algo is of the whole bucket. It gives totals, the postable shares, the shares filled by its end, the
 envelope, the market's volume, and costs. A policy's costs add up to its objective. The envelope of
 the last bucket is empty."""
 
@@ -102,7 +102,7 @@ class Trace:
         orders: one order per policy, in the order given.
         bounds: objectives by name. No policy gets below "hindsight" on this day. "clairvoyant" is
             the expected objective of the best policy on the action grid that knows the day's hidden
-            state, but not the noise: luck can beat it on a single day. A bound is left out if the
+            state, but not the noise. Luck can beat it on a single day. A bound is left out if the
             scenario is too large for it.
         notes: notes to the reader, a sentence each.
     """

@@ -105,7 +105,8 @@ def chosen(
 
     Args:
         result: the comparison.
-        policies: labels of policies or of groups of seeds; default at most ``most`` representatives.
+        policies: labels of policies or of groups of seeds; default at most ``most``
+            representatives.
         most: largest number of representatives.
 
     Raises:

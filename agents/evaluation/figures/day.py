@@ -25,8 +25,9 @@ HEIGHTS = (1.5, 1.0, 0.9)
 def day(found: Trace) -> Figure:
     """Draw one day under several policies, a column each.
 
-    The panels from top to bottom: the cumulative fill inside the envelope; shares posted (pale) and
-    filled per bucket and algo; the day's hidden fill rates, and the estimated ones.
+    The top panel shows the cumulative fill inside the envelope. The middle one shows shares posted
+    (pale) and filled per bucket and algo. The bottom one shows the day's hidden fill rates, and the
+    estimated ones.
 
     Args:
         found: result of ``agents.evaluation.allocation.trace.trace``.

@@ -53,8 +53,8 @@ class Decisions(NamedTuple):
 
     Attributes:
         remaining: (L,) remaining lots.
-        shares: (B, L, K + 1) shares of the postable lots: by algo, and last the share not posted;
-            nan where nothing may be posted, or where no order can be.
+        shares: (B, L, K + 1) shares of the postable lots: by algo, and last the share not posted.
+            They are nan where nothing may be posted, or where no order can be.
         met: (B, L) whether an order was in the state on the days; all True where no days are given.
     """
 

@@ -214,8 +214,8 @@ def learning_curves(
     Args:
         runs: run directories, of one scenario.
         references: objectives by name, for lines to compare with, such as {"lp": 0.95}. They must
-            be measured on the validation days (``evaluation.validation.validation_days``): means of
-            other days differ by chance.
+            be measured on the validation days (``agents.evaluation.validation.validation_days``):
+            means of other days differ by chance.
 
     Raises:
         ValueError: as ``learners``; or a reference is not finite.
