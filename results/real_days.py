@@ -187,7 +187,8 @@ class RealDays:
         """Make everything; return the exit code.
 
         Raises:
-            ValueError: data are missing; RunError: a step failed, or a file cannot be written or read.
+            ValueError: data are missing; RunError: a step failed, or a file cannot be written or
+                read.
         """
         if not self.page_only:
             if self.lean is None:

@@ -105,7 +105,7 @@ def _drawn(days: int, seed: int, resamples: int) -> Iterator[NDArray[Any]]:
 
 @lru_cache(maxsize=1)
 def _kept(days: int, seed: int, resamples: int) -> list[NDArray[Any]]:
-    """Return the blocks of ``_drawn``, cached: a training needs intervals of the same days often."""
+    """Return the blocks of ``_drawn``, cached: a training asks for the same ones repeatedly."""
     return list(_drawn(days, seed, resamples))
 
 

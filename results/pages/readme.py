@@ -24,7 +24,8 @@ def write(path: Path, folder: Path) -> None:
     """Write the findings into README.md.
 
     Raises:
-        RunError: it cannot be written; OSError: a file is missing; ValueError: it has no place for it.
+        RunError: it cannot be written; OSError: a file is missing; ValueError: it lacks the two
+            marked lines.
     """
     text = path.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)

@@ -84,7 +84,7 @@ class Win(NamedTuple):
         measure: one of ``MEASURES``.
         low, high: first and last behind-rate of the range.
         least, most: smallest and largest cost difference there, half-spreads per share.
-        share: share of the range in the behind-rates at which both are compared.
+        share: fraction of the behind-rates at which both are compared that lie in the range.
     """
 
     policy: str
@@ -271,9 +271,10 @@ def _wins(names: Sequence[str], scores: Floats) -> list[Win]:
 
 
 def _below(one: Floats, other: Floats) -> NDArray[np.bool_]:
-    """Return (G,) True where ``one`` lies below ``other`` in 97.5 % of the resamples with both.
+    """Return a (G,) mask of the points where ``one`` lies below ``other``, both (resamples, G).
 
-    Both are (resamples, G) and must exist in a share ``KNOWN`` of the resamples.
+    It must lie below in 97.5 % of the resamples in which both exist. These must be at least a share
+    ``KNOWN`` of all.
     """
     there = np.isfinite(one) & np.isfinite(other)
     below = there & (np.where(there, one, 0.0) < np.where(there, other, 0.0))

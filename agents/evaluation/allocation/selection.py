@@ -119,7 +119,7 @@ def _bare(scenario: Scenario) -> Scenario:
 def seeds_only(entries: Sequence[Entry]) -> dict[str, list[int]]:
     """Return groups of runs that differ in their seed only, as positions in ``entries`` by label.
 
-    The first counts among runs that have the same seed too.
+    If runs also share their seed, only the first counts.
     """
     groups: dict[str, list[int]] = {}
     runs = [entry.policy.run for entry in entries]
@@ -136,9 +136,9 @@ def seeds_only(entries: Sequence[Entry]) -> dict[str, list[int]]:
 
 
 def by_seed(runs: Sequence[RunConfig | None]) -> list[list[int]]:
-    """Return the positions of ``runs``, a list for those that differ in their seed only.
+    """Return the positions of ``runs`` in lists, one for all that differ in their seed only.
 
-    A run alone is a list too. The first counts among runs that have the same seed too.
+    A run alone is a list too. If runs also share their seed, only the first counts.
     """
     alike: dict[tuple[str, str], dict[int, int]] = {}
     for j, run in enumerate(runs):
