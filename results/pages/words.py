@@ -191,7 +191,9 @@ def score(cells: Cells | None) -> str:
     return f"{number(cells, 'score', '.2f')} ({interval(cells, 'score_', '.2f')})"
 
 
-def table(found: Found, columns: Sequence[str] = tuple(POLICY_COLUMNS), most: float = math.inf) -> str:
+def table(
+    found: Found, columns: Sequence[str] = tuple(POLICY_COLUMNS), most: float = math.inf
+) -> str:
     """Return a markdown table: policies with objective up to ``most``, best first, then bounds."""
     shown = [row for row in found.rows if float(row["objective_mean"]) <= most]
     lines = []

@@ -42,7 +42,11 @@ SHORTFALL_COLOURS = {
 }
 """Colours of the parts of a shortfall."""
 
-PART_WORDS = {"posting": "posting", "envelope": "envelope penalties", "residual": "residual penalties"}
+PART_WORDS = {
+    "posting": "posting",
+    "envelope": "envelope penalties",
+    "residual": "residual penalties",
+}
 """Names of parts in titles, where they are longer."""
 
 OBJECTIVE_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -82,7 +82,7 @@ def frontier(rows: Sequence[Mapping[str, Cell]]) -> Figure:
     """Draw posting cost against the share of bucket ends behind the envelope, a curve per policy.
 
     Args:
-        rows: a row per policy and envelope penalty that it was made for, with the keys of ``FRONTIER_KEYS``.
+        rows: a row per policy and envelope penalty that it was made for, with the ``FRONTIER_KEYS``.
             Costs are in half-spreads per share of the order, rates are shares of bucket ends. None
             stands for an unknown interval.
 
