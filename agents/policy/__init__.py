@@ -1,4 +1,4 @@
-"""Policies: what one is, what it reads, and how to load one by name or from a file."""
+"""Policies: base classes, readers of observations, and loading by name or from a file."""
 
 from agents.policy.base import GridPolicy, Judgement, LearnedPolicy, Policy, grid_lots
 from agents.policy.loading import (

@@ -1,10 +1,9 @@
 """Base classes of policies.
 
-A policy decides from observations alone, one order or a batch of them. It has
+A policy decides from observations alone, for one order or a batch of orders. It has
 
-- ``decide(observations) -> (n, K)`` lots to post, for n "full" observations: what rollouts call;
-- Stable-Baselines3's ``predict`` for the environment it acts in, which its ``observation`` and
-  ``action`` name.
+- ``decide(observations) -> (n, K)`` lots to post for n "full" observations; rollouts call it;
+- Stable-Baselines3's ``predict`` for the environment that its ``observation`` and ``action`` name.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from execution_env.allocation.actions import action_grid, allocate_grid
 
 
 class Policy(ABC):
-    """What decides how many lots to post through each algo.
+    """A policy: it decides how many lots to post through each algo.
 
     Args:
-        scenario: that the policy is for.
-        name: that tables call it by.
+        scenario: the scenario to play.
+        name: name in tables.
 
     Attributes:
-        observation: "minimal", "default" or "full", what ``predict`` reads; more does not hurt.
-        action: "grid" or "lots", what ``predict`` gives.
-        run, directory: what made it, and where that is, for a policy from a run directory; else None.
-        train_seconds, train_steps: that learning took; None for what does not learn.
+        observation: kind that ``predict`` reads, "minimal", "default" or "full"; it accepts more.
+        action: kind that ``predict`` returns, "grid" or "lots".
+        run, directory: configuration and path of its run directory; None for other policies.
+        train_seconds, train_steps: training time and steps; None for a policy that does not learn.
     """
 
     observation = "full"
@@ -49,10 +48,10 @@ class Policy(ABC):
 
     @abstractmethod
     def decide(self, observations: Observations) -> Lots:
-        """(n, K) lots to post.
+        """Return (n, K) lots to post.
 
         Args:
-            observations: (n, 5 + 2 K) "full" observations, orders that are not over.
+            observations: (n, 5 + 2 K) "full" observations of orders that are not over.
         """
 
     def predict(
@@ -62,7 +61,7 @@ class Policy(ABC):
         episode_start: ArrayLike | None = None,
         deterministic: bool = True,
     ) -> tuple[NDArray[np.int64], Any]:
-        """Actions for one observation (D,) or a batch (n, D), and ``state`` as it came.
+        """Return the actions for one observation (D,) or a batch (n, D), and ``state`` unchanged.
 
         An order that is over gets action 0, or no lots: with ``NextStep`` a vector environment asks
         for an action there and ignores it.
@@ -97,13 +96,13 @@ class Policy(ABC):
                 f"(n, {needed[self.observation]}) or ({needed[self.observation]},); make the "
                 f'environment with observation="{self.observation}".'
             )
-        # Compiled code looks things up by what an observation says; nan fails the comparison too.
+        # Compiled code uses observations as indices; nan fails the comparison too.
         if observations.size and not (observations.min() >= 0 and observations.max() <= 1):
             raise ValueError(f"observation = {observation!r}: must be numbers from 0 to 1.")
         return observations, alone
 
     def environment(self, **arguments: Any) -> gym.Env[Any, Any]:
-        """The scalar environment that the policy acts in."""
+        """Return the scalar environment that the policy acts in."""
         return gym.make(
             "execution_env/OrderAllocation-v0",
             scenario=self.scenario,
@@ -121,10 +120,10 @@ class GridPolicy(Policy):
 
     @abstractmethod
     def actions(self, observations: Observations) -> NDArray[np.int64]:
-        """(n,) indices into the grid, for observations that have at least the policy's columns."""
+        """Return (n,) grid indices for observations that have at least the policy's columns."""
 
     def decide(self, observations: Observations) -> Lots:
-        """(n, K) lots that ``actions`` post."""
+        """Return the (n, K) lots that ``actions`` post."""
         postable = read_postable(self.scenario, observations)
         return grid_lots(self.scenario, self.actions(observations), postable)
 
@@ -146,7 +145,7 @@ class Judgement(NamedTuple):
 
 
 class LearnedPolicy(GridPolicy):
-    """A policy that training made, and a run directory can hold."""
+    """A trained policy, which can be saved in a run directory."""
 
     @abstractmethod
     def judge(self, observations: Observations) -> Judgement:
@@ -167,8 +166,9 @@ def grid_lots(
     postable: NDArray[np.int32],
     resolution: int | None = None,
 ) -> Lots:
-    """(n, K) lots that grid ``actions`` (n,) post where ``postable`` (n,) may be; on a grid of another
-    ``resolution`` than the scenario's where one is given.
+    """Return the (n, K) lots that grid ``actions`` (n,) post of ``postable`` (n,) lots.
+
+    The grid is the scenario's, or one of ``resolution`` where that is given.
     """
     algos = len(scenario.algos)
     grid = action_grid(algos, resolution or scenario.actions.resolution)

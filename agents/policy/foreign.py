@@ -1,4 +1,4 @@
-"""Policies from elsewhere: ``package.module:factory``, models with Stable-Baselines3's ``predict``."""
+"""Policies from outside: ``package.module:factory``, and models with ``predict``."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from execution_env.allocation.actions import lots_masks
 from execution_env.core.validation import choice, shown, suggestion
 
 FACTORY_PATTERN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
-"""What ``package.module:factory`` looks like."""
+"""Pattern of ``package.module:factory``."""
 
 
 class Predictor(Policy):
-    """Anything with ``predict(observation, deterministic=True) -> (action, state)``.
+    """Policy of an object with ``predict(observation, deterministic=True) -> (action, state)``.
 
-    What it reads and gives is told by its attributes ``observation`` and ``action``, else by its
-    ``observation_space`` and ``action_space``, as models have them; else it is taken to be trained on
-    the default environment.
+    The object's attributes ``observation`` and ``action`` tell the kinds of its observations and
+    actions. Without them, its ``observation_space`` and ``action_space`` do, as models have them.
+    Without these too, it is taken to be trained on the default environment.
 
-    Where ``predict`` takes ``action_masks``, as MaskablePPO's does, it gets those of the environment.
-    They need the postable lots, so such a policy acts in an environment with "full" observations,
-    whatever its model reads of them.
+    If ``predict`` takes ``action_masks``, as MaskablePPO's does, it gets the environment's masks.
+    Masks depend on the postable lots, so such a policy acts in an environment with "full"
+    observations, even if its model reads fewer columns.
 
     Args:
-        scenario: that it is for.
-        name: that tables call it by.
-        model: that predicts, a batch at a time.
+        scenario: the scenario to play.
+        name: name in tables.
+        model: object that predicts, a batch at a time.
 
     Raises:
         ValueError: the model's attributes or spaces are not of an environment of this scenario.
@@ -56,7 +56,7 @@ class Predictor(Policy):
             setattr(self, attribute, getattr(model, attribute, None))
 
     def decide(self, observations: Observations) -> Lots:
-        """(n, K) lots of the model's actions.
+        """Return the (n, K) lots of the model's actions.
 
         Raises:
             ValueError: the model fails, gives something else than n actions of its environment, or
@@ -72,7 +72,7 @@ class Predictor(Policy):
         masks = {"action_masks": self._masks(observations)} if self._masked else {}
         try:
             actions, state = self.model.predict(read, deterministic=deterministic, **masks)
-        except Exception as error:  # code of others, which may raise anything
+        except Exception as error:  # the code is not ours and may raise anything
             raise ValueError(
                 f"{self.name}: predict failed ({type(error).__name__}: {one_line(error)}); it gets "
                 f"float32 observations of shape {read.shape}."
@@ -83,7 +83,7 @@ class Predictor(Policy):
             )
         actions = np.asarray(actions)
         if self.action == "lots":
-            return actions  # checked where lots of all policies are
+            return actions  # checked later, like the lots of all policies
         if actions.shape != (len(read),) or actions.dtype.kind not in "iu":
             raise ValueError(
                 f"{self.name}: predict gave {actions.dtype} of shape {actions.shape} for "
@@ -96,7 +96,7 @@ class Predictor(Policy):
         return actions.astype(np.int64)
 
     def _masks(self, observations: Observations) -> NDArray[np.int8]:
-        """Those of the environment, a row for each of "full" observations (n, 5 + 2 K)."""
+        """Return the environment's masks, a row for each of "full" observations (n, 5 + 2 K)."""
         scenario = self.scenario
         if self.action == "grid":
             return read_masks(scenario, observations)
@@ -107,7 +107,7 @@ class Predictor(Policy):
 def _takes_masks(model: Any) -> bool:
     try:
         return "action_masks" in inspect.signature(model.predict).parameters
-    except (TypeError, ValueError):  # a function that does not tell
+    except (TypeError, ValueError):  # a function without a signature, such as a builtin
         return False
 
 
@@ -148,15 +148,16 @@ def _of(space: Any) -> str:
 
 
 def load_foreign(reference: str, scenario: Scenario) -> Policy:
-    """The policy that ``package.module:factory`` makes for ``scenario``.
+    """Return the policy that ``package.module:factory`` makes for ``scenario``.
 
     Args:
-        reference: of a function of a scenario that gives a ``Policy``, or anything with ``predict``.
-        scenario: that it is for.
+        reference: name of a function that takes a scenario and returns a ``Policy``, or any object
+            with ``predict``.
+        scenario: the scenario to play.
 
     Raises:
-        ValueError: the module cannot be imported, has no such function, or the function fails or gives
-            something else.
+        ValueError: the module cannot be imported, has no such function, or the function fails or
+            returns something else.
     """
     factory = _imported(reference)
     try:

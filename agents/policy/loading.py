@@ -1,4 +1,4 @@
-"""Policies by name, from a run directory, or from elsewhere."""
+"""Loading of policies: by name, from a run directory, from a zip, or ``package.module:factory``."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ BUILT_IN = {
     "dp-fine": "agents.dynamic_programming:dp_fine",
     "dp-adaptive": "agents.dynamic_programming:dp_adaptive",
 }
-"""What makes the built-in policies that every scenario has; the rules are named after its algos."""
+"""Factories of the built-in policies that every scenario has, by name.
+
+The rules are not among them, because some are named after the scenario's algos.
+"""
 
 BOUNDS = ("clairvoyant", "hindsight")
 
 
 def policy_names(scenario: Scenario) -> list[str]:
-    """Names of the built-in policies for ``scenario``, the rules last."""
+    """Return the names of the built-in policies for ``scenario``, the rules last."""
     rules = attribute("agents.rules:rules")
     return [*BUILT_IN, *rules(scenario)]
 
@@ -38,24 +41,24 @@ def load_policy(
     scenario: str | Path | Mapping[str, Any] | Scenario | None = None,
     trust: bool = False,
 ) -> Policy:
-    """A policy, ready to decide.
+    """Load a policy.
 
-    Loading a run directory runs no code of its files; ``package.module:factory`` does run that
-    module, and a zip that Stable-Baselines3 saved can run whatever its maker put there. A directory
-    that is called like a built-in policy is ``./lp``.
+    Loading a run directory runs no code of its files. ``package.module:factory`` runs that module.
+    A zip that Stable-Baselines3 saved can run any code that its maker put there. A directory with
+    the name of a built-in policy, such as lp, is given as ``./lp``.
 
     Args:
         name_or_run_directory: the name of a built-in policy, the path of a run directory or of a
-            zip that Stable-Baselines3 saved, or ``package.module:factory``, where the factory gets
-            the scenario and gives a ``Policy`` or an object with Stable-Baselines3's ``predict``.
-        scenario: that the policy is for, as for ``load_scenario``; default "baseline", and for a run
-            directory the scenario it was trained on.
+            zip that Stable-Baselines3 saved, or ``package.module:factory``. The factory gets the
+            scenario and returns a ``Policy`` or an object with Stable-Baselines3's ``predict``.
+        scenario: the scenario to play, as for ``load_scenario``; default "baseline", and for a run
+            directory the scenario that it was trained on.
         trust: whether to load such a zip.
 
     Raises:
-        ValueError: there is no such policy; a run was trained for something that differs from the
-            scenario in algos, buckets, lots or resolution; or a zip is not trusted, damaged, of
-            something else, or of a model for another scenario.
+        ValueError: there is no such policy; a run's scenario differs in algos, buckets, lots or
+            resolution; or a zip is not trusted, damaged, of another program, or of a model for
+            another scenario.
         RunError: the run directory is missing or damaged (it is a ValueError too).
         ScenarioError: the scenario does not exist or is wrong (a ValueError too).
     """
@@ -119,7 +122,8 @@ def check_fits(policy: Policy, scenario: Scenario) -> None:
     """Check that ``policy`` can play ``scenario``.
 
     Raises:
-        ValueError: it was made for another number of algos, buckets or lots, or another grid.
+        ValueError: the policy was made for another number of algos, buckets or lots, or another
+            grid.
     """
     differing = differences(policy.scenario, scenario, policy.action == "grid")
     if differing:
@@ -130,7 +134,11 @@ def check_fits(policy: Policy, scenario: Scenario) -> None:
 
 
 def differences(trained: Scenario, scenario: Scenario, grid: bool = True) -> list[str]:
-    """What keeps a policy for ``trained`` from playing ``scenario``, such as "buckets 10, here 13"."""
+    """Return the sizes in which ``trained`` differs from ``scenario``, like "buckets 10, here 13".
+
+    A policy for ``trained`` can play ``scenario`` if there are none. The action grid's resolution
+    counts only with ``grid``.
+    """
 
     def sizes(of: Scenario) -> dict[str, int]:
         found = {"algos": len(of.algos), "buckets": of.buckets, "lots": of.lots}

@@ -1,4 +1,4 @@
-"""Observations, read back into lots."""
+"""Readers of observations, which turn fractions of the order back into lots."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Observed(NamedTuple):
     """n "full" observations, in lots.
 
     Attributes:
-        bucket: (n,) about to be decided, 0 to B - 1.
-        remaining: (n,) lots.
+        bucket: (n,) bucket about to be decided, 0 to B - 1.
+        remaining: (n,) remaining lots.
         estimates: (n, K) expected fill rates in this bucket.
-        evidence: (n, K) T / (w + T), how much each algo has been learned about.
+        evidence: (n, K) T / (w + T), how much was learned about each algo.
         lower, upper: (n,) lots between which the cumulative fill should lie at the bucket's end.
-        postable: (n,) lots.
+        postable: (n,) lots that may be posted.
     """
 
     bucket: Lots
@@ -37,25 +37,25 @@ class Observed(NamedTuple):
 
 
 def read_state(scenario: Scenario, observations: Observations) -> tuple[Lots, Lots]:
-    """Buckets and remaining lots, each (n,), of observations of any kind."""
+    """Return buckets and remaining lots, each (n,), of observations of any kind."""
     remaining = np.rint(observations[:, 0] * np.float64(scenario.lots)).astype(np.int64)
     left = np.rint(observations[:, 1] * np.float64(scenario.buckets)).astype(np.int64)
     return scenario.buckets - left, remaining
 
 
 def read_postable(scenario: Scenario, observations: Observations) -> NDArray[np.int32]:
-    """(n,) postable lots of "full" observations."""
+    """Return the (n,) postable lots of "full" observations."""
     return np.rint(observations[:, -1] * np.float64(scenario.lots)).astype(np.int32)
 
 
 def read_masks(scenario: Scenario, observations: Observations) -> NDArray[np.int8]:
-    """(n, A) the environment's masks of grid actions, of "full" observations."""
+    """Return the environment's (n, A) masks of grid actions for "full" observations."""
     grid = action_grid(len(scenario.algos), scenario.actions.resolution)
     return grid_masks(grid, read_postable(scenario, observations))
 
 
 def read_observations(scenario: Scenario, observations: Observations) -> Observed:
-    """Observations (n, 5 + 2 K) of kind "full" in lots."""
+    """Return "full" observations (n, 5 + 2 K) in lots."""
     k, n = len(scenario.algos), np.float64(scenario.lots)
     bucket, remaining = read_state(scenario, observations)
     numbers = observations.astype(np.float64)
@@ -71,6 +71,6 @@ def read_observations(scenario: Scenario, observations: Observations) -> Observe
 
 
 def widths(scenario: Scenario) -> dict[str, int]:
-    """Columns of each kind of observation."""
+    """Return the number of columns of each kind of observation."""
     k = len(scenario.algos)
     return {"minimal": 2, "default": 2 + k, "full": 5 + 2 * k}

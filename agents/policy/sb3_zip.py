@@ -1,15 +1,15 @@
 """Models that Stable-Baselines3 saved with ``model.save``.
 
-Such a zip has a member ``data``, a JSON object of what the model's attributes are. Numbers and texts
-stand there as themselves; everything else is pickled, with its class and its plain attributes beside
-it in words. Unpickling runs whatever the maker of the file wants to be run, so
+Such a zip has a member ``data``, a JSON object of the model's attributes. Numbers and texts are
+stored as they are. Every other attribute is pickled, and beside it stand its class and its plain
+attributes as text. Unpickling runs any code that the maker of the file put there, so
 
-- what a zip holds is read from the words alone;
-- it is loaded only if the user trusts it, and then no more of it is unpickled than predicting needs:
-  schedules, buffers and the like, which also are what other versions of Python cannot read, are not.
+- a zip is inspected by its text alone;
+- it is loaded only if the user trusts it, and only the attributes that predicting needs are
+  unpickled. Schedules, buffers and the like are not; other versions of Python cannot read them.
 
 The name of the algorithm is not stored. It follows from the attributes, which differ between
-algorithms, and where they do not, from the modules of the classes that it uses.
+algorithms. Where they do not, it follows from the modules of the classes that the model uses.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from execution_env import Scenario
 from execution_env.core.validation import shown
 
 MEMBERS = ("data", "policy.pth")
-"""What every such zip holds."""
+"""Members of every such zip."""
 
 MOST_ZIP_BYTES = 1_000_000_000
-"""Of a zip when unpacked: a few compressed bytes cannot ask for more."""
+"""Largest size of an unpacked zip, bytes, because a few compressed bytes can ask for any size."""
 
 ALGORITHMS = {
     "cg_damping": ("sb3_contrib", "TRPO"),
@@ -42,16 +42,16 @@ ALGORITHMS = {
     "clip_range": ("stable_baselines3", "PPO"),
     "gae_lambda": ("stable_baselines3", "A2C"),
 }
-"""Algorithms with discrete actions, module and name, by an attribute that those below do not have."""
+"""Algorithms with discrete actions: module and name, by an attribute that later ones lack."""
 
 MASKABLE = ("sb3_contrib.common.maskable", ("sb3_contrib", "MaskablePPO"))
-"""Where the classes of MaskablePPO are; its attributes are those of PPO."""
+"""Package of MaskablePPO's classes, and its module and name. Its attributes are those of PPO."""
 
 RECURRENT = "sb3_contrib.common.recurrent"
-"""Where those of RecurrentPPO are; so are its attributes."""
+"""Package of RecurrentPPO's classes. Its attributes are those of PPO too."""
 
 NEEDED = ("policy_class", "policy_kwargs", "observation_space", "action_space")
-"""Attributes that are unpickled; others only train."""
+"""Attributes that are unpickled. The others are needed only in training."""
 
 INERT: dict[str, Any] = {
     "seed": None,  # would reseed NumPy and torch for everybody
@@ -65,16 +65,16 @@ INERT: dict[str, Any] = {
     "replay_buffer_kwargs": {},
     "rollout_buffer_kwargs": {},
 }
-"""What takes the place of attributes that setting up a model asks for and predicting does not."""
+"""Values for the attributes that setting up a model needs and predicting does not."""
 
 
 class Saved(NamedTuple):
-    """What a zip holds.
+    """Contents of a zip.
 
     Attributes:
-        module, algorithm: of the model, such as "stable_baselines3" and "PPO".
-        version: of Stable-Baselines3 that wrote it; "unknown" where it does not tell.
-        pickled: names of the attributes that are.
+        module, algorithm: module and name of the model, such as "stable_baselines3" and "PPO".
+        version: version of Stable-Baselines3 that wrote it; "unknown" where it is not stored.
+        pickled: names of the pickled attributes.
     """
 
     module: str
@@ -84,29 +84,30 @@ class Saved(NamedTuple):
 
 
 def is_zip(path: Path) -> bool:
-    """Whether ``path`` is called .zip, or is a zip file by another name, and is no directory."""
+    """Return True for a path named .zip and for any zip file, but never for a directory."""
     if path.is_dir():
         return False
     return path.suffix.lower() == ".zip" or (path.is_file() and zipfile.is_zipfile(path))
 
 
 def load_zip(path: Path, scenario: Scenario, trust: bool = False) -> Policy:
-    """The policy of a model that ``model.save(path)`` wrote: PPO, A2C, DQN, or sb3-contrib's
-    MaskablePPO, TRPO, QRDQN or ARS. It computes on the CPU.
+    """Return the policy of a model that ``model.save(path)`` wrote. It computes on the CPU.
 
-    Its observations and actions must have the shape of ``scenario``'s; whether it was trained on that
-    scenario the zip does not tell. Neither does it tell of ``VecNormalize``: a model trained on
-    normalised observations has their statistics in a file of its own, and decides badly here.
+    The model may be PPO, A2C, DQN, or sb3-contrib's MaskablePPO, TRPO, QRDQN or ARS.
+
+    Its observations and actions must have the shape of ``scenario``'s. The zip does not tell
+    whether the model was trained on that scenario, or whether ``VecNormalize`` was used. A model
+    trained on normalised observations has their statistics in another file, and decides badly here.
 
     Args:
-        path: of the zip.
-        scenario: that it is for.
-        trust: whether to load it, which can run code of whoever made it.
+        path: path of the zip.
+        scenario: the scenario to play.
+        trust: whether to load the zip, which can run its maker's code.
 
     Raises:
-        ValueError: it is not trusted, and nothing was unpickled; there is no such file, it is damaged
-            or of something else; its algorithm cannot act here, or is not installed; the model cannot
-            be unpickled, or is for another scenario.
+        ValueError: the zip is not trusted, and nothing was unpickled; there is no such file; it is
+            damaged or of another program; its algorithm cannot act here, or is not installed; the
+            model cannot be unpickled, or is for another scenario.
     """
     try:
         with open(path, "rb") as file:
@@ -127,14 +128,14 @@ def load_zip(path: Path, scenario: Scenario, trust: bool = False) -> Policy:
     return policy
 
 
-# What it holds.
+# Inspecting the zip.
 
 
 def _inspect(path: Path, file: BinaryIO) -> Saved:
-    """What the zip holds. Nothing is unpickled.
+    """Return the contents of the zip; unpickle nothing.
 
     Raises:
-        ValueError: it is damaged, of something else, or of a model that cannot act here.
+        ValueError: the zip is damaged, of another program, or of a model that cannot act here.
     """
     data, version = _read(path, file)
     for name in NEEDED:
@@ -161,7 +162,12 @@ def _inspect(path: Path, file: BinaryIO) -> Saved:
 
 
 def _read(path: Path, file: BinaryIO) -> tuple[dict[str, Any], str]:
-    """Attributes of the model, as JSON has them, and the version that wrote them."""
+    """Return the model's attributes as in JSON, and the Stable-Baselines3 version that wrote them.
+
+    Raises:
+        OSError: the file cannot be read.
+        RunError: the zip is damaged, too large, or of another program.
+    """
     try:
         with zipfile.ZipFile(file) as archive:
             members = {member.filename: member.file_size for member in archive.infolist()}
@@ -188,7 +194,7 @@ def _read(path: Path, file: BinaryIO) -> tuple[dict[str, Any], str]:
 
 
 def _check_actions(path: Path, data: Mapping[str, Any]) -> None:
-    """Refuse what acts in something else than a discrete space, such as SAC and TD3."""
+    """Raise ValueError for a model whose action space is not discrete, such as SAC and TD3."""
     kind = _word(data, "action_space", ":type:").strip("<>'").rpartition(".")[2]
     if kind not in {"Discrete", "MultiDiscrete"}:
         what = "continuous" if kind == "Box" else shown(kind or "unknown")
@@ -199,7 +205,7 @@ def _check_actions(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def _word(data: Mapping[str, Any], name: str, about: str) -> str:
-    """What ``data`` say in words about a pickled attribute; empty where they do not."""
+    """Return the text under ``about`` of a pickled attribute; empty where there is none."""
     value = data.get(name)
     word = value.get(about) if isinstance(value, dict) else None
     return word if isinstance(word, str) else ""
@@ -216,14 +222,14 @@ def _no_model(path: Path, why: str) -> RunError:
     )
 
 
-# Loading it.
+# Loading the model.
 
 
 def _load(path: Path, file: BinaryIO, saved: Saved) -> Any:
-    """The model, on the CPU; to predict with, not to train on.
+    """Return the model, on the CPU; it can predict but not train.
 
     Raises:
-        ValueError: what it needs is not installed, or it cannot be unpickled.
+        ValueError: a package that it needs is not installed, or it cannot be unpickled.
     """
     try:
         algorithm = getattr(importlib.import_module(saved.module), saved.algorithm)
@@ -237,8 +243,8 @@ def _load(path: Path, file: BinaryIO, saved: Saved) -> Any:
     file.seek(0)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old versions, which it reads all the same
-            # What predicting needs must not be left out.
+            warnings.simplefilter("ignore")  # files of old versions, which load nevertheless
+            # An attribute that predicting needs must not be left out.
             warnings.filterwarnings("error", message="Could not deserialize")
             return algorithm.load(file, device="cpu", custom_objects=unused)
     except Exception as error:  # unpickling may raise anything
@@ -252,6 +258,6 @@ def _load(path: Path, file: BinaryIO, saved: Saved) -> Any:
 
 
 def _cause(error: Exception) -> Exception:
-    """What went wrong, where ``error`` is the warning that it is raised as."""
+    """Return the cause behind ``error`` if that is a warning raised as an error, else ``error``."""
     behind = error.__context__
     return behind if isinstance(error, Warning) and isinstance(behind, Exception) else error
