@@ -1,4 +1,4 @@
-"""What decides: rules, the linear programme, dynamic programming, learners; and their comparison.
+"""Policies (rules, linear programmes, dynamic programming, learners), bounds and their comparison.
 
-Run from a checkout; not part of the installed package.
+The package runs from a checkout; it is not part of the installed package.
 """

@@ -1,8 +1,8 @@
-"""Progress and notes on the terminal.
+"""Terminal output: consoles for results and notes, progress bars, and errors in one line.
 
-Results go to stdout; progress, notes and errors to stderr, so that a redirected table is a table.
-Bars show only on a terminal and leave nothing behind. What takes long gets a ``Track``: a function
-that opens a bar and gives what moves it, so that nothing that computes knows of terminals.
+Results go to stdout; progress, notes and errors go to stderr, so a redirected table holds no notes.
+Bars show only on a terminal and vanish when done. Code that takes long gets a ``Track``. It opens a
+bar and returns the function that advances it, so code that computes does not depend on terminals.
 
 >>> with bars() as track, track("days", 1000) as advance:
 ...     advance(10)
@@ -28,38 +28,38 @@ from rich.progress import (
 from rich.text import Text
 
 Advance = Callable[[int], object]
-"""Called with how much more is done."""
+"""Function that is called with the amount done since the last call."""
 
 Track = Callable[[str, int | None], AbstractContextManager[Advance]]
-"""Opens a bar with a description and a total, None where it is not known."""
+"""Function that opens a bar with a description and a total; the total is None where unknown."""
 
 PIPED_WIDTH = 160
-"""Columns where the output is no terminal."""
+"""Number of columns where the output is no terminal."""
 
 
 @contextmanager
 def silent(description: str, total: int | None = None) -> Iterator[Advance]:
-    """A ``Track`` that shows nothing."""
+    """Open no bar: a ``Track`` that shows nothing."""
     yield lambda _: None
 
 
 def output() -> Console:
-    """The console for results."""
+    """Return the console for results, on stdout."""
     return _console(stderr=False)
 
 
 def notes() -> Console:
-    """The console for notes and progress."""
+    """Return the console for notes and progress, on stderr."""
     return _console(stderr=True)
 
 
 def say(to: Console, text: str) -> None:
-    """Print as it is: a path may hold brackets, and be longer than a line."""
+    """Print ``text`` unchanged: a path may hold brackets, and be longer than a line."""
     to.print(text, markup=False, soft_wrap=True)
 
 
 def counted(number: int, what: str) -> str:
-    """Such as "1 day" and "10,000 days"."""
+    """Return a number with its noun, such as "1 day" or "10,000 days"."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
@@ -71,19 +71,19 @@ def _console(stderr: bool) -> Console:
 
 
 class TimeLeft(TimeRemainingColumn):
-    """The time left, and nothing where the total is not known."""
+    """Column with the time left; empty where the total is unknown."""
 
     def render(self, task: Task) -> Text:
-        """For one bar."""
+        """Return the text for one bar."""
         return super().render(task).append(" left") if task.total else Text()
 
 
 @contextmanager
 def bars(console: Console | None = None) -> Iterator[Track]:
-    """A ``Track`` whose bars have a percentage and the time left; they vanish when done.
+    """Yield a ``Track`` whose bars show a percentage and the time left, and vanish when done.
 
     Args:
-        console: to show them on; default ``notes()``. Where it is no terminal nothing is shown.
+        console: console for the bars; default ``notes()``. Nothing is shown if it is no terminal.
     """
     console = console or notes()
     progress = Progress(
@@ -111,9 +111,9 @@ def bars(console: Console | None = None) -> Iterator[Track]:
 
 
 USER_ERRORS = (ValueError, OSError, ImportError, GymnasiumError, MemoryError)
-"""What a user can cause; anything else is a mistake of ours and keeps its traceback."""
+"""Errors that a user can cause. Any other error is a mistake of ours and keeps its traceback."""
 
 
 def flat(error: BaseException) -> str:
-    """What ``error`` says, in one line."""
+    """Return the message of ``error`` in one line, or its type where there is no message."""
     return " ".join(str(error).split()) or type(error).__name__

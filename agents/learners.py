@@ -1,7 +1,7 @@
-"""The learners: one record each, with everything that the rest of the project asks of a learner by name.
+"""The learners: one record each, with the facts and functions that other modules look up by name.
 
-A record names functions as ``package.module:name`` and imports them when they are called. So the
-lowest floor can read it, and asking for a title imports neither torch nor numba.
+A record names functions as ``package.module:name`` and imports them when they are called. So every
+module can import this one, and reading a title imports neither torch nor numba.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Q_LEARNING, PPO = "q-learning", "ppo"
 
 
 def attribute(reference: str) -> Any:
-    """Return what ``module:name`` names, importing its module now."""
+    """Import the module of ``module:name`` now, and return the attribute that is named."""
     module, _, name = reference.partition(":")
     return getattr(importlib.import_module(module), name)
 
@@ -32,7 +32,7 @@ class Learner:
         unit: unit of the steps of a training.
         axis: label of the learning curve's x-axis.
         caveat: printed after the validation objective if those days also selected the policy.
-        colour: of its curves and points (Okabe & Ito's palette).
+        colour: colour of its curves and points (Okabe & Ito's palette).
         pattern: regular expression for names of its policies, any case, where only a name is known.
         loader: ``load(directory, config) -> LearnedPolicy``, as ``module:name``.
         reader: ``settings_of(config) -> RunSettings``, as ``module:name``.

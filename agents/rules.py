@@ -1,19 +1,20 @@
-"""Fixed rules: what a desk could do without optimising anything. They can embarrass a learner.
+"""Fixed rules: policies that a desk could follow without optimising anything.
 
 - ``all-aggressive``, ``all-passive``, ...: everything postable through one algo, every bucket.
 - ``passive-then-sweep``: through the cheapest algo while there is time, then the best-filling one.
 - ``twap``: as much as the schedule asks for, through the cheapest algo that can keep up.
 - ``random``: a uniformly random action of the scenario's grid.
 
-Cheap means a low price of an expected filled share, with estimate e and cost c in the bucket: c / e
-where posting is charged, c where filling is; an algo that is not expected to fill is cheap at no
-price. With shortfall costs c is half-spread plus fee minus rebate, which is below 0 for an algo that
-earns the spread; adverse selection, which these rules do not know, is not in it. Ties go to the higher
-estimate, then to the lower index.
+The cheapest algo has the lowest price of an expected filled share. With estimate e and cost c in
+the bucket, that price is c / e where posting is charged, and c where filling is. It is infinite for
+an algo that is not expected to fill. With shortfall costs c is half-spread plus fee minus rebate,
+which is below 0 for an algo that earns the spread. These rules leave out adverse selection. Ties go
+to the higher estimate, then to the lower index.
 
-With depth twice the lots do not fill twice as much: see ``expected_fills``.
+With depth, twice the lots fill less than twice as much: see ``agents.planning.expected_fills``.
 
-All but ``random`` are pure functions of "full" observations, of orders in any mix of buckets.
+All rules but ``random`` are pure functions of "full" observations. The orders of a batch may be in
+different buckets.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ from execution_env.core.validation import integer, natural
 Factory = Callable[[Scenario], Policy]
 
 HALF_A_LOT = 0.5
-"""An order whose expected rest is below this is expected to complete."""
+"""Least expected rest, in lots, of an order that is not expected to complete."""
 
 OBSERVATION_ERROR = 1e-6
-"""Relative error of what is computed from float32 observations, rounded up."""
+"""Relative error of numbers computed from float32 observations, rounded up."""
 
 
 def rules(scenario: Scenario) -> dict[str, Factory]:
-    """The rules there are for ``scenario``, each as what makes it, by name."""
+    """Return the factories of the rules for ``scenario``, by name."""
     found: dict[str, Factory] = {
         name: partial(OneAlgo, algo=j, name=name)
         for j, name in enumerate(one_algo_names(scenario), 1)
@@ -60,9 +61,10 @@ def rules(scenario: Scenario) -> dict[str, Factory]:
 
 
 def one_algo_names(scenario: Scenario) -> list[str]:
-    """(K,) names of the rules that use one algo: "all-" and its name, lower-case, dashes for spaces.
+    """Return the (K,) names of the rules that use one algo.
 
-    Where two algos would share one, the later gets its number, from 1, as an ending.
+    A name is "all-" and the algo's name in lower case, with dashes for spaces. Where two algos
+    would share a name, the later one gets its number, from 1, as an ending.
     """
     names: list[str] = []
     for j, algo in enumerate(scenario.algo_names, 1):
@@ -74,12 +76,12 @@ def one_algo_names(scenario: Scenario) -> list[str]:
 
 
 class OneAlgo(Policy):
-    """Post everything postable through one algo.
+    """Policy that posts everything postable through one algo.
 
     Args:
-        scenario: that the policy is for.
-        algo: its number, 1 to K.
-        name: that tables call it by; by default as ``one_algo_names`` has it.
+        scenario: the scenario to play.
+        algo: number of the algo, 1 to K.
+        name: name in tables; default as in ``one_algo_names``.
 
     Raises:
         ScenarioError: there is no such algo.
@@ -91,20 +93,23 @@ class OneAlgo(Policy):
         self._algo = number - 1
 
     def decide(self, observations: Observations) -> Lots:
-        """(n, K) lots."""
+        """Return (n, K) lots to post."""
         seen = read_observations(self.scenario, observations)
         return _through(np.full(seen.bucket.shape, self._algo), seen.postable, seen.estimates)
 
 
 class PassiveThenSweep(Policy):
-    """Post everything through the cheapest algo while there is time, then sweep with the best-filling.
+    """Policy that posts through the cheapest algo while there is time, then the best-filling one.
 
-    The sweep starts at the last moment: where, after this bucket through the cheapest algo, sweeping
-    all later buckets would leave half a lot or more. That is reckoned in expected fills: the estimates
-    carry over to later buckets as the multiples of their predictions that they are of this bucket's;
-    a later bucket may post what is left, within max_posted, the participation rate of its own expected
-    volume (room that earlier buckets leave unused is not counted on) and a hard upper edge. The
-    envelope's lower edge is ignored.
+    This second part, the sweep, starts at the last moment. The rule supposes that this bucket goes
+    through the cheapest algo and that all later buckets are swept. The sweep starts if that is
+    expected to leave half a lot or more. Expected fills of later buckets rest on these assumptions:
+
+    - each estimate keeps its ratio to the prediction, at most 1;
+    - a later bucket may post the lots left, within max_posted, the participation rate of its own
+      expected volume, and a hard upper edge;
+    - room that earlier buckets leave unused is lost;
+    - the envelope's lower edge is ignored.
     """
 
     def __init__(self, scenario: Scenario, name: str = "passive-then-sweep") -> None:
@@ -116,7 +121,7 @@ class PassiveThenSweep(Policy):
         self._upper = upper * scenario.lots
 
     def decide(self, observations: Observations) -> Lots:
-        """(n, K) lots."""
+        """Return (n, K) lots to post."""
         seen = read_observations(self.scenario, observations)
         cheapest = _cheapest(_price(self.scenario, self._costs, seen), seen.estimates)
         sweeping = self._rest_after_a_late_sweep(seen, cheapest) >= HALF_A_LOT
@@ -127,7 +132,7 @@ class PassiveThenSweep(Policy):
         )
 
     def _rest_after_a_late_sweep(self, seen: Observed, cheapest: Lots) -> Floats:
-        """(n,) lots expected to be left over if the sweep starts in the next bucket."""
+        """Return (n,) lots expected to be left over if the sweep starts in the next bucket."""
         estimates, fills = np.ascontiguousarray(seen.estimates), np.empty(seen.estimates.shape)
         expected_fills(self._curves, seen.bucket, estimates, seen.postable, fills)
         rest = seen.remaining - np.take_along_axis(fills, cheapest[:, None], axis=1)[:, 0]
@@ -153,17 +158,17 @@ def _sweep(
     room: Floats,
     rest: Floats,
 ) -> None:
-    """Take from ``rest`` (n,) what sweeping the buckets after ``bucket`` (n,) is expected to fill.
+    """Subtract from ``rest`` the lots that sweeping the later buckets is expected to fill.
 
     Args:
-        bucket: (n,) now.
-        estimates: (n, K) of that bucket.
-        predictions: (B, K).
-        curves: what fills of more lots than the predictions are of.
+        bucket: (n,) bucket that each order is in.
+        estimates: (n, K) expected fill rates in that bucket.
+        predictions: (B, K) predicted fill rates.
+        curves: expected fills as functions of lots.
         capacity: (B,) lots that may be posted.
-        room: (B,) lots that may be filled once all is filled, 0 or less; inf where there is no hard
+        room: (B,) hard upper edge minus the order's lots, 0 or less; inf where there is no hard
             edge. Each lot left makes room for one more.
-        rest: (n,) lots left after the bucket; changed in place, until it is below half a lot.
+        rest: (n,) lots left after ``bucket``; changed in place, until it is below half a lot.
     """
     buckets, algos = predictions.shape
     for e in range(rest.size):
@@ -180,13 +185,18 @@ def _sweep(
 
 
 class Twap(Policy):
-    """Follow the schedule with the cheapest algo that is expected to keep up.
+    """Policy that follows a schedule with the cheapest algo that is expected to keep up.
 
-    The schedule says how much should be filled by the bucket's end: the line that a TWAP or VWAP
-    envelope is a band around, the middle between explicit edges, TWAP without an envelope; everything
-    in the last bucket. With g lots missing, algos with ``estimate * postable >= g`` can keep up; the
-    cheapest of them posts ``g / estimate`` lots, rounded up; with depth what is expected to fill of
-    more lots decides instead. Where none can, the one with the highest estimate posts everything
+    The schedule says how many lots should be filled by the bucket's end:
+
+    - the centre line of a TWAP or VWAP envelope;
+    - the middle between explicit edges;
+    - the TWAP line without an envelope;
+    - in the last bucket, the whole order.
+
+    With g lots missing, algos with ``estimate * postable >= g`` can keep up. The cheapest of them
+    posts ``g / estimate`` lots, rounded up. With depth, ``expected_fills`` and ``lots_for`` replace
+    these formulas. If no algo can keep up, the one with the highest estimate posts everything
     postable.
     """
 
@@ -198,10 +208,10 @@ class Twap(Policy):
         self._line = scenario.lots * np.cumsum(weights) / weights.sum()
 
     def decide(self, observations: Observations) -> Lots:
-        """(n, K) lots."""
+        """Return (n, K) lots to post."""
         seen = read_observations(self.scenario, observations)
         filled = self.scenario.lots - seen.remaining
-        # Rounding of the schedule may not cost a lot.
+        # A rounding error of the schedule must not add a lot.
         rounding = min(OBSERVATION_ERROR * self.scenario.lots, 0.01)
         needed = np.maximum(self.schedule(seen) - rounding - filled, 0.0)
         estimates, fills = np.ascontiguousarray(seen.estimates), np.empty(seen.estimates.shape)
@@ -220,13 +230,13 @@ class Twap(Policy):
         return _through(algo, np.minimum(lots, seen.postable), seen.estimates)
 
     def schedule(self, seen: Observed) -> Floats:
-        """(n,) lots to have been filled by the end of the bucket."""
+        """Return (n,) lots that should be filled by the end of the bucket."""
         envelope = self.scenario.envelope
         target: Floats
         if envelope.lower is not None:
             target = (seen.lower + seen.upper) / 2.0
         elif envelope.track_volume:
-            # An edge at 0 or at the whole order may have been cut there; the other tells.
+            # An edge at 0 or at the whole order may have been cut there: use the other edge.
             band = (envelope.band or 0.0) * self.scenario.lots
             target = np.where(
                 seen.lower > 0,
@@ -241,17 +251,17 @@ class Twap(Policy):
 
 
 class Random(GridPolicy):
-    """Post a uniformly random action of the grid in every bucket.
+    """Policy that posts a uniformly random action of the grid in every bucket.
 
-    An order gets its B random numbers in its first bucket, orders of a batch one after the other. So
-    a fresh policy decides alike in a loop over days and in a batch of the same days in the same
-    order. The numbers belong to places in the batch; a batch of another size than the one before is
-    of new orders, in whatever bucket they are.
+    An order gets its B random numbers in its first bucket, orders of a batch one after the other.
+    So a fresh policy decides alike in a loop over days and in a batch of the same days in the same
+    order. The numbers belong to places in the batch. If the batch size changes, all orders count as
+    new, whatever bucket they are in.
 
     Args:
-        scenario: that the policy is for.
-        seed: of the policy's own randomness.
-        name: that tables call it by.
+        scenario: the scenario to play.
+        seed: seed of the policy's own randomness.
+        name: name in tables.
 
     Raises:
         ValueError: ``seed`` is not a non-negative integer.
@@ -265,7 +275,7 @@ class Random(GridPolicy):
         self._uniforms = np.empty((0, scenario.buckets))
 
     def actions(self, observations: Observations) -> NDArray[np.int64]:
-        """(n,) indices into the grid; moves the policy's randomness on."""
+        """Return (n,) indices into the grid; advance the policy's random generator."""
         bucket, _ = read_state(self.scenario, observations)
         starting = bucket == 0
         if len(self._uniforms) != bucket.size:
@@ -278,14 +288,14 @@ class Random(GridPolicy):
 
 
 def _through(algo: Lots, lots: Lots, like: Floats) -> Lots:
-    """(n, K) with ``lots`` (n,) through one ``algo`` (n,) of each order."""
+    """Return (n, K) lots with ``lots`` (n,) through the one ``algo`` (n,) of each order."""
     posted = np.zeros(like.shape, np.int64)
     np.put_along_axis(posted, algo[:, None], lots[:, None], axis=1)
     return posted
 
 
 def _price(scenario: Scenario, costs: Floats, seen: Observed) -> Floats:
-    """(n, K) price of an expected filled share; inf where none is expected."""
+    """Return the (n, K) price of an expected filled share; inf where no fill is expected."""
     now = costs[seen.bucket]
     price = np.full(now.shape, np.inf)
     if scenario.costs.basis != "posted":
@@ -294,20 +304,21 @@ def _price(scenario: Scenario, costs: Floats, seen: Observed) -> Floats:
 
 
 def _cheapest(price: Floats, estimates: Floats) -> Lots:
-    """(n,) indices of the lowest price; ties go to the higher estimate, then the lower index."""
+    """Return (n,) algos of lowest price; ties go to the higher estimate, then the lower index."""
     lowest = price == price.min(axis=1, keepdims=True)
     return np.asarray(np.where(lowest, estimates, -1.0).argmax(axis=1), np.int64)
 
 
 def _best_filling(costs: Floats, seen: Observed) -> Lots:
-    """(n,) indices of the highest estimate; ties go to the lower cost, then the lower index."""
+    """Return (n,) algos of highest estimate; ties go to the lower cost, then the lower index."""
     highest = seen.estimates == seen.estimates.max(axis=1, keepdims=True)
     return np.asarray(np.where(highest, costs[seen.bucket], np.inf).argmin(axis=1), np.int64)
 
 
 def _expected_capacity(scenario: Scenario) -> Floats:
-    """(B,) lots that may be posted in a bucket whose volume is as expected, not counting room that
-    earlier buckets left.
+    """Return (B,) lots that may be posted in each bucket if its volume is as expected.
+
+    Room that earlier buckets left unused does not count.
     """
     model = parameters(scenario)
     capacity = np.full(scenario.buckets, float(model.order["max_posted"][0]))

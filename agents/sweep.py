@@ -1,9 +1,8 @@
 """Many training runs at once, on the cores of this machine or on a Ray cluster, by joblib.
 
-What a run learns follows from its settings and its seed alone, so neither the engine nor the number of
-workers changes anything but the time. A run lives in its run directory and goes on from there, bit for
-bit: a worker that is killed costs what it did since its last checkpoint, and a finished run is left
-alone.
+A run's result depends on its settings and its seed alone. So the engine and the number of workers
+change only the time. A run is stored in its run directory and resumes from there, bit for bit. If a
+worker is killed, only its work since the last checkpoint is lost. A finished run is not repeated.
 """
 
 from __future__ import annotations
@@ -40,24 +39,24 @@ from execution_env import __file__ as execution_env_file
 from execution_env.core.validation import choice
 
 FUTILE = 3
-"""Times in a row that workers may die before any run has got further."""
+"""Number of worker deaths in a row, without progress of any run, after which the sweep fails."""
 
 LOOK_SECONDS = 1.0
-"""Time between two looks at how far the runs are."""
+"""Seconds between two readings of the runs' progress."""
 
 CODE = [str(Path(__file__).parent), str(Path(execution_env_file).parent)]
-"""The packages that workers on other machines need: the same code everywhere."""
+"""Folders of the packages that workers on other machines need, so that all run the same code."""
 
 Note = Callable[[str], object]
-"""Called with a line that a person should see."""
+"""Function that is called with a line that a person should see."""
 
 
 class Job(NamedTuple):
     """A run to be done.
 
     Attributes:
-        directory: of the run, absolute, on storage that every worker reaches.
-        config: of the run.
+        directory: run directory, absolute, on storage that every worker reaches.
+        config: configuration of the run.
     """
 
     directory: Path
@@ -65,14 +64,14 @@ class Job(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """Of the whole training."""
+        """Number of steps of the whole training."""
         config = self.config
         settings: RunSettings = LEARNERS[config.kind].settings(config)
         return settings.steps(config.scenario)
 
     @property
     def steps_done(self) -> int:
-        """As far as can be seen from its directory."""
+        """Number of steps done, as far as the run directory shows."""
         try:
             rows = read_progress(self.directory)
             return min(int(rows[-1]["steps"]), self.steps) if rows else 0
@@ -81,12 +80,12 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a run.
+    """Result of a run.
 
     Attributes:
-        row: of its ``progress.csv``, that of the policy it ended with; None where it failed.
-        seconds: of training.
-        error: in one line; empty where there was none.
+        row: row of ``progress.csv`` for the policy that the run ended with; None where it failed.
+        seconds: training time.
+        error: error message in one line; empty where there was none.
     """
 
     row: Row | None
@@ -95,11 +94,12 @@ class Outcome(NamedTuple):
 
 
 def check(job: Job) -> RunConfig:
-    """Check that the directory is empty or holds this very run; returns its configuration, the stored
-    one where there is one.
+    """Check that the directory is empty or holds this very run; return the run's configuration.
+
+    The stored configuration is returned where there is one.
 
     Raises:
-        RunError: it holds another run, or one that cannot be read.
+        RunError: the directory holds another run, or one that cannot be read.
     """
     stored = existing_config(job.directory)
     if stored is None:
@@ -115,37 +115,39 @@ def check(job: Job) -> RunConfig:
 
 
 STOPPED = "stopped"
-"""The error of a run that was asked to stop."""
+"""Error of a run that was asked to stop."""
 
 PARENT = os.getppid()
-"""Who started this process."""
+"""Id of the process that started this one."""
 
 
 class Stop(NamedTuple):
-    """How workers hear that they are to stop: signals do not reach those of Ray.
+    """Request to stop, which workers poll, because signals do not reach Ray's workers.
 
     Attributes:
-        flag: a file that is there from then on.
-        driver: the process that wants the runs done.
+        flag: file that exists once a stop was asked for.
+        driver: id of the process that started the round.
     """
 
     flag: Path
     driver: int
 
     def ask(self) -> None:
-        """Ask them to."""
+        """Ask the workers to stop."""
         with contextlib.suppress(OSError):  # a full disk must not keep Ctrl-C from working
             self.flag.touch()
 
     def asked(self) -> bool:
-        """Whether they are to."""
+        """Return whether to stop: the flag exists, or the driver is gone."""
         orphan = PARENT == self.driver != os.getppid()
         return orphan or self.flag.exists()
 
 
 def train(job: Job, stop: Stop) -> Outcome:
-    """Do what is left of a run, or as much as there is time for. What a user can cause, such as a full
-    disk, is an outcome: other runs are not to suffer from it.
+    """Do the rest of a run, or as much of it as is done before ``stop`` is asked for.
+
+    An error that a user can cause, such as a full disk, is returned as an outcome, so that other
+    runs go on.
     """
     if os.getpid() != stop.driver:
         with contextlib.suppress(ValueError):  # not in the main thread, where signals do not go
@@ -176,21 +178,21 @@ def train_all(
     report: Callable[[Sequence[int]], object] = lambda _: None,
     note: Note = lambda _: None,
 ) -> list[Outcome]:
-    """Do what is left of all runs; returns what became of them, in their order.
+    """Do the rest of all runs; return their outcomes, in the order of ``jobs``.
 
     Args:
         jobs: the runs; no two in one directory.
         processes: runs at a time; None for as many as this machine, or the cluster, has cores.
         engine: "local", or "ray": a cluster that runs already, or else one on this machine.
         report: called now and then with the steps that each run has done.
-        note: of what Ray is told to do, and of what goes wrong and is mended.
+        note: called with a line on each request to Ray and each failure that was recovered from.
 
     Raises:
         ImportError: Ray is not installed.
-        KeyboardInterrupt: after Ctrl-C, when all have saved where they are; at a second one, at once.
-        RunError: workers die again and again before any run gets further; a run that was finished
-            elsewhere is not to be seen here.
-        ConnectionError: there is no Ray cluster where RAY_ADDRESS says.
+        KeyboardInterrupt: after Ctrl-C, when all runs are saved; after a second one, at once.
+        RunError: workers die repeatedly before any run makes progress; a run that was finished on
+            another machine cannot be seen here.
+        ConnectionError: there is no Ray cluster at RAY_ADDRESS.
         ValueError: there is no such engine; there are fewer cores than processes in the cluster.
     """
     futile = 0
@@ -224,16 +226,16 @@ def train_all(
 
 
 class WorkerDiedError(Exception):
-    """A worker was killed, and has taken its round with it; what told of it."""
+    """Death of a worker, which ends its round; the message is the name of joblib's error."""
 
 
 class Workers(NamedTuple):
-    """Whoever does the runs.
+    """The workers that do the runs.
 
     Attributes:
-        processes: how many there may be.
-        backend: of joblib, and what it is told.
-        death: what joblib raises when one dies.
+        processes: largest number of workers.
+        backend: arguments of ``joblib.parallel_config``: the backend and its options.
+        death: error that joblib raises when a worker dies.
     """
 
     processes: int
@@ -242,14 +244,14 @@ class Workers(NamedTuple):
 
 
 def _round(jobs: Sequence[Job], workers: Workers) -> list[Outcome]:
-    """Do what is left of all runs, unless a worker dies or Ctrl-C comes."""
+    """Do the rest of all runs, unless a worker dies or Ctrl-C comes; return their outcomes."""
     folder = jobs[0].directory.parent
     with contextlib.suppress(OSError):  # each run will say what is wrong
         folder.mkdir(parents=True, exist_ok=True)
     stop = Stop(folder / f".stop-{secrets.token_hex(4)}", os.getpid())
     with parallel_config(**workers.backend), interrupts_wait(stop.ask) as interrupted:
-        # One by one, to whoever is free. Ray's pool hands them out in turn instead: neighbours, which
-        # differ in their seed only, go to different workers, so all have about as much to do.
+        # Each free worker gets the next run. Ray's pool hands runs out in turn instead. Neighbours
+        # differ in their seed only and go to different workers, so the load is about even.
         parallel = Parallel(min(workers.processes, len(jobs)), pre_dispatch="all", batch_size=1)
         try:
             outcomes: list[Outcome] = parallel(delayed(train)(job, stop) for job in jobs)
@@ -266,17 +268,17 @@ def _round(jobs: Sequence[Job], workers: Workers) -> list[Outcome]:
 
 @contextmanager
 def _local(processes: int | None, note: Note) -> Iterator[Workers]:
-    """Workers on this machine."""
+    """Yield workers on this machine."""
     try:
         yield Workers(processes or cpu_count(), {"backend": "loky"}, BrokenProcessPool)
     finally:
-        # Else they idle for minutes, and whoever leaves before waits for each to close down.
+        # Else they idle for minutes, and a process that ends earlier waits for each to close down.
         get_reusable_executor(reuse=True).shutdown(kill_workers=True)
 
 
 @contextmanager
 def _ray(processes: int | None, note: Note) -> Iterator[Workers]:
-    """Workers on a Ray cluster."""
+    """Yield workers on a Ray cluster."""
     try:
         import ray  # noqa: PLC0415  an extra
         from ray.exceptions import RayError  # noqa: PLC0415
@@ -301,7 +303,7 @@ def _ray(processes: int | None, note: Note) -> Iterator[Workers]:
 
 
 def _connect(ray: Any, processes: int | None, note: Note) -> None:
-    """To the cluster of RAY_ADDRESS; else to the one that this machine is part of; else to a new one."""
+    """Connect to the cluster at RAY_ADDRESS, else the one of this machine, else start a new one."""
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     named = os.environ.get("RAY_ADDRESS")
     if named:  # Ray tries for minutes
@@ -321,7 +323,7 @@ def _connect(ray: Any, processes: int | None, note: Note) -> None:
 
 @contextmanager
 def _watched(jobs: Sequence[Job], report: Callable[[Sequence[int]], object]) -> Iterator[None]:
-    """A block during which ``report`` hears how far the runs are, whatever does them."""
+    """Call ``report`` with the steps that each run has done, every second until the block ends."""
     over = threading.Event()
 
     def look() -> None:
