@@ -1,1 +1,1 @@
-"""Training in a run directory, whatever the learner: progress, validation, checkpoints, resuming."""
+"""Training of any learner in a run directory: progress, validation, checkpoints, resuming."""

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for a moment at which a run can be saved."""
+"""Delay of Ctrl-C until a moment at which a run can be saved."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def interrupts_wait(then: Callable[[], object] = lambda: None) -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C wait until it is asked for by the function given: half a block must not be
-    saved. A second one does not wait, and nothing is saved then.
+    """Yield a function that returns True once Ctrl-C was pressed.
+
+    The first Ctrl-C only sets that answer, because half a block must not be saved. The second one
+    raises KeyboardInterrupt at once, and nothing is saved.
 
     Args:
-        then: called at the first one.
+        then: called at the first Ctrl-C.
     """
     asked = False
 
@@ -27,7 +29,7 @@ def interrupts_wait(then: Callable[[], object] = lambda: None) -> Iterator[Calla
 
     usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if not usual or threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # somebody else's business
+        yield lambda: False  # other code handles the signal
         return
     signal.signal(signal.SIGINT, note)
     try:

@@ -1,7 +1,7 @@
-"""A training in its run directory: progress, validation, checkpoints, stopping and going on.
+"""A training in its run directory: progress, validation, checkpoints, stopping and resuming.
 
-What learns is a ``Training``; whatever it is, a run of it survives Ctrl-C, ``kill -9`` and full disks,
-and ends as if nothing had happened.
+A run of any ``Training`` survives Ctrl-C, ``kill -9`` and full disks. Resumed, it ends with the
+same result as a run without interruption.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ from execution_env.allocation.market.days_file import replayed_orders
 CURVE_POINTS = 40
 
 CHECKPOINT_SECONDS = 5.0
-"""Least time between checkpoints."""
+"""Least time between checkpoints, seconds."""
 
 CHECKPOINT_SHARE = 0.04
-"""Most time that checkpoints may take, as a share."""
+"""Largest share of the time that writing checkpoints may take."""
 
 
 class Run:
     """A training in its run directory.
 
     Args:
-        directory: there and writable.
-        config: of the run.
-        training: that ``config`` is of, at its start.
-        resume: whether to go on from the directory's checkpoint, if it has one.
+        directory: run directory, which exists and is writable.
+        config: configuration of the run.
+        training: training of ``config``, at its start.
+        resume: whether to resume from the directory's checkpoint, if it has one.
 
     Attributes:
-        rows: of ``progress.csv``.
+        rows: rows of ``progress.csv``.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Run:
                 raise RunError(f"{path}: its columns must be {right}. {remedy(path)}")
             self.rows = [row for row in rows if row["steps"] <= steps]
             if self.rows and self.rows[-1]["steps"] == steps:
-                # The checkpoint may be from before this row was written, and not know of it.
+                # The checkpoint may be older than this row.
                 training.note(self.rows[-1])
         else:
             write_config(directory, config)
@@ -82,7 +82,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do, no file to be written either."""
+        """Whether the training is over, validated, and its policy file can be loaded."""
         if self.training.blocks < self.training.total or self._due():
             return False
         try:
@@ -96,21 +96,21 @@ class Run:
         report: Callable[[Training, Row | None], object],
         asked_to_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Train to the end. Ctrl-C leaves a checkpoint behind.
+        """Train to the end. Ctrl-C writes a checkpoint first.
 
         Args:
             report: called now and then with the training, and the newest row where there is one.
-            asked_to_stop: asked now and then; where it says so, that is as good as Ctrl-C.
+            asked_to_stop: called now and then; if it returns True, training stops as at Ctrl-C.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C.
+            KeyboardInterrupt: after Ctrl-C, or if ``asked_to_stop`` returned True.
             RunError: a file cannot be written.
         """
         training = self.training
         report(training, self.rows[-1] if self.rows else None)
         training.prepare()
-        # One thread for linear algebra: results must not depend on how many share a sum, and on
-        # matrices this small the others only spin.
+        # One thread for linear algebra: results must not depend on the number of threads, and with
+        # matrices this small more threads gain nothing.
         with threadpool_limits(1, "blas"):
             with interrupts_wait() as interrupted:
                 while training.blocks < training.total:
@@ -138,12 +138,12 @@ class Run:
         return min(point - blocks for point in self._points if point > blocks)
 
     def _interval(self) -> float:
-        """Seconds between checkpoints."""
+        """Return the seconds between checkpoints."""
         return max(CHECKPOINT_SECONDS, self._saving / CHECKPOINT_SHARE)
 
     def _checkpoint(self) -> None:
         since = time.perf_counter()
-        # Rows first: those newer than the checkpoint are dropped on resuming, missing ones stay so.
+        # Rows first: resuming drops rows newer than the checkpoint, but cannot add missing ones.
         write_progress(self.directory, self.rows)
         self.training.save(self.directory / CHECKPOINT)
         self._saved_at = time.perf_counter()
@@ -153,7 +153,7 @@ class Run:
         if self._days is None:
             self._days = validation_days(self.config.scenario)
         training = self.training
-        # Of a shortfall without the drift that waiting costs by chance: it would hide all else.
+        # Without the waiting drift, which has mean zero and would be most of a shortfall's noise.
         objective = play(training.policy(), self.config.scenario, self._days).adjusted
         scenario, clusters = self.config.scenario, None
         if scenario.replay is not None:
@@ -170,11 +170,12 @@ class Run:
 
 
 def differences(asked: RunConfig, stored: RunConfig) -> dict[str, Any]:
-    """Settings whose stored value differs from the requested one, with the stored value (a scenario by
-    its name).
+    """Return the settings whose stored value differs from the requested one, with the stored value.
+
+    A scenario is given by its name.
 
     Raises:
-        RunError: the stored run is not of the learner that is asked for.
+        RunError: the stored run is not of the requested learner.
     """
     learner = LEARNERS[asked.kind]
     wanted, there = (

@@ -1,4 +1,4 @@
-"""A training: a learner that learns block by block, and its settings."""
+"""Base classes of a training, which learns block by block, and of its settings."""
 
 from __future__ import annotations
 
@@ -24,27 +24,29 @@ from execution_env.allocation.scenario_file import scenario_to_dict
 from execution_env.core.validation import shown
 
 OBJECTIVE = ("objective_mean", "objective_ci_low", "objective_ci_high")
-"""Columns of ``progress.csv`` that validation fills in."""
+"""Columns of ``progress.csv`` that validation writes."""
 
 Row = dict[str, float]
 Settings = TypeVar("Settings")
 
 
 class Training(ABC):
-    """What learns, block by block. ``advance`` it; nothing else changes what is learned.
+    """A training, which learns block by block.
+
+    Only ``advance`` and ``restore`` change what is learned.
 
     Args:
-        scenario: whose training days it learns from.
-        seed: of those days and of exploration.
-        settings: all else that decides what is learned.
+        scenario: scenario of its training days.
+        seed: seed of those days and of exploration.
+        settings: everything else that decides the result.
 
     Attributes:
-        columns: of ``progress.csv``.
+        columns: columns of ``progress.csv``.
         at_once: most blocks between two moments at which a run can be saved.
-        orders: in a block.
-        total: blocks of the whole training.
-        blocks: played and learned from.
-        seconds: spent on it, checkpoints and validation not counted.
+        orders: number of orders in a block.
+        total: number of blocks of the whole training.
+        blocks: number of blocks played and learned from.
+        seconds: training time, without checkpoints and validation.
     """
 
     columns: ClassVar[tuple[str, ...]]
@@ -57,20 +59,20 @@ class Training(ABC):
         facts = [scenario_to_dict(scenario), seed, settings.flat()]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()
         self.identity: NDArray[np.uint8] = np.frombuffer(digest, np.uint8)
-        """(32,) SHA-256 of all that decides what is learned: whose checkpoint it is."""
+        """(32,) SHA-256 of scenario, seed and settings; checkpoints of the run carry it."""
 
     @property
     def episodes(self) -> int:
-        """Orders played so far."""
+        """Number of orders played so far."""
         return self.blocks * self.orders
 
     @property
     def steps(self) -> int:
-        """Buckets of them: updates, or environment steps."""
+        """Number of buckets played so far: updates, or environment steps."""
         return self.episodes * self.scenario.buckets
 
     def prepare(self) -> None:  # noqa: B027  not all need it
-        """Do what should not count as training, such as compiling."""
+        """Do work that does not count as training time, such as compiling."""
 
     def advance(self, blocks: int) -> None:
         """Play and learn from so many more blocks, or as many as are left."""
@@ -86,19 +88,19 @@ class Training(ABC):
 
     @abstractmethod
     def policy(self) -> LearnedPolicy:
-        """The greedy policy now."""
+        """Return the current greedy policy."""
 
     def kept(self) -> LearnedPolicy:
-        """The policy that a run ends with: the one now."""
+        """Return the policy that a run ends with: the current one."""
         return self.policy()
 
     def result(self, rows: Sequence[Row]) -> Row:
-        """The row of ``progress.csv`` that is of the policy that is kept: the last of ``rows``."""
+        """Return the row of ``progress.csv`` for the kept policy: the last of ``rows``."""
         return rows[-1]
 
     @abstractmethod
     def save(self, path: Path) -> None:
-        """Write all that ``restore`` needs.
+        """Write a checkpoint with all that ``restore`` needs.
 
         Raises:
             RunError: it cannot be written.
@@ -106,72 +108,73 @@ class Training(ABC):
 
     @abstractmethod
     def restore(self, path: Path) -> None:
-        """Go on from where ``save`` was called: what follows is bit for bit the same.
+        """Restore the state at a call of ``save``; the training goes on bit for bit the same.
 
         Raises:
             RunError: the file is missing, damaged, or of another run.
         """
 
     def check_identity(self, path: Path, identity: NDArray[np.uint8]) -> None:
-        """Check whose checkpoint was read from ``path``.
+        """Check that the checkpoint at ``path`` belongs to this run.
 
         Raises:
-            RunError: it is of another run.
+            RunError: it belongs to another run.
         """
         if not np.array_equal(identity, self.identity):
             raise RunError(f"{path}: does not fit this run's config.json. {remedy(path)}")
 
     def facts(self) -> Row:
-        """Where the training is: the columns but for ``OBJECTIVE``."""
+        """Return the training's progress: the columns but for ``OBJECTIVE``."""
         return {"episodes": self.episodes, "steps": self.steps, "seconds": round(self.seconds, 3)}
 
     def note(self, row: Row) -> bool:
-        """Hear of the row of ``progress.csv`` that is of the policy now; returns whether that is better
-        than those before, and to be kept.
+        """Record the newest validation row; return True if its policy is the best so far.
+
+        A training that keeps its last policy returns False.
         """
         return False
 
     def log(self, row: Row) -> None:  # noqa: B027  not all need it
-        """Show a new row to whoever watches."""
+        """Write a new row to a log, such as TensorBoard's."""
 
     @abstractmethod
     def status(self) -> str:
-        """A few words for the progress bar."""
+        """Return a few words for the progress bar."""
 
 
 @dataclass(frozen=True)
 class RunSettings(ABC):
-    """What a training run is, besides its scenario and seed; with a field ``hyperparameters``."""
+    """Settings of a training run besides scenario and seed, with a field ``hyperparameters``."""
 
     def flat(self) -> dict[str, Any]:
-        """All of them in one dictionary, for ``config.json``."""
+        """Return all settings in one dictionary, for ``config.json``."""
         values = asdict(self)
         hyperparameters = values.pop("hyperparameters")
         return {**values, **hyperparameters}
 
     @abstractmethod
     def orders(self, scenario: Scenario) -> int:
-        """In a block."""
+        """Return the number of orders in a block."""
 
     @abstractmethod
     def blocks(self, scenario: Scenario) -> int:
-        """Of the whole training."""
+        """Return the number of blocks of the whole training."""
 
     def steps(self, scenario: Scenario) -> int:
-        """Of the whole training: updates, or environment steps."""
+        """Return the steps of the whole training: updates, or environment steps."""
         return self.blocks(scenario) * self.orders(scenario) * scenario.buckets
 
 
 def settings_from(config: RunConfig, kind: str, make: Callable[..., Settings]) -> Settings:
-    """What ``make`` gives for the hyperparameters in ``config.json``.
+    """Return the settings that ``make`` builds from the hyperparameters in ``config.json``.
 
     Args:
-        config: of a run.
-        kind: that it should be of.
-        make: gets them by name; raises TypeError or ValueError where they are wrong.
+        config: configuration of a run.
+        kind: required kind of the run.
+        make: gets the hyperparameters by name; raises TypeError or ValueError if they are wrong.
 
     Raises:
-        RunError: they are none of this kind.
+        RunError: the run is of another kind, or its hyperparameters are wrong.
     """
     try:
         if config.kind != kind:
