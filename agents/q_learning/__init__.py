@@ -1,4 +1,4 @@
-"""Tabular Q-learning: the algorithm, its states, and trainings on orders."""
+"""Tabular Q-learning: the algorithm, its states, training on orders, and the policy."""
 
 from agents.q_learning.algorithm import Hyperparameters, Table, q_learning
 

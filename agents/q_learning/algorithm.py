@@ -1,28 +1,31 @@
-"""Tabular Q-learning with an epsilon-greedy policy, by hand.
+"""Tabular Q-learning with an epsilon-greedy policy.
 
 After taking action a in state s, seeing reward r and state s',
 
     Q(s, a) <- Q(s, a) + alpha [G - Q(s, a)],        G = r + gamma max_a' Q(s', a')
 
-(Watkins & Dayan 1992; Sutton & Barto 2018, Reinforcement Learning, equation 6.8), the maximum being
+(Watkins & Dayan 1992; Sutton & Barto 2018, Reinforcement Learning, equation 6.8). The maximum is
 over the actions that are allowed in s', and 0 after the last step. alpha is constant, or n^-omega
-at the n-th visit of the pair (s, a), which converges for omega in (1/2, 1] (Even-Dar & Mansour 2003,
-Learning rates for Q-learning, JMLR 5). With ``double`` there are two tables: a coin says which one
-learns, and the other one judges the action that the learning one prefers, which takes away the
+at the n-th visit of the pair (s, a). The latter converges for omega in (1/2, 1] (Even-Dar & Mansour
+2003, Learning rates for Q-learning, JMLR 5).
+
+With ``double`` there are two tables. At each update one of them, chosen at random, learns. It
+proposes its best action in s', and the other table gives that action's value. This removes the
 upward bias of the maximum (van Hasselt 2010, Double Q-learning).
 
-Episodes are learned from when they are over, their last step first, so that what the end cost
-reaches the beginning at once. Then the maximum can give way to what really followed, as long as
-greedy actions did, a share ``trace`` of it:
+Complete episodes are learned from backwards, so that a cost at the end reaches the beginning at
+once. With ``trace`` = lambda, part of the maximum is replaced by the return that followed, as long
+as greedy actions followed:
 
     G_t = r_t + gamma [(1 - lambda) max_a' Q(s', a') + lambda G_t+1]     where a_t+1 was greedy
 
-This is Watkins's Q(lambda) in its forward view (Watkins 1989; Sutton & Barto, section 12.10); 0 is
-one-step Q-learning. It pays where a state of the table stands for many: the value of the table's
-next state is that of all orders in it, what followed is that of this one.
+This is Watkins's Q(lambda) in its forward view (Watkins 1989; Sutton & Barto, section 12.10);
+lambda = 0 is one-step Q-learning. A trace helps because a state of the table stands for many
+orders: Q(s', a') is a mean over all of them, G_t+1 belongs to this one.
 
-The functions at the top are the algorithm. ``q_learning`` below runs it on any Gymnasium environment
-with discrete states and actions; ``q_training`` runs it on millions of orders, compiled.
+The functions at the top are the algorithm. ``q_learning`` below runs it on any Gymnasium
+environment with discrete states and actions. ``orders`` and ``replay`` run it on millions of
+orders, compiled.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ from execution_env.allocation.market.day_stream import POLICY, stream_generator
 from execution_env.core.jit import inline
 
 MOST_VISITS = 1 << 16
-"""Visits after which the step size no longer falls: at n^-1 it is then 0.000015."""
+"""Number of visits after which the step size no longer falls; n^-1 is then 0.000015."""
 
 Values = NDArray[np.float32]
 Visits = NDArray[np.int32]
@@ -49,10 +52,10 @@ Actions = NDArray[np.int32]
 
 @inline
 def greedy_action(values: Values, state: int, barred: Values) -> int:
-    """argmax_a Q(s, a), the first of equals.
+    """Return argmax_a Q(s, a), the first of equals.
 
     Args:
-        values: (T, S, A) one table, or two whose sum counts.
+        values: (T, S, A) Q of one table, or of two, which are added.
         state: s.
         barred: (A,) 0 for the actions that are allowed, -inf for the others.
     """
@@ -80,10 +83,10 @@ def epsilon_greedy(
     epsilon: float,
     uniform: float,
 ) -> Any:
-    """One of the first ``count`` of the ``allowed`` actions with probability ``epsilon``, else the
-    greedy one.
+    """Draw one of the first ``count`` of the ``allowed`` actions with probability ``epsilon``.
 
-    One random number decides both: below epsilon, uniform / epsilon is again uniform on [0, 1).
+    Otherwise return the greedy action. One random number ``uniform`` on [0, 1) suffices: if it is
+    below epsilon, uniform / epsilon is again uniform on [0, 1).
     """
     if uniform < epsilon:
         return allowed[min(int(uniform / epsilon * count), count - 1)]
@@ -92,8 +95,9 @@ def epsilon_greedy(
 
 @inline
 def bootstrap(values: Values, table: int, state: int, barred: Values) -> float:
-    """max_a Q(s, a) as ``table`` should learn it: its own best action, judged by the other table
-    where there are two.
+    """Return the max_a Q(s, a) from which ``table`` learns.
+
+    With two tables it is the value that the other table gives to the best action of ``table``.
     """
     best, highest = 0, np.float32(-np.inf)
     for a in range(barred.size):
@@ -113,11 +117,11 @@ def continuation(
     trace: float,
     following: float,
 ) -> float:
-    """What is to be expected from the next ``state`` on, undiscounted.
+    """Return the expected return from the next ``state`` on, not yet discounted.
 
     Args:
         values, table, state, barred: see ``bootstrap``.
-        greedy: whether the action that was taken there was.
+        greedy: whether the action taken in ``state`` was greedy.
         trace: lambda.
         following: G of that action.
     """
@@ -139,12 +143,12 @@ def learn(
     action: int,
     target: float,
 ) -> None:
-    """Q(s, a) <- Q(s, a) + alpha_n [target - Q(s, a)], for the n-th visit.
+    """Update Q(s, a) <- Q(s, a) + alpha_n [target - Q(s, a)], for the n-th visit.
 
     Args:
-        values, visits: (T, S, A), changed.
-        step_sizes: alpha_1, alpha_2, ...; the last one from then on.
-        table, state, action: what learns.
+        values, visits: (T, S, A) Q and number of updates, changed in place.
+        step_sizes: alpha_1, alpha_2, ...; the last one holds for all later visits.
+        table, state, action: index of the entry that is updated.
         target: G.
     """
     n = visits[table, state, action]
@@ -155,7 +159,7 @@ def learn(
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What Q-learning leaves open.
+    """Hyperparameters of Q-learning.
 
     Raises:
         ValueError: a value is out of range; the message names it.
@@ -164,25 +168,26 @@ class Hyperparameters:
     omega: float = 1.0
     """Step size n^-omega at the n-th visit of a state and action; in (0, 1]."""
     step_size: float | None = None
-    """A constant step size instead, in (0, 1]."""
+    """Constant step size in (0, 1], which replaces n^-omega."""
     epsilon: float = 1.0
     """Share of random actions at the start."""
     final_epsilon: float = 0.2
     """Share of random actions at the end; above 0 for the exponential schedule."""
     epsilon_schedule: Literal["linear", "exponential"] = "linear"
-    """How epsilon falls from start to end."""
+    """Shape of epsilon's decline from start to end."""
     epsilon_share: float = 1.0
-    """Share of the training after which epsilon has arrived at its end."""
+    """Share of the training after which epsilon has reached its final value."""
     discount: float = 1.0
-    """gamma, what a reward one step later is worth; in [0, 1]."""
+    """Discount factor gamma of a reward one step later, in [0, 1]."""
     trace: float = 1.0
-    """lambda, the share of what really followed greedy actions in what is learned; in [0, 1], 0 for
+    """Share lambda of the return that followed greedy actions in the target, in [0, 1]; 0 for
     one-step Q-learning."""
     caution: float = 0.1
-    """The policy judges an action by its value minus this over the square root of its visits, so that
-    it does not fall for lucky ones; at least 0, in units of the return."""
+    """Penalty for rarely tried actions, at least 0, in units of the return. The policy takes the
+    action with the highest value minus this over the square root of its visits. So a lucky value
+    after few visits does not decide."""
     double: bool = False
-    """Double Q-learning: two tables, each judging the other's choice."""
+    """Whether to use double Q-learning: two tables, each of which values the other's choice."""
 
     def __post_init__(self) -> None:
         unit = "must be a number"
@@ -221,34 +226,34 @@ class Hyperparameters:
 
     @property
     def tables(self) -> int:
-        """T, 2 for double Q-learning."""
+        """Number of tables T: 2 for double Q-learning, else 1."""
         return 2 if self.double else 1
 
     def epsilon_at(self, progress: float) -> float:
-        """Epsilon when a share ``progress`` of the training is done."""
+        """Return epsilon when a share ``progress`` of the training is done."""
         part = min(progress / self.epsilon_share, 1.0) if self.epsilon_share > 0 else 1.0
         if self.epsilon_schedule == "linear" or self.epsilon == 0:
             return self.epsilon + part * (self.final_epsilon - self.epsilon)
         return float(self.epsilon * (self.final_epsilon / self.epsilon) ** part)
 
     def step_sizes(self) -> NDArray[np.float64]:
-        """alpha_1, alpha_2, ... as ``learn`` reads them."""
+        """Return alpha_1, alpha_2, ... as ``learn`` reads them."""
         if self.step_size is not None:
             return np.array([self.step_size])
         return np.arange(1.0, MOST_VISITS + 1.0) ** -self.omega
 
     @classmethod
     def of(cls, settings: Any) -> Hyperparameters:
-        """Those among the attributes of ``settings``."""
+        """Return the hyperparameters that are attributes of ``settings``."""
         return cls(**{field.name: getattr(settings, field.name) for field in fields(cls)})
 
 
 class Table(NamedTuple):
-    """What was learned.
+    """Q-tables and their visits.
 
     Attributes:
         values: (T, S, A) float32, Q.
-        visits: (T, S, A) int32, how often a pair has learned.
+        visits: (T, S, A) int32, number of updates of each pair of state and action.
     """
 
     values: Values
@@ -256,21 +261,22 @@ class Table(NamedTuple):
 
     @staticmethod
     def start(tables: int, states: int, actions: int, value: float) -> Table:
-        """A table that knows nothing; every value is ``value``.
+        """Return a table without visits, whose every value is ``value``.
 
-        A value that no return exceeds is optimistic: every action is tried soon, because those not
-        tried look best. A value below all returns is pessimistic: the first action that was tried
-        is repeated until exploration finds a better one.
+        A value that no return exceeds is optimistic. Untried actions then look best, so every
+        action is tried soon. A value below all returns is pessimistic. The first action that was
+        tried is then repeated until exploration finds a better one.
         """
         shape = (tables, states, actions)
         values = np.zeros(shape, np.float32) if value == 0 else np.full(shape, value, np.float32)
         return Table(values, np.zeros(shape, np.int32))
 
     def greedy(self, caution: float = 0.0) -> NDArray[np.int64]:
-        """(S,) the best of the actions that were tried in each state; -1 where none was.
+        """Return (S,) the best tried action of each state; -1 where none was tried.
 
         Args:
-            caution: an action counts as its value minus this over the square root of its visits.
+            caution: penalty; it is divided by the square root of an action's visits and subtracted
+                from its value.
         """
         visits = self.visits.sum(axis=0)
         tried = visits > 0
@@ -279,7 +285,7 @@ class Table(NamedTuple):
         return np.where(tried.any(axis=-1), values.argmax(axis=-1), -1)
 
     def mean(self) -> Values:
-        """(S, A) values; of two tables each counts as often as it has learned."""
+        """Return the (S, A) values; two tables are averaged with their visits as weights."""
         mean: Values = self.values[0]
         if len(self.values) > 1:
             visits = self.visits.sum(axis=0)
@@ -298,17 +304,17 @@ def q_learning(
     """Learn on ``env`` step by step, as in Sutton & Barto's figure in section 6.5.
 
     Args:
-        env: with ``Discrete`` states and actions. ``info["action_mask"]`` (A,), where there is one,
-            tells which actions are allowed.
-        episodes: to play.
-        hyperparameters: step size, exploration and so on; ``trace`` must be 0, as every step is
-            learned from at once.
-        initial_value: of every state and action.
-        seed: of the environment, and of exploration.
+        env: environment with ``Discrete`` states and actions. ``info["action_mask"]`` (A,), where
+            there is one, tells which actions are allowed.
+        episodes: number of episodes to play.
+        hyperparameters: step size, exploration and so on. ``trace`` must be 0, because every step
+            is learned from at once.
+        initial_value: value of every state and action at the start.
+        seed: seed of the environment and of exploration.
 
     Raises:
         TypeError: states or actions are not discrete.
-        ValueError: there is a trace.
+        ValueError: ``trace`` is not 0.
     """
     if hyperparameters.trace != 0:
         raise ValueError(f"trace = {hyperparameters.trace}: must be 0 when learning step by step.")
@@ -334,7 +340,7 @@ def q_learning(
             barred, allowed = _masks(info, actions)
             which = int(generator.integers(hyperparameters.tables))
             target = float(reward)
-            if not terminated:  # a truncated episode would have gone on
+            if not terminated:  # the return of a truncated episode has a future
                 target += hyperparameters.discount * bootstrap(
                     table.values, which, following, barred
                 )
@@ -344,6 +350,9 @@ def q_learning(
 
 
 def _masks(info: dict[str, Any], actions: int) -> tuple[Values, Actions]:
-    """Barred and allowed actions as above; Taxi's ``action_mask`` is of the same kind as ours."""
+    """Return barred and allowed actions as above, from ``action_mask`` if ``info`` has one.
+
+    Gymnasium's Taxi has a mask of the same kind as our environments.
+    """
     mask = np.asarray(info.get("action_mask", np.ones(actions)), np.bool_)
     return np.where(mask, np.float32(0), np.float32(-np.inf)), np.flatnonzero(mask).astype(np.int32)

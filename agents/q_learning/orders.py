@@ -1,10 +1,9 @@
-"""Q-learning on orders, compiled: blocks of training days, played and learned from.
+"""Compiled loop that plays blocks of orders on training days, for Q-learning.
 
-The orders of a block are played side by side with the table as it stands (``transition`` is fastest
-so), then learned from in the order in which their values depend on each other: the last bucket
-first. An episode has a fixed number of steps, so what its end cost reaches its beginning at once
-instead of after B episodes (Lin 1992, Self-improving reactive agents, Machine Learning 8: replaying
-backwards).
+The orders of a block are played side by side with the table fixed, because ``transition`` is
+fastest so. Then ``replay.learn_backwards`` learns from them, the last bucket first. So a cost at
+the end of an episode reaches its beginning at once instead of after B episodes (Lin 1992,
+Self-improving reactive agents, Machine Learning 8: replaying backwards).
 """
 
 from __future__ import annotations
@@ -38,22 +37,22 @@ from execution_env.allocation.transition import start, transition
 from execution_env.core.jit import inner_inline, jit
 
 ORDERS_PER_BLOCK = 512
-"""Orders played with the same table; a multiple of the days that ``market`` draws side by side."""
+"""Number of orders played with the same table, a multiple of ``market.drawing.BLOCK``."""
 
 REPLAYS = 4
-"""Times that a block of days is played: days do not depend on what is posted, so they can be used
-again with other actions. That saves drawing them, a quarter of the time."""
+"""Number of times that a block of days is played. Days do not depend on the lots posted, so they
+can be used again with other actions. Drawing fewer days saves a quarter of the time."""
 
 
 class Trainer:
-    """Plays and learns, block by block.
+    """Trainer that plays and learns block by block.
 
     Args:
-        scenario: to train on.
-        seed: of the training days, and of exploration.
+        scenario: scenario to train on.
+        seed: seed of the training days and of exploration.
 
     Attributes:
-        notes: of the last block.
+        notes: notes of the last block.
     """
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
@@ -99,7 +98,7 @@ class Trainer:
             )
 
     def watch(self, space: StateSpace, table: Table) -> None:
-        """Play a block of fresh training days greedily; ``notes`` tell what was met."""
+        """Play a block of fresh training days greedily, without learning; fill ``notes``."""
         self.days.draw_into(self._days)
         self._play(space, table, epsilon=0.0)
 
@@ -119,7 +118,7 @@ class Trainer:
 
 
 def warm_up(scenario: Scenario) -> None:
-    """Compile the loops, so that the time of a training is that of training."""
+    """Compile the loops, so that compiling does not count as training time."""
     space = without_estimates(scenario)
     table = Table.start(1, space.size, scenario.grid_size, 0.0)
     Trainer(scenario, 0).block(space, table, np.ones(1), Hyperparameters(), epsilon=1.0)
@@ -189,12 +188,12 @@ def _play(
 def _without_waiting(
     parameters: Parameters, orders: Orders, market: Market, bucket: int, rewards: Any
 ) -> None:
-    """Take the drift of what waited at the bucket's start out of ``rewards`` (n,).
+    """Remove the drift of the lots that waited at the bucket's start from ``rewards`` (n,).
 
-    The mid is a martingale: given state and action that drift has mean zero, so no value changes, but
-    it is nearly all of the noise. What stays is what the move meant for the lots that filled: adverse
-    selection. A control variate (Glasserman 2003, Monte Carlo Methods in Financial Engineering,
-    section 4.1) with the coefficient 1.
+    The mid is a martingale, so given state and action this drift has mean zero. Removing it changes
+    no value, and removes nearly all of the noise. The effect of the move on the lots that filled
+    stays: it is adverse selection. This is a control variate (Glasserman 2003, Monte Carlo Methods
+    in Financial Engineering, section 4.1) with coefficient 1.
     """
     share = parameters.order[0].per_lot
     for e in range(np.uint64(rewards.size)):

@@ -24,19 +24,19 @@ FILE = {
     "seconds": (np.float64, 0),
     "steps": (np.int64, 0),
 }
-"""The arrays of ``policy.npz``: dtypes and numbers of axes."""
+"""Arrays of ``policy.npz``: dtypes and numbers of axes."""
 
 
 class QPolicy(LearnedPolicy):
-    """Takes the action of highest value.
+    """Policy that takes the greedy action of a Q-table.
 
     Args:
-        scenario: to act in.
-        space: how observations become states.
-        values: (S, A), Q; minus an objective per share.
-        actions: (S,) the greedy ones.
-        name: that tables call it by.
-        seconds, steps: of training.
+        scenario: the scenario to play.
+        space: map from observations to states.
+        values: (S, A) Q, minus the expected objective per share.
+        actions: (S,) greedy actions.
+        name: name in tables.
+        seconds, steps: training time and steps.
     """
 
     def __init__(
@@ -58,13 +58,14 @@ class QPolicy(LearnedPolicy):
     def of(
         cls, scenario: Scenario, space: StateSpace, table: Table, caution: float = 0.0, **about: Any
     ) -> QPolicy:
-        """The greedy policy of ``table``, see ``Table.greedy``; states never met act as the nearest
-        that was.
+        """Return the greedy policy of ``table``, see ``Table.greedy``.
+
+        A state that was never met takes the action of the nearest state that was.
         """
         return cls(scenario, space, table.mean(), _greedy(space, table, caution), **about)
 
     def actions(self, observations: Observations) -> NDArray[np.int64]:
-        """(n,) greedy actions; see ``GridPolicy``."""
+        """Return (n,) greedy actions; see ``GridPolicy``."""
         return self.table_actions[self.space.states(observations)].astype(np.int64)
 
     def judge(self, observations: Observations) -> Judgement:
@@ -92,7 +93,7 @@ class QPolicy(LearnedPolicy):
 
 
 def load(directory: Path, config: RunConfig) -> QPolicy:
-    """The policy in a run directory.
+    """Load the policy of a run directory.
 
     Raises:
         RunError: the file is missing, damaged, or does not fit the run's scenario.
@@ -134,8 +135,10 @@ def load(directory: Path, config: RunConfig) -> QPolicy:
 
 
 def _greedy(space: StateSpace, table: Table, caution: float) -> NDArray[np.int32]:
-    """(S,) greedy actions; where no action was ever tried, that of the nearest level of remaining
-    lots in the same bucket and bins, the lower one of two.
+    """Return (S,) greedy actions.
+
+    A state in which no action was tried gets the action of the nearest level of remaining lots, the
+    lower one of two, in the same bucket and bins.
     """
     best = table.greedy(caution).reshape(space.buckets, space.levels, space.combinations)
     level = np.arange(space.levels)[None, :, None]
@@ -145,6 +148,6 @@ def _greedy(space: StateSpace, table: Table, caution: float) -> NDArray[np.int32
     above = np.where(known, level, far)[:, ::-1]
     above = np.minimum.accumulate(above, axis=1)[:, ::-1]
     nearest = np.where(level - below <= above - level, below, above)
-    # Nothing at all is known there: no observation leads there, any action will do.
+    # Where no level was ever met, any action will do.
     nearest = np.clip(nearest, 0, space.levels - 1)
     return np.maximum(np.take_along_axis(best, nearest, axis=1), 0).reshape(-1).astype(np.int32)

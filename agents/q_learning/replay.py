@@ -1,4 +1,4 @@
-"""Learning from a block of orders that were played, the last bucket first."""
+"""Compiled loop that learns from a played block of orders, the last bucket first."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Grid(NamedTuple):
     """The action grid as the loop reads it.
 
     Attributes:
-        parts, remainders: of ``actions.ActionGrid``.
-        barred: (2 resolution + 1, A) 0 for the actions that differ from all earlier ones, -inf for the
-            others; a row per number of postable lots.
+        parts, remainders: as in ``actions.ActionGrid``.
+        barred: (2 resolution + 1, A) 0 for the actions that differ from all earlier ones, -inf for
+            the others; a row per number of postable lots.
         allowed: (2 resolution + 1, A) the actions that are not barred, in front.
-        counts: (2 resolution + 1,) how many they are.
+        counts: (2 resolution + 1,) number of actions that are not barred.
     """
 
     parts: NDArray[np.int32]
@@ -38,7 +38,7 @@ class Grid(NamedTuple):
 
     @staticmethod
     def of(scenario: Scenario) -> Grid:
-        """The grid of ``scenario``."""
+        """Return the grid of ``scenario``."""
         grid = action_grid(len(scenario.algos), scenario.actions.resolution)
         # A stable sort of "not allowed" puts the allowed actions in front, in their order.
         allowed = np.argsort(1 - grid.mask, axis=1, kind="stable").astype(np.int32)
@@ -48,16 +48,16 @@ class Grid(NamedTuple):
 
 
 class Notes(NamedTuple):
-    """What a block leaves behind, bucket by bucket.
+    """Records of a played block of n orders, bucket by bucket.
 
     Attributes:
-        states: (B, n).
-        actions: (B, n).
-        rows: (B, n) of ``Grid.allowed``.
-        greedy: (B, n) whether the action was.
-        returns: (B, n) G, the reward until the block is learned from; with shortfall without what
-            waiting cost by chance, see ``_without_waiting``.
-        estimates: (B, K, n) float32, before each decision.
+        states: (B, n) index of the state.
+        actions: (B, n) index of the action.
+        rows: (B, n) row of ``Grid.allowed``.
+        greedy: (B, n) whether the action was greedy.
+        returns: (B, n) reward; once learned from, the return G. With shortfall the reward leaves
+            out the waiting drift, see ``orders._without_waiting``.
+        estimates: (B, K, n) float32 estimates before each decision.
     """
 
     states: NDArray[np.int64]
@@ -83,12 +83,12 @@ def learn_backwards(
 
     Args:
         grid: the action grid.
-        values, visits: of the table, updated.
-        step_sizes: by number of visits.
+        values, visits: (T, S, A) arrays of the table, changed in place.
+        step_sizes: step size by number of visits.
         discount: gamma.
         trace: lambda of Watkins's Q(lambda).
-        exploration: decides which of two tables learns in double Q-learning.
-        notes: of the block.
+        exploration: generator that chooses which of two tables learns in double Q-learning.
+        notes: records of the block.
     """
     buckets, count = notes.states.shape
     learner = np.zeros(count, np.int64)
@@ -98,7 +98,7 @@ def learn_backwards(
             for e in range(n):
                 learner[e] = np.int64(exploration.random() * 2.0)
         if b + 1 < buckets:
-            # Targets first, then updates: loads that do not wait for stores overlap in the processor.
+            # Targets first, then updates, so that the processor overlaps the loads.
             for e in range(n):
                 notes.returns[b, e] += discount * continuation(
                     values,

@@ -1,4 +1,4 @@
-"""A training of the Q-learner: its settings, its stages, what a checkpoint holds."""
+"""A training of the Q-learner: its settings, stages and checkpoints."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from agents.training.training import OBJECTIVE, Row, RunSettings, Training, sett
 from execution_env import Scenario
 
 ORDERS = ORDERS_PER_BLOCK * REPLAYS
-"""Orders between two moments at which a run can be saved."""
+"""Number of orders in a block of the training."""
 
 MEASURED_BLOCKS = 40
-"""Blocks played greedily, without learning, to see which estimates orders meet."""
+"""Number of blocks played greedily, without learning, to see which estimates orders meet."""
 
 MOST_EPISODES = 2**31 - 1
-"""Orders that a training may have: visits are counted in 32 bits."""
+"""Largest number of orders in a training, because visits are counted in 32 bits."""
 
 SAVED = {
     "run": (np.uint8, 1),
@@ -42,16 +42,16 @@ SAVED = {
     "days": (np.uint64, 1),
     "exploration": (np.uint64, 1),
 }
-"""The arrays of ``checkpoint.npz``: dtypes and numbers of axes."""
+"""Arrays of ``checkpoint.npz``: dtypes and numbers of axes."""
 
 
 @dataclass(frozen=True)
 class Settings(RunSettings):
-    """What a training run is, besides its scenario and seed.
+    """Settings of a training run besides scenario and seed.
 
     The defaults, those of ``Hyperparameters``, and the shares of the stages were chosen on the
-    validation streams 0 and 1 of ``baseline``, ``drifting`` and ``known-rates``; no numbered day was
-    part of it.
+    validation streams 0 and 1 of ``baseline``, ``drifting`` and ``known-rates``. No numbered day
+    was used.
 
     Raises:
         ValueError: a value is out of range; the message names it.
@@ -75,11 +75,11 @@ class Settings(RunSettings):
             raise ValueError(f"start = {self.start}: must be optimistic or pessimistic.")
 
     def orders(self, scenario: Scenario) -> int:
-        """In a block."""
+        """Return the number of orders in a block."""
         return ORDERS
 
     def blocks(self, scenario: Scenario) -> int:
-        """Of the whole training."""
+        """Return the number of blocks of the whole training."""
         return -(-self.episodes // ORDERS)
 
 
@@ -109,11 +109,11 @@ class QTraining(Training):
 
     @property
     def epsilon(self) -> float:
-        """Share of random actions now."""
+        """Current share of random actions."""
         return self._hyperparameters.epsilon_at(self.blocks / self.total)
 
     def prepare(self) -> None:
-        """Compile."""
+        """Compile the loops."""
         warm_up(self.scenario)
 
     def block(self) -> None:
@@ -141,7 +141,7 @@ class QTraining(Training):
         self.space = space
 
     def _met_estimates(self) -> NDArray[np.float32]:
-        """(B, K, n) estimates that the greedy policy meets."""
+        """Return (B, K, n) estimates that the greedy policy meets."""
         met = []
         for _ in range(MEASURED_BLOCKS):
             self._trainer.watch(self.space, self.table)
@@ -149,7 +149,7 @@ class QTraining(Training):
         return np.concatenate(met, axis=2)
 
     def policy(self) -> QPolicy:
-        """The greedy policy now."""
+        """Return the current greedy policy."""
         return QPolicy.of(
             self.scenario,
             self.space,
@@ -161,7 +161,7 @@ class QTraining(Training):
         )
 
     def save(self, path: Path) -> None:
-        """Write all that ``restore`` needs.
+        """Write a checkpoint with all that ``restore`` needs.
 
         Raises:
             RunError: it cannot be written.
@@ -182,7 +182,7 @@ class QTraining(Training):
         )
 
     def restore(self, path: Path) -> None:
-        """Go on from where ``save`` was called: what follows is bit for bit the same.
+        """Restore the state at a call of ``save``; the training goes on bit for bit the same.
 
         Raises:
             RunError: the file is missing, damaged, or of another run.
@@ -198,17 +198,17 @@ class QTraining(Training):
         _move(self._trainer.exploration, saved["exploration"])
 
     def facts(self) -> Row:
-        """Where the training is."""
+        """Return the training's progress, with epsilon and the number of states."""
         return super().facts() | {"epsilon": self.epsilon, "states": self.space.size}
 
     def status(self) -> str:
-        """A few words for the progress bar."""
+        """Return a few words for the progress bar."""
         speed = self.steps / max(self.seconds, 1e-9) / 1e6
         return f"{speed:.1f} M updates/s, epsilon {self.epsilon:.2f}"
 
 
 def _position(generator: np.random.Generator) -> NDArray[np.uint64]:
-    """(4,) the state of an SFC64 generator."""
+    """Return the (4,) state of an SFC64 generator."""
     state: NDArray[np.uint64] = generator.bit_generator.state["state"]["state"]
     return state.copy()
 
@@ -220,15 +220,15 @@ def _move(generator: np.random.Generator, position: NDArray[np.uint64]) -> None:
 
 
 def config_of(scenario: Scenario, seed: int, settings: Settings) -> RunConfig:
-    """What ``config.json`` will say."""
+    """Return the configuration of a new run, for ``config.json``."""
     return new_config(Q_LEARNING, scenario, seed, settings.flat())
 
 
 def settings_of(config: RunConfig) -> Settings:
-    """The settings that ``config.json`` tells.
+    """Return the settings in ``config.json``.
 
     Raises:
-        RunError: they are none.
+        RunError: it is not a run of the Q-learner, or its settings are wrong.
     """
 
     def make(episodes: Any, bins: Any, start: Any, **rest: Any) -> Settings:
@@ -238,7 +238,7 @@ def settings_of(config: RunConfig) -> Settings:
 
 
 def training_of(config: RunConfig, directory: Path) -> QTraining:
-    """Make the training that ``config`` is of, at its start.
+    """Return the training of ``config``, at its start.
 
     Raises:
         RunError: it is not a run of the Q-learner.

@@ -1,8 +1,8 @@
-"""From a coarse table to a fine one.
+"""Stages of training, from a coarse table to a fine one.
 
-A table without estimates is learned in a second, and knows roughly what to do; a fine one has many
-states that are met rarely. So training goes in stages: no estimates, then more and more bins per
-estimate. Each stage starts from the values of the one before, and counts visits anew.
+A table without estimates is learned in a second, and its policy is roughly right. A fine table has
+many states that are met rarely. So training goes in stages: first no estimates, then more and more
+bins per estimate. Each stage starts from the values of the stage before, and counts visits anew.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from agents.q_learning.states import StateSpace, bins_of, hidden_algos, without_
 from execution_env import Scenario
 
 MOST_TABLE_BYTES = 64_000_000
-"""Of a table, values and visits together."""
+"""Largest size of a table, values and visits together, bytes."""
 
 VISITS = 20
-"""Least updates per state and action of the finest table, on average. With fewer a finer table is
-worse: one-step learning from 3 million orders of ``baseline`` made .74 with 3 bins per estimate and
-.83 with 5, on validation days."""
+"""Least mean number of updates per state and action of the finest table. With fewer updates a finer
+table is worse: after one-step learning from 3 million orders of ``baseline`` the objective on
+validation days was 0.74 with 3 bins per estimate and 0.83 with 5."""
 
 SHARES = (0.04, 0.06, 0.2, 0.7)
-"""Of the training: without estimates, then with a quarter, a half and all of the bins."""
+"""Shares of the training: without estimates, then with a quarter, a half and all of the bins."""
 
 Estimates = NDArray[np.float32]
 
 
 class Stage(NamedTuple):
-    """A part of the training.
+    """A stage of the training.
 
     Attributes:
-        divisor: its bins are the final bins divided by this; 0 for no estimates.
-        blocks: it ends after this many blocks of the whole training.
+        divisor: divisor of the final bins that gives this stage's bins; 0 for no estimates.
+        blocks: number of blocks, from the start of the training, after which the stage ends.
     """
 
     divisor: int
@@ -44,7 +44,7 @@ class Stage(NamedTuple):
 
 
 def stages(blocks: int) -> list[Stage]:
-    """The stages of a training of so many ``blocks``."""
+    """Return the stages of a training of ``blocks`` blocks."""
     ends = [round(share * blocks) for share in np.cumsum(SHARES)]
     return [Stage(divisor, end) for divisor, end in zip((0, 4, 2, 1), ends, strict=True)]
 
@@ -52,18 +52,18 @@ def stages(blocks: int) -> list[Stage]:
 def choose_bins(
     scenario: Scenario, most: int, estimates: Estimates, tables: int, updates: int
 ) -> NDArray[np.int64]:
-    """(K,) bins per estimate: at most ``most`` each, so that the table stays below ``MOST_TABLE_BYTES``
-    and its states and actions are visited ``VISITS`` times on average.
+    """Return (K,) bins per estimate for the finest table.
 
-    All get one more in turn, the estimate that moves most first, as long as there is room; an algo about
-    which nothing is hidden has one.
+    The table takes at most ``MOST_BYTES``, and the training has at least ``VISITS`` updates per
+    state and action on average. Algos get one more bin in turn, as long as there is room, the algo
+    whose estimate varies most first. An algo whose estimates do not differ between orders has one.
 
     Args:
-        scenario: to learn.
-        most: bins per estimate.
-        estimates: (B, K, n) met by n orders.
-        tables: T.
-        updates: of the whole training.
+        scenario: scenario to learn.
+        most: largest number of bins per estimate.
+        estimates: (B, K, n) estimates met by n orders.
+        tables: number of tables T.
+        updates: number of updates of the whole training.
     """
     pairs = without_estimates(scenario).size * scenario.grid_size * tables
     room = min(MOST_TABLE_BYTES // 8, updates // VISITS) // pairs
@@ -83,19 +83,19 @@ def choose_bins(
 
 
 def coarser(bins: NDArray[np.int64], divisor: int) -> NDArray[np.int64]:
-    """``bins`` (K,) divided by ``divisor``, rounded up."""
+    """Return ``bins`` (K,) divided by ``divisor``, rounded up."""
     return -(-bins // divisor)
 
 
 def refine(old: StateSpace, table: Table, new: StateSpace, estimates: Estimates) -> Table:
-    """A table for ``new`` states whose values are those of the ``old`` state that each lies in.
+    """Return a table for the ``new`` states, each with the values of the ``old`` state it lies in.
+
+    Visits are cut to at most 1. So visits are counted anew, but untried actions remain known.
 
     Args:
-        old, table: learned so far.
+        old, table: states and table learned so far.
         new: states with other bins.
-        estimates: (B, K, n) that the new bins were made from.
-
-    Visits carry over as one at most, so that what was never tried stays known as such.
+        estimates: (B, K, n) estimates from which the new bins were made.
     """
     tables, _, actions = table.values.shape
     before = (tables, old.buckets, old.levels, old.combinations, actions)
@@ -112,12 +112,12 @@ def refine(old: StateSpace, table: Table, new: StateSpace, estimates: Estimates)
 def _parents(
     old: StateSpace, new: StateSpace, bucket: int, estimates: Estimates
 ) -> NDArray[np.int64]:
-    """(combinations,) the old combination of bins in which each new one has its middle."""
+    """Return (combinations,) the old combination of bins in which each new one has its middle."""
     parents = np.zeros(1, np.int64)
     for i, bins in enumerate(new.bins):
         ordered = np.sort(estimates[i])
         borders = np.searchsorted(ordered, new.edges[bucket, i, : bins - 1])
-        # Of what lies in the bin: with ties that is not the middle of its share of all estimates.
+        # The median of the estimates in the bin; with ties a bin may hold more than its share.
         middles = (np.append(0, borders) + np.append(borders, ordered.size)) // 2
         values = ordered[np.minimum(middles, ordered.size - 1)]
         of_algo = bins_of(old.edges[bucket, i, : old.bins[i] - 1], values)
@@ -126,9 +126,11 @@ def _parents(
 
 
 def worst_return(scenario: Scenario) -> float:
-    """A return that no policy falls below: everything posted through the dearest algo in every bucket,
-    nothing filled, or everything at once. With shortfall no expected return: the mid may move against
-    an order as far as it likes, but not on average.
+    """Return a lower limit of every policy's return.
+
+    It charges the whole order through the dearest algo in every bucket. It adds the penalties for
+    leaving the envelope by the whole order and for filling nothing. With shortfall it limits the
+    expected return only, because on a single day the mid may move against an order without limit.
     """
     costs = np.maximum(scenario.posting_costs.max(axis=1), 0.0).sum()
     penalties = scenario.penalties
