@@ -1,1 +1,1 @@
-"""What planners know of the fills of the rest of an order."""
+"""Expected fills and adverse selection, as planners and rules use them."""

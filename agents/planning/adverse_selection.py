@@ -1,30 +1,30 @@
-"""What a filled share costs because it fills when it does.
+"""Adverse selection: the cost of a filled share because the mid moves as it fills.
 
-With shortfall costs the mid moves in bucket b by M_b = sd_b (r xi_b + sqrt(1 - r^2) h_b), xi_b being
-what is new in the common liquidity factor, and the move is charged to the lots that remain after the
-bucket (see ``transition``). Its mean is zero whatever came before, so of R lots of which g fill
+With shortfall costs the mid moves in bucket b by M_b = sd_b (r xi_b + sqrt(1 - r^2) h_b). Here xi_b
+is the innovation of the common liquidity factor. The move is charged to the lots that remain after
+the bucket (see ``transition``). Its mean is zero given the past. So if g of R lots fill,
 
     E M_b (R - g) = -E M_b g:
 
-on average only the covariance of the move with the bucket's own fills is paid, and a filled share of
-algo i costs, in basis points on top of spread and fee,
+on average only the covariance of the move with the bucket's own fills is paid. If x lots are posted
+through algo i, a filled share costs, in basis points on top of spread and fee,
 
     a_i(x) = -E[M_b g_i(x)] / E g_i(x) = -sd_b r E[xi_b g_i(x)] / E g_i(x)
 
-where x lots are posted through it. That is adverse selection (Glosten & Milgrom 1985, J. Financial
-Economics 14): a passive order fills as the price comes to it and has bought what is cheaper a moment
-later. A plan that charges it is right in expectation, and linear where g is.
+This is adverse selection (Glosten & Milgrom 1985, J. Financial Economics 14): a passive order fills
+when the price comes to it, and has bought what is cheaper a moment later. A plan that charges a_i
+is right in expectation, and linear where g is.
 
-Depth C depends on xi through its latent y alone, of which E[xi_b | y] = loading w_b y. Here w_b is the
-correlation of xi_b with z_b, 1 in the first bucket and sqrt(1 - rho^2) after it. Where there is depth,
-y = -q(p Phi(-G)) with the standard normal score G of ``depth``, q the normal quantile, so that
+Depth C depends on xi through its latent y alone, and E[xi_b | y] = loading w_b y. Here w_b is the
+correlation of xi_b with z_b, 1 in the first bucket and sqrt(1 - rho^2) after it. Where there is
+depth, y = -q(p Phi(-G)) with the standard normal score G of ``depth`` and the normal quantile q, so
 
     E[xi_b min(x, C)] = loading w_b p E_G[ y(G) E[min(x, C) | G] ],
 
-one integral, by the trapezoidal rule as in ``logistic_normal``; the inner mean, over day effect and
+one integral, by the trapezoidal rule as in ``logistic_normal``. The inner mean, over day effect and
 volume, is a closed form. Where a rate decides, g = x F and the integral is over z_b.
 
-``dp`` needs none of this: it draws fills and moves together.
+The policy ``dp`` needs no such formula, because it draws fills and moves together.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ Floats = NDArray[np.float64]
 
 
 def adverse_selection(scenario: Scenario) -> Floats:
-    """(B, K) a_i at ``reference_lots``, basis points per filled share; zeros without shortfall, and
-    where nothing ever fills.
+    """Return (B, K) a_i at ``reference_lots``, basis points per filled share.
+
+    It is zero without shortfall, and where nothing ever fills.
     """
     fills, moves = fills_and_moves(scenario, np.array([float(scenario.reference_lots)]))
     price: Floats = np.divide(-moves, fills, out=np.zeros(fills.shape), where=fills > 0)[..., 0]
@@ -51,8 +52,9 @@ def adverse_selection(scenario: Scenario) -> Floats:
 
 
 def filled_share_price(scenario: Scenario) -> Floats:
-    """(B, K) what a filled share costs on average, adverse selection included; where posting is charged,
-    a posted one.
+    """Return the (B, K) mean cost of a filled share, adverse selection included.
+
+    Where posting is charged, it is the cost of a posted share.
     """
     if not scenario.shortfall:
         return scenario.posting_costs
@@ -60,8 +62,9 @@ def filled_share_price(scenario: Scenario) -> Floats:
 
 
 def fills_and_moves(scenario: Scenario, posted: Floats) -> tuple[Floats, Floats]:
-    """E g_i(x) in lots, and E[M_b g_i(x)] in basis points times lots, each (B, K, S), before the order
-    starts, for the S postings x in ``posted``.
+    """Return E g_i(x), lots, and E[M_b g_i(x)], basis points times lots, each (B, K, S).
+
+    The expectations are taken before the order starts, for the S postings x in ``posted``.
     """
     model, shape = market_model(scenario), (*scenario.predictions.shape, posted.size)
     fills, with_factor = np.zeros(shape), np.zeros(shape)
@@ -88,7 +91,7 @@ def fills_and_moves(scenario: Scenario, posted: Floats) -> tuple[Floats, Floats]
 
 
 def moves_with_factor(scenario: Scenario) -> Floats:
-    """(B,) E[M_b | z_b] per standard deviation of z_b."""
+    """Return (B,) E[M_b | z_b] per standard deviation of z_b."""
     model = market_model(scenario)
     new = np.full(scenario.buckets, np.sqrt(1.0 - model.liquidity[1] ** 2))
     new[0] = 1.0
@@ -105,9 +108,11 @@ def _by_depth(
 
     Args:
         cells: (U, 2) probability of any depth, and mean of its logarithm.
-        sd: of that logarithm; own: the part that G moves; rest: the other.
-        posted: (S,) x.
-        fills, tied: written.
+        sd: standard deviation of that logarithm.
+        own: part of ``sd`` that comes from G.
+        rest: other part of ``sd``, from day effect and volume.
+        posted: (S,) lots x.
+        fills, tied: (U, S), written.
     """
     for c in range(cells.shape[0]):
         chance, location = cells[c]
@@ -118,7 +123,7 @@ def _by_depth(
             continue
         for k in range(NODES.size):
             above, below = normal_cdf(-NODES[k]), normal_cdf(NODES[k])
-            # y by its nearer tail, which has all its digits
+            # Compute y from the nearer tail, which keeps full precision.
             y = -normal_quantile(chance * above)
             if y < 0.0:
                 y = normal_quantile(1.0 - chance + chance * below)

@@ -1,11 +1,12 @@
-"""What rules expect to fill: estimates are of an even slice of the order, with depth more fills less.
+"""Expected fills of any number of lots, as the rules use them.
 
-An algo that is estimated to fill a share e of an even slice is taken to fill, of x lots,
+Estimates are for an even slice of the order. With depth, a smaller share of a larger posting fills.
+An algo that is estimated to fill a share e of an even slice is expected to fill, of x lots,
 
     e sum_p q_p min(max(x - a_p, 0), b_p - a_p)
 
-over its pieces (a_p, b_p], q_p being the share that a piece is predicted to fill relative to the slice
-(see ``lp_pieces``). Where a rate decides there is one piece, and this is e x.
+over its pieces (a_p, b_p] (see ``pieces``). q_p is the share that piece p is predicted to fill
+relative to the slice. Where a rate decides there is one piece, and the sum is e x.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ Lots = NDArray[np.int64]
 
 
 class Curves(NamedTuple):
-    """How fills grow with lots, for W pieces.
+    """Expected fills as functions of lots, in W pieces.
 
     Attributes:
-        algo: (W,) which algo each is of.
-        start, width: (W,) lots.
+        algo: (W,) algo of each piece.
+        start, width: (W,) start and width of each piece, lots.
         share: (B, W) q; 1 for the first piece of an algo.
     """
 
@@ -39,7 +40,7 @@ class Curves(NamedTuple):
 
 
 def curves(scenario: Scenario) -> Curves:
-    """Of ``scenario``."""
+    """Return the curves of ``scenario``."""
     cells, algo, widths = pieces(scenario)
     f, first = cells["prediction"], cells["start"][0] == 0.0
     share = np.divide(cells["rate"], f, out=np.zeros(f.shape), where=f > 0)
@@ -48,7 +49,7 @@ def curves(scenario: Scenario) -> Curves:
 
 @inline
 def expected_fill(curves: Curves, bucket: int, algo: int, estimate: float, lots: float) -> float:
-    """Lots expected to fill of ``lots`` through ``algo``."""
+    """Return the lots expected to fill of ``lots`` through ``algo``."""
     fill = 0.0
     for p in range(curves.algo.size):
         if curves.algo[p] == algo:
@@ -61,8 +62,9 @@ def expected_fill(curves: Curves, bucket: int, algo: int, estimate: float, lots:
 def expected_fills(
     curves: Curves, bucket: Lots, estimates: Floats, lots: Lots, fills: Floats
 ) -> None:
-    """Write ``fills`` (n, K): what is expected of all ``lots`` (n,) through each algo, in ``bucket``
-    (n,) at ``estimates`` (n, K).
+    """Write ``fills`` (n, K), the lots expected to fill if all ``lots`` (n,) go through one algo.
+
+    The orders are in ``bucket`` (n,), at ``estimates`` (n, K).
     """
     for e in range(lots.size):
         for i in range(estimates.shape[1]):
@@ -73,8 +75,9 @@ def expected_fills(
 def lots_for(
     curves: Curves, bucket: Lots, estimates: Floats, algo: Lots, fills: Floats, lots: Floats
 ) -> None:
-    """Write ``lots`` (n,): how many are to be posted through ``algo`` (n,) so that ``fills`` (n,) are
-    expected to fill.
+    """Write ``lots`` (n,), the lots that are expected to fill ``fills`` (n,) through ``algo`` (n,).
+
+    The orders are in ``bucket`` (n,), at ``estimates`` (n, K).
     """
     for e in range(lots.size):
         missing, posted = fills[e], 0.0

@@ -1,20 +1,20 @@
-"""What the linear programme posts through: algos, cut into pieces where more lots fill less.
+"""Pieces of algos: the piecewise linear expected fills of the linear programme.
 
-Where a rate decides, twice the lots fill twice as much, and an algo is one piece. With depth C what is
-expected to fill of x lots, E min(x, C), is concave in x. The programme has its chords: an algo's lots
-are cut at multiples of an even slice of the order, each piece (a, b] takes at most b - a lots, and of
-these a constant share fills,
+Where a rate decides, twice the lots fill twice as much, and an algo is one piece. With depth C the
+expected fill of x lots, E min(x, C), is concave in x. The programme uses its chords. An algo's lots
+are cut at multiples of an even slice of the order. Each piece (a, b] takes at most b - a lots, and
+a constant share of these fills,
 
     e = (E min(b, C) - E min(a, C)) / (b - a),
 
-which falls from piece to piece. A programme that minimises costs fills the first piece first, where that
-matters; where it does not, for want of a limit on posting, ``join`` puts lots where they belong. The
-chords agree with E min(x, C) at their ends and lie below in between.
+which falls from piece to piece. A programme that minimises costs fills the first piece first, where
+that matters. It does not matter where posting has no limit; there ``join`` puts the lots into the
+right pieces. The chords agree with E min(x, C) at their ends and lie below in between.
 
-A filled share costs what it does in expectation, with adverse selection (see ``adverse_selection``): the
-rise of E[M min(x, C)] over a piece, per share that fills there. The prices of an algo's pieces must not
-fall, else the programme would start with the last one; where they would, each costs as much as the
-dearest before it.
+The price of a filled share includes expected adverse selection (see ``adverse_selection``). It
+comes from the change of E[M min(x, C)] over a piece, per share that fills there. The prices of an
+algo's pieces must not fall, else the programme would start with the last piece. Where they would,
+each piece costs as much as the dearest before it.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from execution_env import Scenario
 from execution_env.core.jit import jit
 
 CUT_MULTIPLES = (1, 2, 4)
-"""Of an even slice of the order: where algos with depth are cut."""
+"""Multiples of an even slice of the order at which algos with depth are cut."""
 
 PIECE = np.dtype(
     [
         ("algo", np.int64),
         ("cost", np.float64),  # per posted or per filled lot, as the scenario charges
-        ("prediction", np.float64),  # f[b, i] of the algo: what its estimate is compared with
+        ("prediction", np.float64),  # f[b, i] of the algo, to which its estimate is compared
         ("rate", np.float64),  # share of the piece's lots that is predicted to fill
         ("by_depth", np.bool_),
         ("start", np.float64),  # a and b, lots
         ("stop", np.float64),
-        ("chance", np.float64),  # that there is any depth
+        ("chance", np.float64),  # probability of any depth
         ("location", np.float64),  # mean of the logarithm of the depth in lots
     ],
     align=True,
 )
-"""One record per bucket and piece."""
+"""Record of one bucket and piece."""
 
 Floats = NDArray[np.float64]
 
@@ -55,9 +55,9 @@ class Pieces(NamedTuple):
     """W pieces, those of an algo side by side.
 
     Attributes:
-        cells: (B, W) of ``PIECE``.
-        algo: (W,) which algo each is of.
-        widths: (W,) most lots in it; the last one of an algo has no end.
+        cells: (B, W) records of ``PIECE``.
+        algo: (W,) algo of each piece.
+        widths: (W,) most lots in each piece; inf for the last piece of an algo.
     """
 
     cells: NDArray[Any]
@@ -67,7 +67,7 @@ class Pieces(NamedTuple):
 
 @lru_cache(maxsize=256)
 def pieces(scenario: Scenario) -> Pieces:
-    """The pieces of ``scenario``; shared between callers, and not to be changed."""
+    """Return the pieces of ``scenario``, which callers share and must not change."""
     slice_ = float(scenario.reference_lots)
     cuts = [slice_ * m for m in CUT_MULTIPLES if slice_ * m < scenario.lots]
     edges = np.array([0.0, *cuts, float(scenario.lots)])
@@ -102,21 +102,21 @@ def pieces(scenario: Scenario) -> Pieces:
 
 
 LEAST_FILL = 1e-9
-"""Share that fills below which a piece has no price of its own."""
+"""Least share that fills in a piece with its own adverse selection."""
 
 
 @jit
 def join(
     posted: Floats, fills: Floats, algo: NDArray[np.int64], widths: Floats, out: Floats
 ) -> None:
-    """Lots by algo, such that as much is expected to fill.
+    """Write the lots of each algo that have the same expected fill as ``posted`` in pieces.
 
-    An algo's lots go into its pieces from the first on, each being filled before the next is begun.
+    An algo's lots go into its pieces from the first on, and each is full before the next begins.
 
     Args:
-        posted: (n, W) in pieces, in the unit of ``widths``.
+        posted: (n, W) lots in each piece, in the unit of ``widths``.
         fills: (n, W) shares of them that fill.
-        algo, widths: (W,) of the pieces.
+        algo, widths: (W,) algo and width of each piece.
         out: (n, K), written.
     """
     for e in range(posted.shape[0]):
