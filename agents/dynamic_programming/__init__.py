@@ -1,4 +1,4 @@
-"""Dynamic programming over buckets and remaining lots, and the policies that follow from it."""
+"""Dynamic programming over buckets and remaining lots, and its policies."""
 
 from agents.dynamic_programming.policies import dp, dp_adaptive, dp_fine
 

@@ -1,27 +1,28 @@
 """Backward induction over buckets, on the law of a bucket's fills.
 
-With R lots remaining before bucket b, of which m = m_b(R) may be posted, and g(a) the lots that fill
-when action a of an allocation grid is played,
+Before bucket b, R lots remain and m = m_b(R) of them may be posted. g(a) lots fill when action a of
+an allocation grid is played. Then
 
     V_b(R) = min_a  cost_b(a, m) + E W_b(R - g(a)),        W_b(R') = penalty_b(R') + V_{b+1}(R'),
 
-V_B = 0 (Bellman 1957, Dynamic Programming; Puterman 2005, Markov Decision Processes, section 4.5). The
-penalty is for lots outside the envelope, and after the last bucket for those left over. The
+V_B = 0 (Bellman 1957, Dynamic Programming; Puterman 2005, Markov Decision Processes, section 4.5).
+The penalty is for lots outside the envelope, and after the last bucket for those left over. The
 expectation is a mean over draws of (F, u), the fill rates and rounding of one bucket, joint over
 algos. Fills and penalties are the formulas of ``transition``. The law of g depends on R through m
-only: it is counted once per m and action, and serves all R and all buckets with the same draws.
+only. So it is counted once per m and action, and serves all R and all buckets with the same draws.
 
-Where levels of R are further apart than a lot, W is taken to be linear between them: a fill that
+Where levels of R are further apart than a lot, W is interpolated linearly between them: a fill that
 ends between two levels is spread over both.
 
-With shortfall costs the mid's move M_b, in basis points against us, is charged to the lots that remain
-after the bucket. Given all that came before, its mean is zero, so
+With shortfall costs the mid's move M_b, in basis points against us, is charged to the lots that
+remain after the bucket. Given the past, its mean is zero, so
 
     E M_b (R - sum_i g_i) / n = -E M_b sum_i g_i / n:
 
-what waits drifts nowhere on average, and only the covariance of the move with the bucket's own fills is
-left, adverse selection. It is estimated from the same joint draws, with M_b about its mean over them: R
-times that mean is noise which is the same for all actions. So a filled lot of algo i is charged
+the lots that wait cost nothing on average. Only the covariance of the move with the bucket's own
+fills is left, which is adverse selection. It is estimated from the same joint draws. M_b is taken
+about its mean over them, because R times that mean is noise that all actions share. So a filled lot
+of algo i is charged
 
     spread_i + fee_i - (M_b - mean M_b)
 
@@ -49,17 +50,17 @@ from execution_env.allocation.parameters import Parameters
 from execution_env.core.jit import jit
 
 MEMORY = 1 << 23
-"""Most probabilities held at a time, 64 MiB."""
+"""Largest number of probabilities held at a time; they take 64 MiB."""
 
 
 class Draws(NamedTuple):
-    """D draws of what one bucket brings.
+    """D draws of the market in each bucket.
 
     Attributes:
-        fill_rate, rounding, depth: (B, K, D), as in ``market.Days``.
+        fill_rate, rounding, depth: (B, K, D), as in ``market.days.Days``.
         source: (B,) for every bucket the one whose draws it uses.
-        price: (B, K, D) basis points that a filled lot costs with shortfall, per lot of the order, see
-            ``filled_prices``; else of no buckets.
+        price: (B, K, D) cost of a filled lot with shortfall, basis points per share of the order,
+            see ``filled_prices``; (0, 0, 0) without shortfall.
     """
 
     fill_rate: NDArray[np.float32]
@@ -70,11 +71,11 @@ class Draws(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """What backward induction found.
+    """Result of backward induction.
 
     Attributes:
         actions: (B, L, J + 1) int16, the best action.
-        values: (B + 1, J + 1) objective from here on, per share of the parent order.
+        values: (B + 1, J + 1) objective from each bucket on, per share of the parent order.
     """
 
     actions: NDArray[np.int16]
@@ -82,8 +83,10 @@ class Solution(NamedTuple):
 
 
 def filled_prices(parameters: Parameters, days: Days) -> Floats:
-    """(B, K, n) what a filled lot costs on each of ``days`` with shortfall, per share of the order:
-    spread, fee, and minus the move of the mid about its mean over the days, which it is spared.
+    """Return (B, K, n) the cost of a filled lot on each of ``days``, per share of the order.
+
+    With shortfall it is spread plus fee minus the mid's move about its mean over the days, because
+    a filled lot does not pay the move.
     """
     moves = days.move - days.move.mean(axis=1, keepdims=True)
     prices = np.empty(days.spread.shape)
@@ -102,7 +105,7 @@ def _filled_prices(parameters: Parameters, spread: Floats, moves: Floats, prices
 
 
 def solve(problem: Problem, draws: Draws) -> Solution:
-    """The best action everywhere, by backward induction."""
+    """Return the best action and the value of every state, by backward induction."""
     order, buckets = problem.parameters.order[0], len(problem.lower)
     values = np.zeros((buckets + 1, problem.levels + 1))
     actions = np.zeros(problem.postable.shape, np.int16)
@@ -149,7 +152,7 @@ def solve(problem: Problem, draws: Draws) -> Solution:
 def continuation(
     order: Any, lower: float, upper: float, bucket: int, following: Floats, after: Floats
 ) -> None:
-    """Write W: penalty after ``bucket`` plus what follows, at every level of remaining lots."""
+    """Write W, penalty after ``bucket`` plus ``following``, at every level of remaining lots."""
     share = 1.0 / (following.size - 1)
     for j in range(following.size):
         left = j * share
@@ -175,17 +178,18 @@ def _count(
     last: Lots,
     cost: Floats,
 ) -> None:
-    """Count what fills, for the rooms ``which``.
+    """Count the fills in the draws, for the rooms ``which``.
 
     Args:
-        order, cells: of the parameters, cells of one bucket.
-        lots, distinct: of the problem.
+        order, cells: order parameters, and cell parameters of one bucket.
+        lots, distinct: as in ``Problem``.
         which: (m,) indices of rooms.
         fill_rate, rounding, depth: (K, D) draws.
-        filled_price: (K, D) of them, with shortfall.
-        probability: (m, A, J + 2), written: that an action takes so many levels off.
-        last: (m, A), written: the last level with a probability.
-        cost: (m, A), written: expected, per share of the order; inf where not distinct.
+        filled_price: (K, D) cost of a filled lot in each draw, with shortfall.
+        probability: (m, A, J + 2), written: probability that an action's fills take off 0, 1, ...
+            levels.
+        last: (m, A), written: largest number of levels that may be taken off.
+        cost: (m, A), written: expected cost per share of the order; inf where not distinct.
     """
     draws = np.uint64(fill_rate.shape[1])
     levels = probability.shape[2] - 2
@@ -248,7 +252,7 @@ def _improve(
     best: Floats,
     actions: NDArray[np.int16],
 ) -> None:
-    """Take the best action wherever one of the rooms ``which`` is: minimise cost + E W."""
+    """Minimise cost + E W at all levels of remaining lots that have one of the rooms ``which``."""
     expected = np.empty(after.size)
     j = 0
     for run in range(runs.shape[0]):
@@ -269,7 +273,7 @@ def _improve(
                 chance = probability[j, action, k]
                 if chance == 0.0:
                     continue
-                skip = max(k - start, 0)  # levels that so many lots cannot be taken from
+                skip = max(k - start, 0)  # levels with fewer than k levels of lots left
                 ahead = after[start + skip - k : stop - k]
                 ours = expected[skip:]
                 for r in range(np.uint64(stop - start - skip)):

@@ -1,19 +1,19 @@
 """Backward induction where the algos fill independently of each other.
 
-The same recursion as in ``backward_induction``, for when everything that algos have in common is
-known: the law of a bucket's fills is then the product of one law per algo, and
+This is the recursion of ``backward_induction`` where everything that algos have in common is known.
+The law of a bucket's fills is then the product of one law per algo, and
 
     E W(R - g_1 - ... - g_K) = E_1 E_2 ... E_K W(R - ...)
 
-is taken one algo at a time, for all R with the same room at once. Actions whose allocation begins
-alike share the first steps. No draws of whole buckets are needed, so this is some hundred times
-faster, and what noise there is comes from how each law is sampled: from fill rates in strata of
-their distribution, rounding being averaged exactly. Where depth decides, the strata are of depth.
+is taken one algo at a time, for all R with the same room at once. Actions whose allocations agree
+in the first algos share the first steps. No draws of whole buckets are needed, so this is about a
+hundred times faster. The remaining error comes from the samples of each law: fill rates in strata
+of their distribution, or depths where depth decides. Rounding is averaged exactly.
 
-With shortfall costs a filled lot is spared the mid's move of its bucket. What a draw says of the move
-is a number per draw; the covariance with fills that is adverse selection comes out of their product.
+With shortfall costs a filled lot does not pay the mid's move of its bucket. Each draw has its
+expected move. The mean product of move and fill is the covariance, which is adverse selection.
 
-Orders of more lots than levels are solved on equally spaced levels of remaining lots; a fill that
+Orders of more lots than levels are solved on equally spaced levels of remaining lots. A fill that
 ends between two levels is then spread over both.
 """
 
@@ -36,15 +36,16 @@ Floats = NDArray[np.float64]
 
 
 class Allocations(NamedTuple):
-    """What the distinct actions of a grid post, by how many levels of lots may be posted.
+    """Lots that the distinct actions of a grid post, by the number of levels that may be posted.
 
     Attributes:
         rooms: (J + 1,) lots that may be posted.
-        amounts: (X,) ascending, all numbers of lots that are posted through an algo.
-        distinct: (J + 1,) how many actions are distinct.
-        action: (J + 1, A) those, in front.
-        amount: (J + 1, A, K) indices into ``amounts`` of what they post.
-        shared: (J + 1, A) how many algos, from the first on, post as much as in the action before.
+        amounts: (X,) all numbers of lots that are posted through an algo, ascending.
+        distinct: (J + 1,) number of distinct actions.
+        action: (J + 1, A) actions, the distinct ones in front.
+        amount: (J + 1, A, K) lots that they post, as indices into ``amounts``.
+        shared: (J + 1, A) number of algos, from the first on, that post as many lots as in the
+            action before.
     """
 
     rooms: Lots
@@ -59,11 +60,12 @@ class Scratch(NamedTuple):
     """Memory of ``best_in_bucket``.
 
     Attributes:
-        law: (K, X, J + 2) probability that so many levels of lots fill.
-        first, last: (K, X) where the law is positive; ``first`` is -1 where it is yet to be computed.
+        law: (K, X, J + 2) probability that 0, 1, ... levels of lots fill.
+        first, last: (K, X) first and last level with a positive probability; ``first`` is -1 where
+            the law is not computed yet.
         mean: (K, X) expected fill in lots.
-        spared: (K, X) expected product of fill and what the move spares it.
-        ahead: (K + 1, J + 1) expected value once the first algos have filled.
+        spared: (K, X) expected product of the fill and the move that a filled lot does not pay.
+        ahead: (K + 1, J + 1) expected value, averaged over the fills of the first 0 to K algos.
     """
 
     law: Floats
@@ -75,13 +77,13 @@ class Scratch(NamedTuple):
 
 
 def allocations(scenario: Scenario, resolution: int, levels: int) -> Allocations:
-    """The grid of ``resolution`` on J = ``levels`` levels."""
+    """Return the allocations of the grid of ``resolution`` on J = ``levels`` levels."""
     grid = action_grid(len(scenario.algos), resolution)
     rooms = (np.arange(levels + 1) * (scenario.lots / levels) + LOT_TOLERANCE).astype(np.int64)
     size, algos = grid.parts.shape
     mask = grid.mask[np.minimum(rooms, len(grid.mask) - 1)]
     distinct = mask.sum(axis=1, dtype=np.int64)
-    # A stable sort of "is a twin" puts the distinct ones in front, in their order.
+    # A stable sort of "is a twin" puts the distinct actions in front, in their order.
     action = np.argsort(1 - mask, axis=1, kind="stable").astype(np.int32)
     lots = grid_lots(
         scenario,
@@ -100,7 +102,7 @@ def allocations(scenario: Scenario, resolution: int, levels: int) -> Allocations
 
 
 def scratch(split: Allocations) -> Scratch:
-    """Memory for that many levels and algos."""
+    """Return memory for the levels, amounts and algos of ``split``."""
     levels, _, algos = split.amount.shape
     size = (algos, split.amounts.size)
     return Scratch(
@@ -114,7 +116,11 @@ def scratch(split: Allocations) -> Scratch:
 
 
 def stratified_normals(uniforms: Floats) -> Floats:
-    """(n, S) standard normals, one in each of S equally likely strata, from uniforms in [0, 1)."""
+    """Return (n, S) standard normals, one in each of S equally likely strata.
+
+    Args:
+        uniforms: (n, S) uniform numbers in [0, 1).
+    """
     strata = np.arange(uniforms.shape[1])
     normals: Floats = ndtri((strata + np.maximum(uniforms, 1e-9)) / uniforms.shape[1])
     return normals
@@ -129,22 +135,22 @@ def _fill_law(
     spared: Floats,
     law: Floats,
 ) -> tuple[Index, Index, float, float]:
-    """Write the law of the levels that ``lots`` posted lots take off.
+    """Write the law of the number of levels that the fills of ``lots`` posted lots take off.
 
-    Given the fill rate F and the depth C, min(x F, C) + u rounded down is one of two numbers next to
-    each other.
+    Given the fill rate F and the depth C, min(x F, C) + u rounded down is one of two neighbouring
+    whole numbers.
 
     Args:
-        lots: x.
+        lots: lots posted, x.
         step: levels per lot.
         rates: (S,) equally likely fill rates.
-        limits: (S,) depth that goes with each.
-        spared: (S or 0,) what a filled lot is spared with each.
+        limits: (S,) depth of each draw.
+        spared: (S or 0,) move that a filled lot does not pay, in each draw.
         law: (J + 2,), written.
 
     Returns:
-        First and last level with a positive probability, expected fill in lots, and the expectation of
-        fill times ``spared``.
+        First and last level with a positive probability, expected fill in lots, and the expectation
+        of fill times ``spared``.
     """
     last = np.int64(min(np.ceil(lots * step), law.size - 2.0))
     for g in range(last + 2):
@@ -190,20 +196,20 @@ def best_in_bucket(
     value: Floats,
     actions: NDArray[np.int16],
 ) -> None:
-    """The best action at every level of remaining lots from ``lowest`` on.
+    """Write the best action, and its value, at every level of remaining lots from ``lowest`` on.
 
     Args:
-        split: of the grid.
-        row: (J + 1,) which room of ``split`` there is at each level.
-        lowest: level.
+        split: allocations of the grid.
+        row: (J + 1,) index of the room in ``split`` at each level.
+        lowest: lowest level to solve.
         step: levels per lot.
-        price: (K,) per lot and share of the order.
-        charge_filled: whether filled instead of posted lots cost.
+        price: (K,) cost of a lot, per share of the order.
+        charge_filled: whether filled lots are charged instead of posted lots.
         rates: (K, S) equally likely fill rates.
-        limits: (K, S) depth that goes with each: most lots that can fill, perhaps no whole number.
-        spared: (K, S) what a filled lot is spared with each, per share of the order; or (K, 0).
-        memory: ``ahead[0]`` is W, the value after the bucket by levels then remaining; laws that are
-            there already are used.
+        limits: (K, S) depth of each draw: most lots that can fill, perhaps no whole number.
+        spared: (K, S) move that a filled lot does not pay, per share of the order; or (K, 0).
+        memory: ``ahead[0]`` holds W, the value after the bucket by the levels then remaining. Laws
+            that are there already are used.
         value: (J + 1,), written.
         actions: (J + 1,), written.
     """
@@ -232,7 +238,7 @@ def best_in_bucket(
                     memory.mean[i, x], memory.spared[i, x] = found[2], found[3]
                 charged = memory.mean[i, x] if charge_filled else np.float64(lots)
                 cost[i + 1] = cost[i] + price[i] * charged - memory.spared[i, x]
-                # What the other algos may still take off.
+                # Levels that the other algos may still take off.
                 left[i + 1] = left[i] - np.int64(lots * step)
                 others = algos - 1 - i
                 from_ = start
@@ -272,7 +278,7 @@ def _expect(
     for g in range(first, last + 1):
         chance = law[g]
         inside = min(max(start, g), stop)
-        for r in range(start, inside):  # only where levels are no lots
+        for r in range(start, inside):  # only where a level is not a lot
             out[r] += chance * ahead[0]
         mine, theirs = out[inside:stop], ahead[inside - g : stop - g]
         for r in range(np.uint64(mine.size)):

@@ -1,14 +1,14 @@
-"""The laws of fills that ``dp-adaptive`` plans with: what a bucket brings if an estimate is right.
+"""Laws of fills that ``dp-adaptive`` plans with: the fills of a bucket if the estimates are right.
 
-An algo's law has S strata of equal probability, S normal quantiles e_s. With estimate m f,
+An algo's law has S strata of equal probability, with S normal quantiles e_s. With estimate m f,
 
     a rate decides:    F_s = logistic(a(m f) + sd e_s),    E F = m f
-    depth decides:     C_s of the law whose E min(x, C) is m f x at the reference x: log C is moved by
-                       what makes it so, its standard deviation and the chance of any depth stay
+    depth decides:     C_s of the law with E min(x, C) = m f x at the reference x: log C is shifted
+                       to make it so; its standard deviation and the chance of any depth stay
 
-where sd has all the noise there is before the order starts. With shortfall costs the mid moves in
-stratum s by E[M_b | e_s] = t e_s on average, t being the covariance of the move with what e stands for:
-the noise of the logit, or the latent of depth. It is ``moves_with_factor`` times the correlation of that
+where sd includes all noise there is before the order starts. With shortfall costs the mean move of
+the mid in stratum s is E[M_b | e_s] = t e_s. Here e is the noise of the logit, or the latent of
+depth, and t is the covariance of the move with it: ``moves_with_factor`` times the correlation of e
 with the common factor.
 """
 
@@ -29,10 +29,10 @@ from execution_env.allocation.market.model import market_model
 from execution_env.core.jit import jit
 
 STRATA = 64
-"""Fill rates or depths that stand for the distribution of one."""
+"""Number of fill rates or depths that represent the distribution of one."""
 
 FARTHEST = 20.0
-"""What the logarithm of depth is moved by at most."""
+"""Largest shift of the logarithm of depth."""
 
 Floats = NDArray[np.float64]
 
@@ -42,9 +42,9 @@ class Laws(NamedTuple):
 
     Attributes:
         rates: (K, V, U, S) fill rates; 1 where depth decides.
-        limits: (K, V, U, S) lots of depth; those of the order where a rate decides.
-        tied: (K, S) the common factor expected with each draw, in its standard deviations; (K, 0)
-            without shortfall.
+        limits: (K, V, U, S) depth in lots; the order's lots where a rate decides.
+        tied: (K, S) expectation of the common factor given each draw, in its standard deviations;
+            (K, 0) without shortfall.
     """
 
     rates: NDArray[np.float32]
@@ -53,15 +53,16 @@ class Laws(NamedTuple):
 
 
 def hidden_sd(model: MarketModel) -> Floats:
-    """(K,) standard deviation of what estimates can learn about: of the day's effect, and with a rate
-    of the liquidity factor.
+    """Return the (K,) standard deviation of the hidden effects that estimates can learn.
+
+    They are the day's effect and, for an algo with a rate, the liquidity factor.
     """
     factor = np.where(model.by_depth, 0.0, model.loading * model.liquidity[0])
     return np.asarray(np.hypot(model.day_sd, factor))
 
 
 def laws(scenario: Scenario, buckets: NDArray[np.int64], multipliers: list[Floats]) -> Laws:
-    """At ``multipliers``, K grids of at most V each, in U ``buckets``."""
+    """Return the laws at ``multipliers``, K grids of at most V each, in U ``buckets``."""
     model = market_model(scenario)
     sd = np.hypot(hidden_sd(model), model.bucket_sd)
     shape = (len(multipliers), max(grid.size for grid in multipliers), buckets.size, STRATA)
@@ -96,9 +97,9 @@ def laws(scenario: Scenario, buckets: NDArray[np.int64], multipliers: list[Float
 
 
 def _rates(predicted: Floats, sd: float, normals: Floats) -> NDArray[np.float32]:
-    """(V, U, S) fill rates with means ``predicted`` (V, U)."""
+    """Return (V, U, S) fill rates with means ``predicted`` (V, U)."""
     logits = np.linspace(-12.0, 12.0, 129)
-    # Solving for every location takes long; between these they are all but linear.
+    # Solving for every location takes long, and between these points it is almost linear.
     locations = intercept(logistic(logits), np.full(logits.size, sd))
     with np.errstate(divide="ignore"):
         wanted = np.log(predicted) - np.log1p(-predicted)
@@ -115,12 +116,12 @@ def _depths(
     """Write depths (V, U, S) such that a share ``predicted`` (V, U) of ``posted`` lots fills.
 
     Args:
-        predicted: as far as the chance of any depth, and ``FARTHEST``, allow.
-        cells: (U, 2) that chance, and the mean of the logarithm of depth.
-        sd: of that logarithm.
-        posted: lots.
+        predicted: (V, U) share, reached as far as the chance of any depth and ``FARTHEST`` allow.
+        cells: (U, 2) chance of any depth, and mean of the logarithm of depth.
+        sd: standard deviation of that logarithm.
+        posted: lots posted.
         normals: (S,) latents.
-        limits: written.
+        limits: (V, U, S), written.
     """
     for u in range(cells.shape[0]):
         chance, location = cells[u]

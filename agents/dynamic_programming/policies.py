@@ -1,20 +1,21 @@
-"""Dynamic programming: the best one can do knowing how many lots are left, and not the fills so far.
+"""Policies from dynamic programming over buckets and remaining lots.
 
-``dp`` is backward induction on (bucket, remaining lots), see ``backward_induction``, with draws of
-the fill rates as they are predicted before the order starts: hidden day effects and liquidity are
-part of a bucket's noise, drawn anew in every bucket. So it is optimal on the scenario's action grid
-where buckets are independent given the action: no day effect, no persistent liquidity, no volume
-noise under a cap or a tracking envelope, no volume that persists with depth. Elsewhere it is a rule
-like any other; what counts is what it achieves, never its computed value.
+``dp`` is backward induction on (bucket, remaining lots), see ``backward_induction``. It knows the
+lots left, but not the fills so far. It draws fill rates as predicted before the order starts.
+Hidden day effects and liquidity are part of a bucket's noise, drawn anew in every bucket. So ``dp``
+is optimal on the scenario's action grid where buckets are independent given the action: no day
+effect, no persistent liquidity, no volume noise under a cap or a tracking envelope, no volume that
+persists with depth. Elsewhere it is a heuristic, and only its achieved objective counts, not the
+value it computed.
 
 ``dp-fine`` does the same on a finer grid.
 
-``dp-adaptive`` learns from the fills as the trader does, by the estimates: in every bucket it acts as
-dp would if the predictions of this and later buckets k were what is estimated now, clip(m_i f[k, i],
-0, 1) with the multipliers m_i of ``estimation``, which with depth are estimate over prediction (see
-``dp_laws`` for what a bucket then brings). That is certainty equivalence (Bertsekas 2017, Dynamic
-Programming and Optimal Control, volume I, section 6.2): it does not post in order to learn. Tables
-are solved for a grid of multipliers, and the nearest one decides.
+``dp-adaptive`` also uses the estimates, which learn from the fills. In every bucket it acts as dp
+would if this and later buckets k had the predictions clip(m_i f[k, i], 0, 1). The multipliers m_i
+are those of ``estimation``; with depth they are estimate over prediction. See ``laws`` for the
+fills of a bucket. This is certainty equivalence (Bertsekas 2017, Dynamic Programming and Optimal
+Control, volume I, section 6.2): it does not post in order to learn. Tables are solved for a grid of
+multipliers, and the nearest one decides.
 """
 
 from __future__ import annotations
@@ -52,55 +53,56 @@ from execution_env.core.jit import jit
 Floats = NDArray[np.float64]
 
 WORK = 6e8
-"""Fills to look at while solving: about 2 seconds."""
+"""Number of fills counted while solving, which takes about 2 seconds."""
 
 MOST_DRAWS = 65536
 LEAST_DRAWS = 64
 MOST_RATES = 1 << 22
-"""Fill rates drawn: 16 bytes each with what belongs to them, with shortfall 32."""
+"""Largest number of fill rates drawn; each takes 16 bytes with its other numbers, 32 with
+shortfall."""
 
 FINE, FINE_ACTIONS = 12, 1500
-"""Resolution and size of the grid of ``dp-fine``."""
+"""Largest resolution and number of actions of the grid of ``dp-fine``."""
 
 MOST_TABLES = 1000
-"""Tables of ``dp-adaptive``, one for each combination of multipliers."""
+"""Largest number of tables of ``dp-adaptive``, one for each combination of multipliers."""
 
 MOST_VALUES = 40
-"""Multipliers of an algo in them."""
+"""Largest number of multipliers of an algo in these tables."""
 
 MOST_ENTRIES = 1 << 26
-"""Actions in all of them together, of 2 bytes each."""
+"""Largest number of actions in all these tables together, 2 bytes each."""
 
 ADAPTIVE_WORK = 2e9
-"""Actions times fills to look at while solving them: some 4 seconds."""
+"""Number of actions times fills in solving these tables, which takes about 4 seconds."""
 
 ADAPTIVE_LEVELS = 128
-"""Levels of remaining lots in them, at most."""
+"""Largest number of levels of remaining lots in these tables."""
 
 RECORDED = 1000
-"""Days on which multipliers are recorded, to see what the tables should cover."""
+"""Number of days on which multipliers are recorded, to find the range that tables must cover."""
 
 COVERED = (0.005, 0.995)
-"""Quantiles of those multipliers between which tables lie."""
+"""Quantiles of the recorded multipliers that limit the range of the tables."""
 
 LEAST_MULTIPLIER = 0.02
 
 TABLES_PER_REPORT = 64
-"""Tables between reports of progress."""
+"""Number of tables between reports of progress."""
 
 
 class DynamicProgramming(Policy):
-    """Grid actions from tables over bucket, remaining lots and postable lots.
+    """Policy that reads grid actions from tables over bucket, remaining lots and postable lots.
 
     Args:
-        scenario: that the policy is for.
-        name: that tables call it by.
-        problem: that was solved.
-        solution: of it.
+        scenario: the scenario to play.
+        name: name in tables.
+        problem: the problem that was solved.
+        solution: its solution.
 
     Attributes:
-        value: the objective that backward induction computed for the start. It is achieved, up to
-            the noise of its draws, only where dynamic programming is optimal.
+        value: objective at the start, as backward induction computed it. The policy achieves it, up
+            to the noise of its draws, only where dynamic programming is optimal.
     """
 
     def __init__(self, scenario: Scenario, name: str, problem: Problem, solution: Solution) -> None:
@@ -110,8 +112,9 @@ class DynamicProgramming(Policy):
         self.value = float(solution.values[0, -1])
 
     def decide(self, observations: Observations) -> Lots:
-        """(n, K) lots of the best grid action; of the nearest case in the tables where remaining
-        or postable lots are in none.
+        """Return the (n, K) lots of the best grid action.
+
+        Where the tables do not have the remaining or postable lots, the nearest case decides.
         """
         observed = read_observations(self.scenario, observations)
         levels = self._postable.shape[2] - 1
@@ -123,20 +126,22 @@ class DynamicProgramming(Policy):
         return grid_lots(self.scenario, actions.astype(np.int64), postable, self._resolution)
 
     def _table(self, _: Observed) -> tuple[NDArray[np.int64], ...]:
-        """Which of several tables decides, (n,) each."""
+        """Return the indices (n,) of the table that decides; () where there is one table."""
         return ()
 
 
 class AdaptiveDynamicProgramming(DynamicProgramming):
-    """Grid actions from tables over bucket, remaining and postable lots, and multipliers.
+    """Policy that reads grid actions from tables over bucket, lots and multipliers.
+
+    The lots are the remaining and the postable lots.
 
     Args:
-        scenario: that the policy is for.
-        name: that tables call it by.
-        problem: that was solved.
+        scenario: the scenario to play.
+        name: name in tables.
+        problem: the problem that was solved.
         multipliers: K grids, ascending.
         solution: actions (C, B, L, J + 1) for every combination of multipliers, the last algo's
-            changing fastest; values as predicted before the start.
+            changing fastest; the value is that of ``dp``, with the predictions before the start.
     """
 
     def __init__(
@@ -160,29 +165,31 @@ class AdaptiveDynamicProgramming(DynamicProgramming):
 
 
 def multipliers_of(scenario: Scenario, observed: Observed) -> Floats:
-    """(n, K) m, as far as the estimates tell: 1 where nothing is predicted to fill."""
+    """Return the (n, K) multipliers m, estimate over prediction; 1 where the prediction is 0."""
     f = scenario.predictions[observed.bucket]
     multipliers: Floats = np.divide(observed.estimates, f, out=np.ones_like(f), where=f > 0)
     return multipliers
 
 
 def dp(scenario: Scenario, seed: int = 0) -> DynamicProgramming:
-    """``dp`` on the scenario's action grid.
+    """Return ``dp`` on the scenario's action grid.
 
     Args:
-        scenario: to solve.
-        seed: of the draws.
+        scenario: the scenario to solve.
+        seed: seed of the draws.
     """
     return _solved(scenario, "dp", scenario.actions.resolution, seed)
 
 
 def dp_fine(scenario: Scenario, seed: int = 0) -> DynamicProgramming:
-    """``dp`` on a finer grid: the largest multiple of the scenario's resolution that is at most
-    ``FINE`` and has at most ``FINE_ACTIONS`` actions, so that the scenario's actions are among them.
+    """Return ``dp`` on a finer grid, which includes the scenario's actions.
+
+    Its resolution is the largest multiple of the scenario's that is at most ``FINE`` and has at
+    most ``FINE_ACTIONS`` actions.
 
     Args:
-        scenario: to solve.
-        seed: of the draws.
+        scenario: the scenario to solve.
+        seed: seed of the draws.
     """
     own = scenario.actions.resolution
     algos = len(scenario.algos)
@@ -197,7 +204,7 @@ def _solved(scenario: Scenario, name: str, resolution: int, seed: int) -> Dynami
 
 
 def market_draws(problem: Problem, scenario: Scenario, seed: int) -> Draws:
-    """Draws of the market as it is before the order starts, as many as there is time for."""
+    """Draw the market as predicted before the order starts, as often as ``WORK`` allows."""
     source = same_cells(scenario)
     rooms = sum(len(np.unique(problem.postable[source == s])) for s in np.unique(source))
     most = min(MOST_DRAWS, MOST_RATES // scenario.predictions.size)
@@ -212,16 +219,18 @@ def market_draws(problem: Problem, scenario: Scenario, seed: int) -> Draws:
 def dp_adaptive(
     scenario: Scenario, seed: int = 0, progress: Progress | None = None
 ) -> DynamicProgramming:
-    """``dp`` at the current estimates; ``dp`` itself where they are the same for every order: nothing is
-    hidden that they could show, and no order has a prediction of its own.
+    """Return ``dp`` at the current estimates.
 
-    Noise around an estimate is all the noise that the scenario has, as for dp. With the bucket's own
-    alone the objective on 10,000 validation days was higher: 0.726 instead of 0.725 on baseline,
-    0.900 instead of 0.890 on drifting, 1.125 instead of 1.100 on vwap-u-shape.
+    It is ``dp`` itself where estimates are the same for every order: where nothing hidden can be
+    learned and no order has its own prediction.
+
+    The noise around an estimate is all noise of the scenario, as for dp. With the bucket's own
+    noise alone the objective on 10,000 validation days was higher, that is worse: 0.726 instead of
+    0.725 on baseline, 0.900 instead of 0.890 on drifting, 1.125 instead of 1.100 on vwap-u-shape.
 
     Args:
-        scenario: to solve.
-        seed: of the draws.
+        scenario: the scenario to solve.
+        seed: seed of the draws.
         progress: called with the number of tables solved since the last call.
     """
     plain = _solved(scenario, "dp-adaptive", scenario.actions.resolution, seed)
@@ -263,7 +272,7 @@ def dp_adaptive(
 
 
 def _most_tables(problem: Problem) -> int:
-    """How many tables there is time and memory for."""
+    """Return the number of tables that time and memory allow, at least 1."""
     size = problem.postable.size
     fills = problem.postable.sum() * (problem.levels / problem.parameters.order[0]["lots"])
     work = (fills + size) * problem.lots.shape[1]
@@ -273,9 +282,9 @@ def _most_tables(problem: Problem) -> int:
 def _multiplier_grids(
     policy: DynamicProgramming, differing: NDArray[np.bool_], most: int, seed: int
 ) -> list[Floats]:
-    """K grids whose combinations are at most ``most``.
+    """Return K grids of multipliers with at most ``most`` combinations.
 
-    They cover nearly all multipliers seen while ``policy`` plays, evenly in their logarithms; the
+    They cover nearly all multipliers seen while ``policy`` plays, evenly in their logarithms. The
     next value always goes to the algo whose values are furthest apart.
     """
     recorder = _Recorder(policy)
@@ -296,7 +305,7 @@ def _multiplier_grids(
 
 
 class _Recorder(Policy):
-    """Decides as another policy, and notes the multipliers it meets."""
+    """Policy that decides as another one does, and records the multipliers it meets."""
 
     def __init__(self, policy: Policy) -> None:
         super().__init__(policy.scenario, policy.name)

@@ -1,7 +1,7 @@
-"""An order as a problem for dynamic programming: states, what may be posted there, what actions post.
+"""An order as a problem for dynamic programming: its states, postable lots and actions.
 
-States are a bucket and a level of remaining lots. Everything else that limits postings and penalties,
-market volume and the buckets in which past lots filled, is as expected at the start.
+A state is a bucket and a level of remaining lots. Postings and penalties also depend on market
+volume and on the buckets in which past lots filled. Both are as expected at the start.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ from execution_env.allocation.formulas import LOT_TOLERANCE, envelope_room, part
 from execution_env.allocation.parameters import Parameters, parameters
 
 SOLVED_LEVELS = 512
-"""Most levels of remaining lots; up to that many lots, a level is a lot."""
+"""Largest number of levels of remaining lots; up to that many lots, a level is a lot."""
 
 MOST_STATES = 1 << 25
-"""Most buckets times levels."""
+"""Largest product of buckets and levels."""
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]
 
 
 def levels_of(lots: int, most: int = SOLVED_LEVELS) -> int:
-    """J, how many levels of remaining lots to solve on: all ``lots``, or at most ``most``.
+    """Return J, the number of levels of remaining lots: all ``lots``, or at most ``most``.
 
-    A number that divides the lots where there is one: envelopes have their edges at round fractions
-    of the order, and an edge between two levels blurs by up to a level.
+    J is the largest divisor of the lots above a quarter of ``most``, if there is one. Envelopes
+    have their edges at round fractions of the order, and an edge between two levels blurs by up to
+    a level.
     """
     if lots <= most:
         return lots
@@ -44,14 +45,14 @@ class Problem(NamedTuple):
     """A scenario on a grid of A actions and J + 1 equally spaced levels of remaining lots.
 
     Attributes:
-        parameters: of the scenario.
-        resolution: of the action grid.
+        parameters: parameters of the scenario.
+        resolution: resolution of the action grid.
         lower, upper: (B,) lots between which the cumulative fill should lie.
-        postable: (B, L, J + 1) lots that may be posted at each level. [:, 0] is what is expected
-            there; [:, 1:] are other cases that the market may lead to.
-        rooms: (M,) ascending, all numbers of lots in ``postable``.
-        runs: for every bucket (N, 4): a room's index, a case l and the levels [j, k) that have that room
-            in ``postable[b, l]``; rooms ascending.
+        postable: (B, L, J + 1) lots that may be posted at each level. [:, 0] is the expected case;
+            [:, 1:] are other cases that the market may lead to.
+        rooms: (M,) all numbers of lots in ``postable``, ascending.
+        runs: for every bucket (N, 4): a room's index, a case l and the levels [j, k) that have this
+            room in ``postable[b, l]``; rooms ascending.
         lots: (M, A, K) lots that actions post in those rooms.
         distinct: (M, A) whether an action differs from all earlier ones.
     """
@@ -68,19 +69,22 @@ class Problem(NamedTuple):
 
     @property
     def levels(self) -> int:
-        """J."""
+        """Number of levels J."""
         return int(self.postable.shape[2]) - 1
 
 
 def pose(scenario: Scenario, resolution: int | None = None, levels: int = SOLVED_LEVELS) -> Problem:
-    """``scenario`` on at most ``levels`` levels, on its own grid or one of ``resolution``."""
+    """Return the problem of ``scenario``, on its own grid or one of ``resolution``.
+
+    There are at most ``levels`` levels of remaining lots.
+    """
     resolution = resolution or scenario.actions.resolution
     levels = levels_of(scenario.lots, max(min(levels, MOST_STATES // scenario.buckets), 1))
     lower, upper = envelopes(scenario, scenario.expected_volume[:, None])
     remaining = np.arange(levels + 1, dtype=np.float64) * (scenario.lots / levels)
     room = _expected_room(scenario, upper[:, 0], remaining)[:, None]
     if _room_varies(scenario):
-        # Denser where there is little room: there a lot more or less matters.
+        # Denser where there is little room, because one lot matters more there.
         most = float(parameters(scenario).order[0]["max_posted"])
         others = np.unique(np.rint(most * np.linspace(0.0, 1.0, 25) ** 2))[:, None]
         shape = (scenario.buckets, len(others), levels + 1)
@@ -105,16 +109,16 @@ def pose(scenario: Scenario, resolution: int | None = None, levels: int = SOLVED
 
 
 def _within(room: Floats, remaining: Floats) -> Lots:
-    """Whole lots that ``room`` (..., J) and ``remaining`` (J,) leave."""
+    """Return the whole lots that ``room`` (..., J) and ``remaining`` (J,) allow."""
     limited = np.minimum(room, remaining + LOT_TOLERANCE)
     return np.floor(np.maximum(limited, 0.0)).astype(np.int64)
 
 
 def expected_observations(scenario: Scenario, remaining: Lots) -> Observations:
-    """Observations (B, L, 5 + 2 K) of kind "full" in every bucket at L levels of ``remaining`` lots.
+    """Return "full" observations (B, L, 5 + 2 K) in every bucket at L levels of ``remaining`` lots.
 
-    All else is as expected before the order starts: fill rates as predicted with no evidence, volume
-    and the envelope, past fills as ``_expected_room`` has them.
+    All else is as expected before the order starts: fill rates as predicted, with no evidence,
+    volume and the envelope as expected, past fills as in ``_expected_room``.
     """
     levels = np.asarray(remaining, np.float64)
     algos = len(scenario.algos)
@@ -130,7 +134,7 @@ def expected_observations(scenario: Scenario, remaining: Lots) -> Observations:
 
 
 def _runs(indices: NDArray[np.int64]) -> Lots:
-    """(N, 4): value, row, and [start, stop) of the runs of equal numbers in rows (L, J + 1)."""
+    """Return (N, 4) value, row, and [start, stop) of runs of equal numbers in rows (L, J + 1)."""
     rows, width = indices.shape
     change = np.ones((rows, width), np.bool_)
     change[:, 1:] = indices[:, 1:] != indices[:, :-1]
@@ -142,9 +146,13 @@ def _runs(indices: NDArray[np.int64]) -> Lots:
 
 
 def envelopes(scenario: Scenario, volume: Floats) -> tuple[Floats, Floats]:
-    """Lower and upper bounds (B, n) in lots on n days with ``volume`` (B, n) shares.
+    """Return the envelope's lower and upper edges (B, n), lots, on n days.
 
-    Nothing posted moves them: they are read off orders that post nothing.
+    Postings do not move the envelope, so it is read from orders that post nothing.
+
+    Args:
+        scenario: the scenario of the envelope.
+        volume: (B, n) market volume of the days, shares.
     """
     batch = Batch(scenario, volume.shape[1], "lots", "minimal", informs=False)
     for array in batch.days:
@@ -159,7 +167,7 @@ def envelopes(scenario: Scenario, volume: Floats) -> tuple[Floats, Floats]:
 
 
 def _room_varies(scenario: Scenario) -> bool:
-    """Whether postable lots depend on more than bucket and remaining lots."""
+    """Return True if postable lots depend on more than bucket and remaining lots."""
     order = parameters(scenario).order[0]
     noisy = scenario.volume is not None and scenario.volume.sd > 0
     looks_back = bool(order["capped"] and order["window"] > 1)
@@ -169,10 +177,10 @@ def _room_varies(scenario: Scenario) -> bool:
 
 
 def _expected_room(scenario: Scenario, upper: Floats, remaining: Floats) -> Floats:
-    """(B, J + 1) lots that limits other than ``remaining`` (J + 1,) leave room for.
+    """Return (B, J + 1) lots that the limits other than ``remaining`` (J + 1,) allow.
 
-    Past volume is as expected. Past fills all count where the cap looks back to the start; where it
-    looks at the last few buckets, they count as if fills had been spread evenly over the past.
+    Past volume is as expected. All past fills count where the cap looks back to the start. Where it
+    looks back at a few buckets, fills count as if they had been spread evenly over the past.
     """
     order = parameters(scenario).order[0]
     filled, expected = scenario.lots - remaining, scenario.expected_volume
@@ -190,12 +198,13 @@ def _expected_room(scenario: Scenario, upper: Floats, remaining: Floats) -> Floa
 
 
 def same_cells(scenario: Scenario) -> NDArray[np.int64]:
-    """(B,) for every bucket the first one with the same predictions and costs, the same law of depth and
-    of the mid's move.
+    """Return (B,) for every bucket the first one with the same cells and laws.
 
-    Depth laws differ with the chance of any or the median in lots. Moves differ with their standard
-    deviation; and where the liquidity factor persists all of it is new in the first bucket and only
-    part of it in later ones, so that the first one's move goes with its fills in a way of its own.
+    Such buckets have the same predictions and costs, the same law of depth, and the same law of the
+    mid's move. Laws of depth differ in the chance of any depth or in its median in lots. Laws of
+    moves differ in their standard deviation. The first bucket's law also differs if the liquidity
+    factor persists. All of the factor is new in the first bucket, and only part of it later, so the
+    correlation of move and fills differs.
     """
     cells = np.hstack([scenario.predictions, scenario.posting_costs])
     if any(algo.depth is not None for algo in scenario.algos):
