@@ -1,4 +1,4 @@
-"""Proximal policy optimisation. ``Learner`` is imported when asked for: torch takes seconds."""
+"""Proximal policy optimisation. ``Learner`` is imported on first use: torch takes seconds."""
 
 from typing import Any
 

@@ -1,21 +1,25 @@
-"""Proximal policy optimisation: Stable-Baselines3's, on the native vector environment.
+"""Proximal policy optimisation by Stable-Baselines3, on the native vector environment.
 
-PPO (Schulman et al. 2017, Proximal policy optimization algorithms, arXiv:1707.06347) plays orders with
-a random policy pi, a neural network, and then makes actions that turned out better than expected more
-probable, as long as that does not change what pi does too much at once:
+PPO (Schulman et al. 2017, Proximal policy optimization algorithms, arXiv:1707.06347) plays orders
+with a random policy pi, a neural network. Then it makes actions that were better than expected more
+probable, but limits how much pi changes at once:
 
     maximise  E min(rho A, clip(rho, 1 - c, 1 + c) A) + e H(pi),    rho = pi(a|s) / pi_before(a|s)
 
-A is the advantage, estimated from the rewards that followed and from a second network that learns the
-expected return (Schulman et al. 2016, High-dimensional continuous control using generalized advantage
-estimation, arXiv:1506.02438, equation 16); H is the entropy. With ``masked`` the policy knows only the
-actions that differ from all earlier ones (Huang & Ontanon 2022, A closer look at invalid action masking
-in policy gradient algorithms), by sb3-contrib's MaskablePPO.
+A is the advantage. It is estimated from the rewards that followed and from a second network that
+learns the expected return (Schulman et al. 2016, High-dimensional continuous control using
+generalized advantage estimation, arXiv:1506.02438, equation 16). H is the entropy.
 
-The algorithm is theirs, untouched. Ours is what it is given: what the networks see
-(``ppo_policy.features``); batches of whole orders, so that no advantage is cut off in the middle; and
-randomness that follows from the seed and the number of the batch alone, so that a training that was
-stopped goes on as if it had not been.
+With ``masked`` the algorithm is sb3-contrib's MaskablePPO. The policy then has only the actions
+that differ from all earlier ones (Huang & Ontanon 2022, A closer look at invalid action masking in
+policy gradient algorithms).
+
+The algorithm is Stable-Baselines3's, unchanged. Its inputs are ours:
+
+- the features that the networks see (``policy.features``);
+- batches of whole orders, so that no advantage is cut off in the middle of an order;
+- randomness that depends on the seed and the number of the batch alone, so that a training that
+  was stopped goes on with the same result.
 """
 
 from __future__ import annotations
@@ -45,21 +49,24 @@ from execution_env.allocation.market.day_stream import POLICY
 from execution_env.sb3 import OrderAllocationVecEnv
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What Adam remembers, as torch calls it."""
+"""Names in torch of Adam's running means of gradients and of their squares."""
 
 SEED_LIMIT = 2**32
-"""Random seeds of torch and NumPy are below this."""
+"""Upper limit of the random seeds of torch and NumPy, not included."""
 
 Vector = NDArray[np.float32]
 
 
 class Seen(VecEnvWrapper):
-    """The environment as the networks see it: features for observations, rewards in units of the
-    dearest algo's cost, so that learning does not depend on the currency. With shortfall costs our own
-    environment's rewards come without the drift of what waited at a bucket's start, which has mean zero
-    whatever is done (see ``q_training._without_waiting``) and is nearly all of their noise.
+    """The environment as the networks see it: observations are features, rewards are scaled.
 
-    ``terminal_observation`` stays as it is: no order is ever cut off, so nobody asks for its value.
+    Rewards are in units of the dearest algo's cost, see ``cost_unit``, so that learning does not
+    depend on the unit of costs. With shortfall costs, rewards of our own environment come without
+    the drift of the lots that waited at a bucket's start. This drift has mean zero for every policy
+    and is nearly all of the noise (see ``agents.q_learning.orders._without_waiting``).
+
+    ``terminal_observation`` is left unchanged, because no order is ever truncated and so its value
+    is never used.
     """
 
     def __init__(self, venv: VecEnv, scenario: Scenario, observation: str) -> None:
@@ -72,17 +79,17 @@ class Seen(VecEnvWrapper):
         super().__init__(venv, gym.spaces.Box(-1.0, 1.0, (width,), np.float32))
 
     def reset(self) -> NDArray[np.float32]:
-        """(n, F) features."""
+        """Return (n, F) features."""
         return self._features(self.venv.reset())
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Features (n, F), rewards (n,), dones (n,) and infos."""
+        """Return features (n, F), rewards (n,), dones (n,) and infos."""
         waiting = self._waiting()
         observations, rewards, dones, infos = self.venv.step_wait()
         return self._features(observations), (rewards + waiting) / self._unit, dones, infos
 
     def _waiting(self) -> Vector | np.float32:
-        """(n,) what the move of the bucket about to be played costs the lots that remain."""
+        """Return (n,) the cost of the next bucket's move for the lots that remain before it."""
         if self._batch is None:
             return np.float32(0.0)
         orders, n = self._batch.orders, self._batch.count
@@ -94,8 +101,10 @@ class Seen(VecEnvWrapper):
 
 
 def cost_unit(scenario: Scenario) -> float:
-    """Cost per share that makes one unit of reward: the dearest algo's, or the standard deviation of the
-    mid's move in a bucket where that is larger; where nothing costs anything, the highest penalty.
+    """Return the cost per share that is one unit of reward.
+
+    It is the dearest algo's cost, or the standard deviation of the mid's move in a bucket if that
+    is larger. Where both are zero, it is the highest penalty.
     """
     moves = 0.0 if scenario.price is None else float(np.max(scenario.price.sd))
     costs = max(float(np.abs(scenario.posting_costs).max()), moves)
@@ -107,14 +116,14 @@ class Learner:
     """PPO that learns from one batch of orders after the other.
 
     Args:
-        scenario: whose training days it plays.
-        seed: of everything random.
-        observation: "minimal", "default" or "full", what the networks see.
-        masked: whether only actions that differ from all earlier ones are known to it.
-        hyperparameters: all else, without zeros; see ``Hyperparameters.chosen``.
-        log: folder for TensorBoard's files, made when there is something to write; None for none.
-        environment: n_envs orders of the scenario, to be played instead of the native ones, on days
-            that are its own affair.
+        scenario: scenario of the training days.
+        seed: seed of everything random.
+        observation: kind that the networks see, "minimal", "default" or "full".
+        masked: whether the policy has only the actions that differ from all earlier ones.
+        hyperparameters: all other settings, without zeros; see ``Hyperparameters.chosen``.
+        log: folder for TensorBoard's files, made at the first write; None for no files.
+        environment: vector environment of n_envs orders of the scenario, played instead of the
+            native one. It draws its own days.
 
     Attributes:
         model: the Stable-Baselines3 model.
@@ -140,7 +149,7 @@ class Learner:
         )
         self._steps = hyperparameters.n_envs * scenario.buckets
         with one_thread():
-            set_random_seed(self._seeds(0)[0])  # of the networks' first weights
+            set_random_seed(self._seeds(0)[0])  # for the networks' first weights
             self.model = _algorithm(masked)(
                 "MlpPolicy",
                 Seen(envs, scenario, observation),
@@ -165,7 +174,7 @@ class Learner:
         self.model.set_logger(Logger(None, []))
 
     def _seeds(self, number: int) -> tuple[int, int]:
-        """Seeds for torch's and NumPy's generators and for the days of batch ``number``, from 1."""
+        """Return two seeds for batch ``number``, from 1: for torch and NumPy, and for the days."""
         sequence = np.random.SeedSequence(self.seed, spawn_key=(POLICY, number))
         exploration, days = sequence.generate_state(2, np.uint64).tolist()
         return exploration % SEED_LIMIT, days
@@ -174,8 +183,9 @@ class Learner:
         """Play batch ``number``, from 1, and learn from it.
 
         Returns:
-            what Stable-Baselines3 measured: the policy's entropy, how far it moved, and the share of
-            the returns' variance that the second network explains.
+            Measurements of Stable-Baselines3: the policy's entropy, its approximate
+            Kullback-Leibler divergence from the policy before, and the share of the returns'
+            variance that the second network explains.
 
         Raises:
             RunError: TensorBoard's files cannot be written.
@@ -187,7 +197,7 @@ class Learner:
         model = self.model
         if self._days_are_ours:
             model.env.set_options({"training_seed": days})
-        # To Stable-Baselines3 a batch is a whole training: it starts with a reset, and ends.
+        # For Stable-Baselines3 each batch is a whole training, which starts with a reset.
         with one_thread():
             model.learn(self._steps, log_interval=None)
         measured = dict(model.logger.name_to_value)
@@ -198,7 +208,7 @@ class Learner:
         return {
             "entropy": -float(measured["train/entropy_loss"]),
             "approx_kl": float(measured["train/approx_kl"]),
-            # Where all returns are the same there is nothing to explain.
+            # nan where all returns are the same: there is no variance to explain.
             "explained_variance": 0.0 if math.isnan(explained) else explained,
         }
 
@@ -230,11 +240,11 @@ class Learner:
         except OSError as error:
             raise unwritable(self._log or Path(), error) from error
 
-    # State, as flat vectors. What is set goes into the memory that is there: where a matrix lies
-    # decides how its products are summed up.
+    # State, as flat vectors. Setters copy into the existing memory, because the address of a matrix
+    # decides in which order its products are summed.
 
     def parameters(self) -> Vector:
-        """(P,) all weights of both networks."""
+        """Return the (P,) weights of both networks."""
         vector: Vector = parameters_to_vector(self.model.policy.parameters()).detach().numpy()
         return vector.copy()
 
@@ -242,7 +252,7 @@ class Learner:
         """Overwrite all weights.
 
         Raises:
-            ValueError: their number is another.
+            ValueError: the number of weights differs.
         """
         parameters = list(self.model.policy.parameters())
         with torch.no_grad():
@@ -250,7 +260,7 @@ class Learner:
                 parameter.copy_(part)
 
     def moments(self) -> tuple[int, Vector, Vector]:
-        """Steps that Adam has taken, and its (P,) means of gradients and of their squares."""
+        """Return Adam's number of steps, and its (P,) means of gradients and of their squares."""
         states = [self._adam.state[parameter] for parameter in self.model.policy.parameters()]
         if not all(states):
             return 0, np.zeros_like(self.parameters()), np.zeros_like(self.parameters())
@@ -261,10 +271,10 @@ class Learner:
         return int(states[0]["step"]), first, second
 
     def set_moments(self, steps: int, first: Vector, second: Vector) -> None:
-        """Overwrite Adam's memory.
+        """Overwrite Adam's number of steps and means.
 
         Raises:
-            ValueError: the number of weights is another.
+            ValueError: the number of weights differs.
         """
         parameters = list(self.model.policy.parameters())
         parts = [self._parts(vector) for vector in (first, second)]
@@ -278,7 +288,7 @@ class Learner:
         return optimizer
 
     def _parts(self, vector: Vector) -> list[torch.Tensor]:
-        """Views of ``vector``, shaped as the weights are."""
+        """Return views of ``vector`` in the shapes of the weights."""
         parameters = list(self.model.policy.parameters())
         sizes = [parameter.numel() for parameter in parameters]
         if vector.shape != (sum(sizes),):
@@ -287,7 +297,7 @@ class Learner:
         return [torch.from_numpy(p).view_as(of) for p, of in zip(parts, parameters, strict=True)]
 
     def layers(self) -> list[Layer]:
-        """Copies of the policy network's layers."""
+        """Return copies of the policy network's layers."""
         network = [*self.model.policy.mlp_extractor.policy_net, self.model.policy.action_net]
         return [
             Layer(layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy())
@@ -298,9 +308,10 @@ class Learner:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute in one thread: networks this small gain nothing from more, lose a lot where
-    others want the cores as well, and sum up in another order, so that results would depend on the
-    machine.
+    """Let torch compute in one thread.
+
+    Networks this small gain nothing from more threads, and lose a lot where other processes use the
+    cores. More threads also sum in another order, so results would depend on the machine.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
-"""The policy that PPO learned: what its network sees, its weights, and their file.
+"""The policy that PPO learned: the features of its network, its weights, and their file.
 
-The network is small, and evaluated in NumPy: a run directory is loaded without torch, and nothing in it
-is unpickled or run. In double precision an order gets the same action alone and in a batch.
+The network is small and evaluated in NumPy. So a run directory is loaded without torch, and nothing
+in it is unpickled or run. In double precision an order gets the same action alone and in a batch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MOST_LAYERS = 16
 
 
 class Layer(NamedTuple):
-    """x -> W x + b; all but the last of a network are followed by max(., 0).
+    """Layer x -> W x + b of a network; max(., 0) follows every layer but the last.
 
     Attributes:
         weights: W, (outputs, inputs).
@@ -43,24 +43,25 @@ class Layer(NamedTuple):
 
 
 def feature_count(scenario: Scenario, observation: str) -> int:
-    """F, numbers that the network sees of an observation of some kind."""
+    """Return F, the number of features of an observation of kind ``observation``."""
     return widths(scenario)[observation] + scenario.buckets
 
 
 def features(
     scenario: Scenario, observation: str, observations: Observations
 ) -> NDArray[np.float32]:
-    """(n, F) what the network sees: the columns of ``observation``, moved from [0, 1] to [-1, 1], and
-    for every bucket whether it is the one about to be decided.
+    """Return the (n, F) features that the network sees.
 
-    What is right changes abruptly from one bucket to the next, most of all before the last. Networks
-    that are told the time as a number only need longer to learn that (docs/ppo-tuning.md).
+    They are the columns of ``observation``, scaled from [0, 1] to [-1, 1], and for every bucket 1
+    if it is about to be decided, else 0. The best action changes abruptly from one bucket to the
+    next, most of all before the last. With the time as a number only, networks need longer to learn
+    that (docs/ppo-tuning.md).
 
     Args:
-        scenario: that the observations are of.
-        observation: "minimal", "default" or "full".
-        observations: (n, D) of that kind, or with more columns. Of orders that are over there is no
-            bucket about to be decided.
+        scenario: scenario of the observations.
+        observation: kind of observation, "minimal", "default" or "full".
+        observations: (n, D) observations of that kind, or with more columns. An order that is over
+            has no bucket about to be decided.
     """
     buckets, _ = read_state(scenario, observations)
     seen = 2 * observations[:, : widths(scenario)[observation]] - 1
@@ -69,17 +70,18 @@ def features(
 
 
 class PPOPolicy(LearnedPolicy):
-    """Takes the action that the network finds most probable.
+    """Policy that takes the action that the network finds most probable.
 
     Args:
-        scenario: to act in.
-        layers: of the network, from F features to A logits.
+        scenario: the scenario to play.
+        layers: layers of the network, from F features to A logits.
         sees: kind of observation that the network gets: "minimal", "default" or "full".
-        masked: whether only actions that differ from all earlier ones are taken; then the policy reads
-            "full" observations, because those tell how many lots may be posted.
-        name: that tables call it by.
-        seconds, steps: of training.
-        seed: of the actions drawn with ``deterministic=False``; None for others every time.
+        masked: whether only actions that differ from all earlier ones are taken. Then the policy
+            reads "full" observations, because those tell how many lots may be posted.
+        name: name in tables.
+        seconds, steps: training time and steps.
+        seed: seed of the actions drawn with ``deterministic=False``; None for other actions at
+            every run.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class PPOPolicy(LearnedPolicy):
         self._generator = stream_generator(seed, POLICY)
 
     def logits(self, observations: Observations) -> Floats:
-        """(n, A) logarithms of the actions' probabilities, but for a constant; -inf where masked."""
+        """Return (n, A) log-probabilities of the actions, up to a constant; -inf where masked."""
         numbers: Floats = features(self.scenario, self.sees, observations).astype(np.float64)
         for weights, biases in self._layers[:-1]:
             numbers = np.maximum(numbers @ weights + biases, 0.0)
@@ -112,7 +114,7 @@ class PPOPolicy(LearnedPolicy):
         return numbers
 
     def actions(self, observations: Observations) -> NDArray[np.int64]:
-        """(n,) most probable actions; see ``GridPolicy``."""
+        """Return (n,) most probable actions; see ``GridPolicy``."""
         actions: NDArray[np.int64] = np.argmax(self.logits(observations), axis=1)
         return actions
 
@@ -151,7 +153,7 @@ class PPOPolicy(LearnedPolicy):
 
 
 def load(directory: Path, config: RunConfig) -> PPOPolicy:
-    """The policy in a run directory. No code of its files is run.
+    """Load the policy of a run directory. No code of its files is run.
 
     Raises:
         RunError: a file is missing or damaged, or does not fit the run's scenario.

@@ -1,4 +1,4 @@
-"""A training of PPO: what a checkpoint holds, and the best policy so far."""
+"""A training of PPO, with its checkpoints and the best policy so far."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ SAVED = {
     "best": (np.float32, 1),
     "best_row": (np.float64, 1),
 }
-"""The arrays of ``checkpoint.npz``: dtypes and numbers of axes."""
+"""Arrays of ``checkpoint.npz``: dtypes and numbers of axes."""
 
 TORCH_REFUSES = "to satisfy the constraint"
-"""What torch says where a probability is no number."""
+"""Part of torch's error message for a probability that is not a number."""
 
 LEARNING_COLUMNS = ("entropy", "approx_kl", "explained_variance")
-"""Columns of ``progress.csv`` that ``Learner.learn`` fills in."""
+"""Columns of ``progress.csv`` that ``Learner.learn`` returns."""
 
 
 class PPOTraining(Training):
     """A training of PPO, batch by batch.
 
     Args:
-        scenario: whose training days it plays.
-        seed: of everything random.
-        settings: all else.
-        log: folder for TensorBoard's files; None for none.
+        scenario: scenario of the training days.
+        seed: seed of everything random.
+        settings: all other settings.
+        log: folder for TensorBoard's files; None for no files.
     """
 
     columns = ("episodes", "steps", "seconds", *OBJECTIVE, *LEARNING_COLUMNS)
@@ -71,7 +71,8 @@ class PPOTraining(Training):
         """Play and learn from one more batch.
 
         Raises:
-            RunError: the networks' numbers are no longer finite; TensorBoard's files cannot be written.
+            RunError: weights or probabilities are no longer finite; TensorBoard's files cannot be
+                written.
         """
         left = 1 - self.blocks / self.total
         rate = left * self._hyperparameters.learning_rate
@@ -93,7 +94,7 @@ class PPOTraining(Training):
         )
 
     def policy(self) -> PPOPolicy:
-        """The greedy policy now."""
+        """Return the current greedy policy."""
         settings = self.settings
         return PPOPolicy(
             self.scenario,
@@ -105,8 +106,9 @@ class PPOTraining(Training):
         )
 
     def kept(self) -> PPOPolicy:
-        """The policy that did best on the validation days so far. What it took to find it is the whole
-        training so far.
+        """Return the policy with the best validation objective so far.
+
+        Its training time and steps are those of the whole training so far.
         """
         now = self.learner.parameters()
         self.learner.set_parameters(self._best)
@@ -115,11 +117,11 @@ class PPOTraining(Training):
         return policy
 
     def result(self, rows: Sequence[Row]) -> Row:
-        """The row of the policy that did best, the first of equals."""
+        """Return the row of the best policy, the first of equals."""
         return self._best_row or rows[-1]
 
     def note(self, row: Row) -> bool:
-        """Hear of the row that is of the policy now; returns whether it is the best so far."""
+        """Record the newest validation row; return True if its policy is the best so far."""
         best = self._best_row
         if best is not None and row["objective_mean"] >= best["objective_mean"]:
             return False
@@ -127,15 +129,15 @@ class PPOTraining(Training):
         return True
 
     def log(self, row: Row) -> None:
-        """Show a new row in TensorBoard.
+        """Write the objective of a new row to TensorBoard's files.
 
         Raises:
-            RunError: its files cannot be written.
+            RunError: they cannot be written.
         """
         self.learner.log({"validation/objective": row["objective_mean"]}, self.steps)
 
     def save(self, path: Path) -> None:
-        """Write all that ``restore`` needs.
+        """Write a checkpoint with all that ``restore`` needs.
 
         Raises:
             RunError: it cannot be written.
@@ -156,7 +158,7 @@ class PPOTraining(Training):
         )
 
     def restore(self, path: Path) -> None:
-        """Go on from where ``save`` was called: what follows is bit for bit the same.
+        """Restore the state at a call of ``save``; the training goes on bit for bit the same.
 
         Raises:
             RunError: the file is missing, damaged, or of another run.
@@ -178,22 +180,22 @@ class PPOTraining(Training):
         self.blocks, self.seconds = int(saved["blocks"]), float(saved["seconds"])
 
     def facts(self) -> Row:
-        """Where the training is."""
+        """Return the training's progress, with the columns of ``MEASURED``."""
         return super().facts() | self._measured
 
     def status(self) -> str:
-        """A few words for the progress bar."""
+        """Return a few words for the progress bar."""
         speed = self.steps / max(self.seconds, 1e-9) / 1e3
         return f"{speed:.0f} k steps/s, entropy {self._measured['entropy']:.2f}"
 
 
 def _row(columns: Sequence[str], values: Sequence[float]) -> Row | None:
-    """The row that was saved; None where there was none yet."""
+    """Return the row that was saved; None where there was none yet."""
     return dict(zip(columns, values, strict=True)) if values else None
 
 
 def training_of(config: RunConfig, directory: Path) -> PPOTraining:
-    """Make the training that ``config`` is of, at its start; it logs where TensorBoard is installed.
+    """Return the training of ``config``, at its start; it logs if TensorBoard is installed.
 
     Raises:
         RunError: it is not a run of PPO.

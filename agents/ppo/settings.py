@@ -1,4 +1,4 @@
-"""What a training of PPO can be told. Kept apart, because importing torch takes seconds."""
+"""Settings of a training of PPO, in a module that does not import torch, which takes seconds."""
 
 from __future__ import annotations
 
@@ -16,49 +16,50 @@ from execution_env import Scenario
 MOST_TIMESTEPS = 10**12
 
 MINIBATCH = 1280
-"""Environment steps in a minibatch that is not told its size. In tuning smaller ones were no better and
-slower; of larger ones, four times as many were worse."""
+"""Default number of environment steps in a minibatch, approximately. In tuning, smaller minibatches
+were no better and slower; minibatches four times as large were worse."""
 
 LARGEST = 1e9
-"""Number that a hyperparameter may be: torch computes in single precision, and refuses what has no
-place in it."""
+"""Largest value of a hyperparameter. Torch computes in single precision, and refuses numbers that
+do not fit."""
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What PPO leaves open; named as in Stable-Baselines3 where that has it. The defaults were found on
-    validation stream 1, see docs/ppo-tuning.md.
+    """Hyperparameters of PPO, with Stable-Baselines3's names where it has them.
+
+    The defaults were found on validation stream 1, see docs/ppo-tuning.md.
 
     Raises:
         ValueError: a value is out of range; the message names it.
     """
 
     learning_rate: float = 3e-3
-    """Step size of Adam at the start; it falls in proportion to what is left of the training."""
+    """Step size of Adam at the start; it falls in proportion to the rest of the training."""
     n_envs: int = 0
-    """Orders in a batch, played side by side from their first bucket to their last; 0 for as many as
-    suit the timesteps: 1,024 for a million of baseline, 4,096 for ten million."""
+    """Number of orders in a batch, played side by side from their first bucket to their last. 0
+    chooses it by the timesteps: 1,024 for a million of baseline, 4,096 for ten million."""
     minibatches: int = 0
-    """Parts that a batch is learned from in; must divide the orders in a batch. 0 for parts of about
-    1,280 steps."""
+    """Number of minibatches in a batch; must divide the number of orders. 0 for minibatches of
+    about 1,280 steps."""
     n_epochs: int = 4
-    """Times that a batch is learned from."""
+    """Number of times that a batch is learned from."""
     gae_lambda: float = 0.95
     """Lambda of generalised advantage estimation, in [0, 1]; 1 takes all rewards that followed."""
     gamma: float = 1.0
-    """What a reward one bucket later is worth; in [0, 1]."""
+    """Discount factor of a reward one bucket later, in [0, 1]."""
     clip_range: float = 0.2
-    """Most change of a probability that is still rewarded, as a share; above 0."""
+    """Largest relative change of a probability that still increases the objective; above 0."""
     ent_coef: float = 0.0
     """Weight of the entropy; at least 0."""
     vf_coef: float = 0.5
     """Weight of the error of the expected return; at least 0."""
     max_grad_norm: float = 0.5
-    """Longest gradient; longer ones are shortened to this."""
+    """Largest norm of a gradient; longer gradients are shortened to it."""
     width: int = 64
-    """Neurons in a hidden layer."""
+    """Number of neurons in a hidden layer."""
     layers: int = 2
-    """Hidden layers of each of the two networks."""
+    """Number of hidden layers of each of the two networks."""
 
     def __post_init__(self) -> None:
         self._check_whole("n_envs", 0, 2**20)
@@ -77,15 +78,15 @@ class Hyperparameters:
             self._check_number(name, "in [0, 1]", lambda number: 0 <= number <= 1)
 
     def chosen(self, scenario: Scenario, timesteps: int) -> Hyperparameters:
-        """The same with numbers for the zeros.
+        """Return these hyperparameters with numbers for the zeros.
 
-        Larger batches have less noisy gradients, but leave time for fewer of them: their size grows
-        with the square root of the budget. In tuning (docs/ppo-tuning.md) nothing was better than
-        1,024 orders for a million steps of ``baseline`` (of 512, 1,024 and 2,048), and 4,096 were
-        for ten (of 1,024 and 4,096).
+        Larger batches have less noisy gradients, but there are fewer of them. So the batch size
+        grows with the square root of the number of timesteps. In tuning (docs/ppo-tuning.md), for a
+        million steps of ``baseline`` neither 512 nor 2,048 orders were better than 1,024. For ten
+        million steps 4,096 orders were better than 1,024.
 
         Raises:
-            ValueError: the minibatches asked for do not divide the batch.
+            ValueError: ``minibatches`` does not divide the batch.
         """
         orders = timesteps / scenario.buckets
         n_envs = self.n_envs
@@ -97,10 +98,10 @@ class Hyperparameters:
         return replace(self, n_envs=n_envs, minibatches=self.minibatches or parts[-1])
 
     def batch_size(self, scenario: Scenario) -> int:
-        """Environment steps in a minibatch.
+        """Return the number of environment steps in a minibatch.
 
         Raises:
-            ValueError: there is but one, so that advantages cannot be compared.
+            ValueError: there is only one step, so that advantages cannot be compared.
         """
         size = self.n_envs * scenario.buckets // self.minibatches
         right = f"leaves one step a minibatch; give more n_envs than {self.n_envs}"
@@ -126,7 +127,7 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class Settings(RunSettings):
-    """What a training run is, besides its scenario and seed.
+    """Settings of a training run besides scenario and seed.
 
     Raises:
         ValueError: a value is out of range; the message names it.
@@ -148,7 +149,7 @@ class Settings(RunSettings):
             raise ValueError(f"masked = {self.masked}: must be true or false.")
 
     def chosen(self, scenario: Scenario) -> Settings:
-        """The same with numbers for what may be 0; see ``Hyperparameters.chosen``.
+        """Return these settings with numbers for the zeros; see ``Hyperparameters.chosen``.
 
         Raises:
             ValueError: the minibatches do not suit the batch.
@@ -158,16 +159,16 @@ class Settings(RunSettings):
         return replace(self, hyperparameters=hyperparameters)
 
     def orders(self, scenario: Scenario) -> int:
-        """In a batch."""
+        """Return the number of orders in a batch."""
         return self.chosen(scenario).hyperparameters.n_envs
 
     def blocks(self, scenario: Scenario) -> int:
-        """Batches of the whole training."""
+        """Return the number of batches of the whole training."""
         return math.ceil(self.timesteps / (self.orders(scenario) * scenario.buckets))
 
 
 def config_of(scenario: Scenario, seed: int, settings: Settings) -> RunConfig:
-    """What ``config.json`` will say.
+    """Return the configuration of a new run, for ``config.json``.
 
     Raises:
         ValueError: the minibatches do not suit the batch.
@@ -176,10 +177,10 @@ def config_of(scenario: Scenario, seed: int, settings: Settings) -> RunConfig:
 
 
 def settings_of(config: RunConfig) -> Settings:
-    """The settings that ``config.json`` tells.
+    """Return the settings in ``config.json``.
 
     Raises:
-        RunError: they are none.
+        RunError: it is not a run of PPO, or its settings are wrong.
     """
 
     def make(timesteps: Any, observation: Any, masked: Any, **rest: Any) -> Settings:
