@@ -1,4 +1,4 @@
-"""The receding-horizon linear programme, and variants that know that fills are uncertain."""
+"""The receding-horizon linear programme, and variants that allow for uncertain fills."""
 
 from agents.lp.policy import LinearProgramme, Plan, Tuning
 from agents.lp.two_stage import ScenarioProgramme

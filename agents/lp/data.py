@@ -1,13 +1,15 @@
-"""From an observation to the numbers of the linear programme.
+"""Numbers of the linear programme, from an observation.
 
-What is taken for granted about later buckets:
+The programme makes these assumptions about later buckets:
 
-- estimates: an algo that fills m times its prediction now does so until the end, at most everything;
-  with depth in all its pieces (see ``lp_pieces``);
+- estimates: an algo that fills m times its prediction now does so until the end, at most
+  everything; with depth, in all its pieces (see ``agents.planning.pieces``);
 - envelope: as expected at the start, also where it tracks the day's volume;
-- volume: as expected. Past volume is not observed; where participation is counted since the start,
-  it is what makes the postable lots of now right. Past fills in a participation window of several
-  buckets are not observed either, and taken to have followed expected volume.
+- volume: as expected.
+
+Past volume is not observed. Where participation is counted since the start, past volume is inferred
+from the lots that are postable now. Past fills in a participation window of several buckets are not
+observed either; they are taken to have followed expected volume.
 """
 
 from __future__ import annotations
@@ -25,49 +27,49 @@ from execution_env.allocation.parameters import parameters
 from execution_env.core.jit import inner_inline, jit
 
 ROUNDING = 1e-4
-"""Lots. What observations in float32 and the solver's tolerance may take from a whole number."""
+"""Largest error of a whole number of lots, from float32 observations and the solver's tolerance."""
 
 FIRST = np.dtype(
     [
         ("lots", np.float64),  # n
-        ("unit", np.float64),  # percent of the order in a lot
+        ("unit", np.float64),  # size of a lot, percent of the order
         ("charge_filled", np.bool_),
-        ("at_most", np.float64),  # lots in the first bucket, remaining and participation aside
-        ("hard_upper", np.bool_),  # posting must not be able to cross the upper edge
-        ("since_start", np.bool_),  # participation is counted since the start of the order
-        ("cap", np.float64),  # lots that it allows to have filled after the first bucket
-        ("below", np.float64),  # margins
+        ("at_most", np.float64),  # most lots in the first bucket by max_posted and a one-bucket cap
+        ("hard_upper", np.bool_),  # whether fills must be unable to cross the upper edge
+        ("since_start", np.bool_),  # whether participation is counted since the order's start
+        ("cap", np.float64),  # most lots filled after the first bucket under that participation
+        ("below", np.float64),  # margins from the lower and the upper edge, lots
         ("above", np.float64),
     ],
     align=True,
 )
-"""What holds for a horizon: one record."""
+"""Record of the numbers that hold for a whole horizon."""
 
 LATER = np.dtype(
     [
         ("lower", np.float64),  # edges at the end of the bucket before
         ("upper", np.float64),
-        ("total", np.float64),  # most that may have filled before and be posted now
-        ("cap_more", np.float64),  # what FIRST.cap grows by
+        ("total", np.float64),  # most lots filled before this bucket plus posted in it
+        ("cap_more", np.float64),  # increase of FIRST.cap up to this bucket
         ("window", np.float64),  # lots that participation allows in the bucket's window
-        ("window_past", np.float64),  # share of the lots filled so far that falls into it
-        ("window_base", np.bool_),  # it starts now or before: its row counts all fills so far
-        ("bucket", np.float64),  # most that may be posted
+        ("window_past", np.float64),  # share of the lots filled so far that falls into the window
+        ("window_base", np.bool_),  # whether it starts now or before; then all fills so far count
+        ("bucket", np.float64),  # most lots posted
     ],
     align=True,
 )
-"""One record per bucket after the first, in lots."""
+"""Record of one bucket after the first, in lots."""
 
 Floats = NDArray[np.float64]
 
 
 class Horizon(NamedTuple):
-    """What the scenario says about the r buckets from one on.
+    """Numbers of the scenario for the last r buckets.
 
     Attributes:
-        first: (1,) of ``FIRST``.
-        later: (r - 1,) of ``LATER``.
-        cells: (r, W) of ``lp_pieces.PIECE``.
+        first: (1,) record of ``FIRST``.
+        later: (r - 1,) records of ``LATER``.
+        cells: (r, W) records of ``pieces.PIECE``.
     """
 
     first: NDArray[Any]
@@ -78,7 +80,7 @@ class Horizon(NamedTuple):
 def horizon_of(
     scenario: Scenario, bucket: int, at_most_remaining: bool, margins: Floats
 ) -> Horizon:
-    """The horizon from ``bucket`` to the end, with ``margins`` (2,) in lots."""
+    """Return the horizon from ``bucket`` to the end, with ``margins`` (2,) in lots."""
     of = parameters(scenario)
     order, buckets = of.order[0], of.buckets
     n, numbers = float(order["lots"]), np.arange(bucket + 1, scenario.buckets)
@@ -113,14 +115,14 @@ def horizon_of(
 
 
 def whole(lots: Floats) -> Floats:
-    """Lots rounded down, as the market rounds them."""
+    """Return lots rounded down, with the market's tolerance."""
     rounded: Floats = np.floor(lots + LOT_TOLERANCE)
     return rounded
 
 
 @inner_inline
 def _estimate(observation: Any, cells: Any, j: int, i: int) -> Any:
-    """The fill rate expected of piece i in the j-th bucket from now."""
+    """Return the expected fill rate of piece i in the j-th bucket from now."""
     estimate = np.float64(observation[2 + cells[j, i].algo])
     # Both rounded to float32, so that the multiplier is 1 where nothing has been learned.
     now = np.float64(np.float32(cells[0, i].prediction))
@@ -131,7 +133,7 @@ def _estimate(observation: Any, cells: Any, j: int, i: int) -> Any:
 
 @jit
 def put_estimates(horizon: Horizon, observation: NDArray[np.float32], fills: Floats) -> None:
-    """Write ``fills`` (S, r, W): the estimates, in every scenario."""
+    """Write the estimates into ``fills`` (S, r, W), the same in all S scenarios."""
     for s in range(fills.shape[0]):
         for j in range(fills.shape[1]):
             for i in range(fills.shape[2]):
@@ -140,8 +142,9 @@ def put_estimates(horizon: Horizon, observation: NDArray[np.float32], fills: Flo
 
 @inner_inline
 def _inside(first: Any, lower: float, upper: float) -> tuple[float, float]:
-    """Edges with their margins; where they would cross, both meet in between. An edge that no fill
-    can cross, at 0 or n, has none.
+    """Return the edges with their margins; where they would cross, both meet in between.
+
+    An edge that no fill can cross, at 0 or n, has no margin.
     """
     low = lower + first.below if lower > 0.0 else lower
     high = upper - first.above if upper < first.lots else upper
@@ -157,14 +160,13 @@ def put(
     observed_edges: bool,
     arrays: Arrays,
 ) -> None:
-    """Write the programme's numbers for a "full" observation into ``arrays``, whose ``fills`` are
-    there already.
+    """Write the programme's numbers for a "full" observation into ``arrays``.
 
     Args:
-        horizon: from the observation's bucket on.
-        observation: (5 + 2 K,).
+        horizon: horizon from the observation's bucket on.
+        observation: (5 + 2 K,) "full" observation.
         observed_edges: whether the first bucket's envelope is the observed one; else ``horizon``'s.
-        arrays: of the programme of that horizon.
+        arrays: arrays of the programme of that horizon; their ``fills`` are set already.
     """
     first, later, layout = horizon.first[0], horizon.later, arrays.layout[0]
     scenarios, buckets, algos = arrays.fills.shape
@@ -189,7 +191,7 @@ def put(
                 # += because the first bucket's columns are common to all scenarios
                 column = arrays.posted[s, j, i]
                 cost[column] = (cost[column] if j == 0 else 0.0) + price / scenarios
-    # Where participation is what limits us now, the postable lots tell what volume was.
+    # If participation is the binding limit now, the postable lots tell the past volume.
     cap = filled + postable
     other = min(n - filled, first.at_most)
     if first.hard_upper:
@@ -205,7 +207,7 @@ def put(
         total = later[j].total
         if first.since_start:
             total = min(total, np.floor(cap + later[j].cap_more + LOT_TOLERANCE))
-        # Room that is there before does not vanish: else even posting nothing could be forbidden.
+        # Room never shrinks from bucket to bucket: else even posting nothing could be forbidden.
         room = max(room, total)
         window = max(later[j].window - later[j].window_past * filled, 0.0)
         if later[j].window_base:

@@ -1,15 +1,15 @@
-"""The linear programme as a policy, and two variants that know that fills are uncertain.
+"""The policies ``lp``, ``lp-buffered`` and ``lp-scenario``, and the search for margins.
 
-At every bucket the best plan for the rest of the order at the current estimates, of which the first
-bucket is posted: model predictive control (Rawlings, Mayne & Diehl 2017, Model Predictive Control,
-chapter 1). ``lp_model`` holds the programme as a HiGHS model, ``lp_data`` puts an observation's numbers
-into it, ``lp_policy`` is the policy, ``lp_scenario`` the stochastic programme; here are the variants by
-name, and the search for margins.
+At every bucket a linear programme makes the best plan for the rest of the order at the current
+estimates. The first bucket of the plan is posted. This is model predictive control (Rawlings, Mayne
+& Diehl 2017, Model Predictive Control, chapter 1). ``model`` holds the programme as a HiGHS model,
+``data`` puts an observation's numbers into it, ``policy`` is the policy, and ``two_stage`` the
+stochastic programme.
 
-Taking estimates for the truth, ``lp`` plans along the cheapest edge of the envelope, and half the time
-fills fall on its wrong side. ``lp-buffered`` keeps margins from the edges: constraint tightening, as in
-robust control (Mayne et al. 2005, Automatica 41). ``lp-scenario`` weighs what several outcomes of the
-first bucket would cost.
+``lp`` takes estimates for the truth. So it plans along the cheapest edge of the envelope, and half
+the time fills are on the wrong side of it. ``lp-buffered`` keeps margins from the edges, which is
+constraint tightening as in robust control (Mayne et al. 2005, Automatica 41). ``lp-scenario``
+plans with the mean cost over several outcomes of the first bucket.
 """
 
 from __future__ import annotations
@@ -35,17 +35,18 @@ __all__ = [
 ]
 
 TRIALS = 24
-"""Pairs of margins that are tried at most."""
+"""Largest number of pairs of margins that are tried."""
 
 DECISIONS = 2500
-"""Per trial: 250 days of 10 buckets. All trials play the same days, which is why few suffice."""
+"""Number of decisions per trial: 250 days of 10 buckets. Few suffice, because all trials play the
+same days."""
 
 FIRST_STEP, LAST_STEP = 0.08, 0.01
 """First and last step of the search, as fractions of the order."""
 
 
 def lp(scenario: Scenario) -> LinearProgramme:
-    """The plain linear programme."""
+    """Return the plain linear programme."""
     return LinearProgramme(scenario)
 
 
@@ -55,7 +56,7 @@ def lp_scenario(
     margins: tuple[float, float] = (0.0, 0.0),
     seed: int = 0,
 ) -> ScenarioProgramme:
-    """The two-stage stochastic programme; see ``ScenarioProgramme``."""
+    """Return the two-stage stochastic programme; see ``ScenarioProgramme``."""
     return ScenarioProgramme(scenario, scenarios=scenarios, margins=margins, seed=seed)
 
 
@@ -65,16 +66,16 @@ def lp_buffered(
     days: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> LinearProgramme:
-    """The linear programme with the margins that do best on tuning days; ``tuning`` says how well.
+    """Return the linear programme with the margins of least objective on tuning days.
 
-    A search along one margin at a time, with steps that halve when none of them helps (Hooke & Jeeves
-    1961, Direct search, J. ACM 8).
+    Its ``tuning`` holds the objectives. The search changes one margin at a time, and halves the
+    step when no change helps (Hooke & Jeeves 1961, Direct search, J. ACM 8).
 
     Args:
-        scenario: what is planned for.
-        seed: of the tuning days.
-        days: how many; default as many as make 2,500 decisions, at least 30.
-        progress: called with the trials made and the most there can be.
+        scenario: the scenario to play.
+        seed: seed of the tuning days.
+        days: number of tuning days; default as many as make 2,500 decisions, at least 30.
+        progress: called with the number of trials made and its maximum.
 
     Raises:
         ValueError: ``days`` is not a positive whole number.
