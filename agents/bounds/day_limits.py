@@ -1,6 +1,7 @@
-"""What a day allows an order whose days are known: room to post, and penalties.
+"""Postable lots and penalties of an order on a day that is known.
 
-The formulas are those of ``transition``, for a number of lots filled instead of an order in progress.
+The formulas are those of ``transition``, for a number of lots filled instead of an order in
+progress.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ Floats = NDArray[np.float64]
 
 @inline
 def postable_lots(order: Any, cap: float, upper: float, filled: Index, outside: Index) -> Any:
-    """Lots that may be posted when ``filled`` have filled, at most ``outside`` of them before the
-    participation window; ``cap`` is the room in that window without fills.
+    """Return the lots that may be posted when ``filled`` lots have filled.
+
+    At most ``outside`` of them filled before the participation window; ``cap`` is the room in that
+    window without fills.
     """
     room: Any = min(np.float64(order.lots - filled), np.float64(order.max_posted))
     if order.capped:
@@ -46,16 +49,16 @@ def penalty_after(
     touch: float,
     filled: Index,
 ) -> Any:
-    """Per share of the order, when ``filled`` lots have filled at the end of ``bucket``.
+    """Return the penalty per share of the order if ``filled`` lots have filled by the bucket's end.
 
     Args:
-        order: of the parameters.
-        bucket: which.
-        lower, upper: lots, its envelope.
-        move: basis points that the mid moves against us in it, charged to what is left; 0 without
-            shortfall.
-        touch: price of a share left over at the end, the quadratic part aside.
-        filled: lots.
+        order: order parameters.
+        bucket: index of the bucket.
+        lower, upper: envelope of the bucket, lots.
+        move: move of the mid against us in the bucket, basis points, charged to the lots left; 0
+            without shortfall.
+        touch: price of a share left over at the end, without the quadratic part.
+        filled: lots filled.
     """
     left = (order.lots - filled) * order.per_lot
     if bucket + 1 == order.buckets:
@@ -68,12 +71,12 @@ def penalty_after(
 def reach_of(
     parameters: Parameters, volume: Floats, upper: Floats, day: int, cap: Floats, reach: Any
 ) -> None:
-    """What can be reached on a day.
+    """Write the room for postings and the most lots that can fill on a day.
 
     Args:
-        parameters: of the scenario.
-        volume, upper: (B, n) of the days.
-        day: which.
+        parameters: parameters of the scenario.
+        volume, upper: (B, n) market volume, shares, and upper edge, lots, of the days.
+        day: index of the day.
         cap: (B,), written: lots that the participation window has room for without fills in it.
         reach: (B + 1,), written: most lots that can have filled before a bucket.
     """
@@ -89,7 +92,7 @@ def reach_of(
                 past += volume[earlier, day]
         total = past + parameters.buckets[b].expected_volume
         cap[b] = participation_room(order.max_rate, total, 0.0)
-        # What has filled plus what may be posted does not fall as more has filled.
+        # Lots filled plus lots postable never fall as more lots have filled.
         room = postable_lots(order, cap[b], upper[b, day], reach[b], reach[oldest])
         reach[b + 1] = reach[b] + room
         since_start += volume[b, day]

@@ -1,15 +1,17 @@
-"""The objective with hindsight: what nobody can beat on any day.
+"""The hindsight bound: an objective that no policy can beat on any day.
 
 ``hindsight`` knows everything about a day, rounding included, and chooses among all allocations in
-lots. With C lots filled so far, and c_b(g, m) the least cost of posting at most m lots so that
-exactly g fill in bucket b of this day,
+lots. C lots have filled so far. c_b(g, m) is the least cost of posting at most m lots so that
+exactly g fill in bucket b of this day. Then
 
     V_b(C) = min_{g <= m_b(C)}  c_b(g, m_b(C)) + penalty_b(C + g) + V_{b+1}(C + g),
 
-which is solved exactly. With shortfall costs c_b charges spread and fee of this day, and the penalty
-has the mid's move of bucket b on what is left after it, n - C - g lots, and at the end the clean-up at
-this day's touch. c_b comes from the algos' staircases, the fewest lots to post for every number of lots
-that fills, joined one algo after the other.
+which is solved exactly. With shortfall costs c_b charges spread and fee of this day. The penalty
+then includes the mid's move of bucket b on the n - C - g lots left after it. After the last bucket
+it also includes the clean-up at this day's touch.
+
+c_b comes from the algos' staircases, which are joined one algo after the other. A staircase gives
+the fewest lots to post for every number of lots that can fill.
 """
 
 from __future__ import annotations
@@ -29,24 +31,25 @@ from execution_env.allocation.parameters import Parameters, parameters
 from execution_env.core.jit import inner_inline, jit
 
 MOST_POSTED = 2000
-"""Lots in a bucket up to which hindsight looks at all ways to split them: tables have their square."""
+"""Largest number of lots in a bucket that ``hindsight`` accepts; tables grow with its square."""
 
 DAYS_PER_REPORT = 512
-"""Days between reports of progress."""
+"""Number of days between reports of progress."""
 
 Floats = NDArray[np.float64]
 
 
 def hindsight(scenario: Scenario, days: Days, progress: Progress | None = None) -> Floats:
-    """The least objective of every day, (n,) per share of the parent order.
+    """Return the least objective of every day, (n,) per share of the parent order.
 
-    Exact but for rounding of the order of 1e-15, and for caps on participation whose window looks
-    back further than one bucket and not to the start: there, past fills are taken to lie outside
-    the window as far as they can, which lets more be posted and so keeps the bound a bound.
+    It is exact but for rounding of the order of 1e-15, with one exception: caps on participation
+    whose window looks back further than one bucket and not to the start. There, past fills are
+    taken to lie outside the window as far as they can. So more may be posted, and the result is
+    still a lower bound.
 
     Args:
-        scenario: what the days are of.
-        days: n of them.
+        scenario: scenario of the days.
+        days: n days.
         progress: called now and then, with the number of days done since the last call.
 
     Raises:
@@ -77,7 +80,7 @@ def hindsight(scenario: Scenario, days: Days, progress: Progress | None = None) 
 
 
 def most_postable(scenario: Scenario, days: Days) -> int:
-    """An upper limit of the lots that can be posted in any bucket of ``days``."""
+    """Return an upper limit of the lots that can be posted in any bucket of ``days``."""
     order = parameters(scenario).order[0]
     most = int(order["max_posted"])
     if order["capped"] and days.size:
@@ -136,7 +139,11 @@ def _hindsight(
 def _staircase(
     market: Market, bucket: int, algo: int, day: int, room: int, posted: Any, filled: Any
 ) -> int:
-    """Write the fewest lots to post for every number of lots that can fill; returns how many."""
+    """Write the fewest lots to post for every number of lots that can fill.
+
+    Returns:
+        Number of entries written to ``posted`` and ``filled``.
+    """
     rate = np.float64(market.fill_rate[bucket, algo, day])
     rounding = np.float64(market.rounding[bucket, algo, day])
     depth = market.depth[bucket, algo, day]
@@ -152,7 +159,7 @@ def _staircase(
 
 @inner_inline
 def _most_first(jumps: Any, turn: Any) -> None:
-    """Write the indices of ``jumps`` (K,), the largest first."""
+    """Write into ``turn`` the indices of ``jumps`` (K,), the largest first."""
     for i in range(jumps.size):
         place = i
         while place > 0 and jumps[turn[place - 1]] < jumps[i]:
@@ -172,12 +179,14 @@ def _least_cost(
     filled: Any,
     least: Floats,
 ) -> int:
-    """Write the least cost of posting at most p lots so that exactly g fill, ``least[now, p, g]``
-    for g <= p <= ``room``; returns ``now``. ``price`` (K,) is of a filled lot if ``charge_filled``,
-    else of a posted one.
+    """Write the least cost of posting at most p lots so that exactly g fill.
 
-    Algos join one after the other, in ``turn``. One with j jumps costs j p^2 / 2 operations, except
-    the first, so the one with the most jumps is first.
+    Algos join one after the other, in ``turn``. An algo with j jumps costs j p^2 / 2 operations,
+    except the first, so the one with the most jumps is first. ``price`` (K,) is the price of a
+    filled lot if ``charge_filled``, else of a posted one.
+
+    Returns:
+        Index ``now``: the costs are ``least[now, p, g]`` for g <= p <= ``room``.
     """
     now, used = 0, 0
     for p in range(room + 1):
