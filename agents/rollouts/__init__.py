@@ -1,1 +1,1 @@
-"""Policies played on days: batches of orders, and one order bucket by bucket."""
+"""Rollouts: policies played on batches of orders, and one order played bucket by bucket."""

@@ -1,4 +1,4 @@
-"""Policies played on many days at once, through the environment's own batch of orders."""
+"""Rollouts of policies on many days at once, through the environment's own batch of orders."""
 
 from __future__ import annotations
 
@@ -13,36 +13,39 @@ from execution_env import Days, Scenario
 from execution_env.allocation.batch import Batch
 
 DAYS_PER_CHUNK = 4096
-"""Days played side by side: enough for full speed, few enough to show progress."""
+"""Number of days played side by side: enough for full speed, few enough to show progress."""
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int], object]
 
 
 class Rollout(NamedTuple):
-    """What a policy achieved on n days. Costs are per share of the parent order, in the scenario's unit.
+    """Results of a policy on n days.
+
+    Costs are per share of the parent order, in the scenario's unit.
 
     Attributes:
         objective: (n,) posting cost plus penalties.
-        posting_cost, envelope_penalty, residual_penalty: (n,) its parts.
+        posting_cost, envelope_penalty, residual_penalty: (n,) parts of the objective.
         residual: (n,) lots left over, as a fraction of the order.
-        behind, ahead: (n,) bucket ends below and above the envelope, the last one not counted (the
-            residual speaks of it), as a fraction of them.
+        behind, ahead: (n,) fraction of bucket ends with the cumulative fill below and above the
+            envelope. The last bucket does not count; ``residual`` covers it.
         posted, filled: (B, K, n) lots.
-        lower, upper: (B, n) lots between which the cumulative fill should have been at bucket ends; they
-            depend on the day alone.
+        lower, upper: (B, n) lots between which the cumulative fill should have been at bucket ends;
+            they depend on the day alone.
         participation: (n,) our fills as a share of market volume, mean over buckets; nan without a
             volume model.
-        spread_cost, fee_cost, drift_cost: (n,) the parts of a shortfall's posting cost; else zeros.
-        slippage: (n,) price paid for the order, fees aside, above the market's volume-weighted average
-            price while it lasted, basis points; nan unless costs are a shortfall.
-        waiting_drift: (n,) what every bucket's move meant for the lots that remained at its start; zeros
-            unless costs are a shortfall. The mid being a martingale its mean is zero, whatever is done:
-            ``objective - waiting_drift`` has the mean of the objective and far less noise (a control
-            variate; Glasserman 2003, Monte Carlo Methods in Financial Engineering, section 4.1).
-        markout: (n,) how far the mid at a bucket's end lies above the price paid for a share that filled
-            in it, mean of those shares, basis points: positive is to our advantage. nan where nothing
-            filled, or costs are no shortfall.
+        spread_cost, fee_cost, drift_cost: (n,) parts of a shortfall's posting cost; else zeros.
+        slippage: (n,) price paid for the order without fees, minus the market's volume-weighted
+            average price over the order's time, basis points; nan unless costs are a shortfall.
+        waiting_drift: (n,) cost of every bucket's move for the lots that remained at its start;
+            zeros unless costs are a shortfall. The mid is a martingale, so the mean is zero for
+            every policy. ``objective - waiting_drift`` has the mean of the objective and far less
+            noise (a control variate; Glasserman 2003, Monte Carlo Methods in Financial Engineering,
+            section 4.1).
+        markout: (n,) mid at a bucket's end minus the price paid for a share that filled in the
+            bucket, mean over those shares, basis points; positive is to our advantage. nan where
+            nothing filled, or costs are no shortfall.
     """
 
     objective: Floats
@@ -66,7 +69,7 @@ class Rollout(NamedTuple):
 
     @property
     def adjusted(self) -> Floats:
-        """(n,) the objective without ``waiting_drift``: the same mean in a model, and less noise."""
+        """(n,) objective minus ``waiting_drift``: the same mean in a model, and less noise."""
         return self.objective - self.waiting_drift
 
 
@@ -76,10 +79,10 @@ def play(
     """Play ``policy`` on every one of ``days``.
 
     Args:
-        policy: of any scenario with the same numbers of algos, buckets and lots.
-        scenario: what the days are of.
-        days: n of them.
-        progress: called with the number of orders decided for, after every bucket.
+        policy: policy for any scenario with the same numbers of algos, buckets and lots.
+        scenario: scenario of the days.
+        days: n days.
+        progress: called after every bucket with the number of orders decided.
     """
     shape = (scenario.buckets, len(scenario.algos), days.size)
     objective, posting, envelope, residual, left, behind, ahead = np.zeros((7, days.size))
@@ -148,7 +151,7 @@ def _play_chunk(
             shares = scenario.order.lot_size * outcome.filled.sum(axis=0)
             traded = days.volume[bucket]
             share = np.divide(shares, traded, out=np.full_like(traded, np.nan), where=traded > 0)
-            # Where the market trades nothing, filling nothing is no part of it, and anything is all.
+            # Where the market trades nothing, the share is 0 if we fill nothing, else 1.
             taken += np.where(np.isnan(share), shares > 0, share) / scenario.buckets
         if progress is not None:
             progress(days.size)
@@ -160,7 +163,7 @@ def _play_chunk(
 
 
 def _against_the_market(scenario: Scenario, days: Days, out: Rollout) -> None:
-    """Slippage and markout: what fills cost, measured by what others paid and by what came after."""
+    """Write slippage, prices paid against the market's, and markout, prices against later mids."""
     traded = days.volume.sum(axis=0)
     # Where nothing traded, all buckets count alike.
     weights = np.where(traded > 0, days.volume, 1.0) / np.where(

@@ -1,7 +1,7 @@
-"""One order played by given lots, bucket by bucket, through the environment's own batch.
+"""One order played with given lots, bucket by bucket, through the environment's own batch.
 
-For what asks about single buckets of a single order: where an order in the market stands, what one
-bucket of a played day cost. Rollouts (``evaluation.rollouts``) play policies on thousands of days.
+It answers questions about single buckets of a single order: the state of an order in the market, or
+the cost of one bucket of a played day. ``rollouts.allocation`` plays policies on thousands of days.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ Floats = NDArray[np.float64]
 
 
 class Bucket(NamedTuple):
-    """What one bucket brought. Costs are per share of the parent order, in half-spreads.
+    """Result of one bucket. Costs are per share of the parent order, in the scenario's unit.
 
     Attributes:
         posted, filled: (K,) lots.
-        estimates: (K,) expected fill rates, before it was played.
+        estimates: (K,) expected fill rates before the bucket.
         postable: most lots that could be posted.
-        lower, upper: lots between which the cumulative fill should have been at its end.
-        done: lots filled up to its end.
-        outside: lots by which that lies outside the envelope; 0 in the last bucket, where what is
-            left over counts.
-        posting_cost, envelope_penalty, residual_penalty: of this bucket.
+        lower, upper: lots between which the cumulative fill should have been at the bucket's end.
+        done: lots filled by the bucket's end.
+        outside: distance of ``done`` from the envelope, lots; 0 in the last bucket, where the lots
+            left over count instead.
+        posting_cost, envelope_penalty, residual_penalty: parts of this bucket's cost.
     """
 
     posted: Lots
@@ -48,24 +48,24 @@ class Bucket(NamedTuple):
 
     @property
     def cost(self) -> float:
-        """Minus the reward."""
+        """Cost of the bucket, which is minus the reward."""
         return self.posting_cost + self.envelope_penalty + self.residual_penalty
 
 
 HARD_EDGE = "the envelope's hard upper edge"
-"""What a limit on posting is called."""
+"""Name of the hard upper edge as a limit on posting."""
 
 
 class Replay:
-    """An order in the middle of its day.
+    """An order that is played bucket by bucket.
 
     Args:
-        scenario: of the order.
+        scenario: scenario of the order.
         day: one day.
 
     Attributes:
-        observation: (5 + 2 K,) "full", before the bucket about to be decided.
-        batch: of the one order, to read.
+        observation: (5 + 2 K,) "full" observation before the bucket about to be decided.
+        batch: batch of the one order, to read only.
     """
 
     observation: Observations
@@ -79,19 +79,19 @@ class Replay:
 
     @property
     def done(self) -> int:
-        """Lots filled so far."""
+        """Number of lots filled so far."""
         return self.scenario.lots - int(self.batch.orders.remaining[0])
 
     @property
     def postable(self) -> int:
-        """Most lots that may be posted now."""
+        """Largest number of lots that may be posted now."""
         return int(self.batch.orders.postable[0])
 
     def post(self, lots: ArrayLike) -> Bucket:
-        """Play a bucket.
+        """Play a bucket and return its result.
 
         Args:
-            lots: (K,), each 0 to n; scaled down in proportion where they exceed ``postable``.
+            lots: (K,) lots, each 0 to n; scaled down in proportion where they exceed ``postable``.
         """
         batch, orders = self.batch, self.batch.orders
         lower, upper, postable = float(orders.lower[0]), float(orders.upper[0]), self.postable
@@ -114,11 +114,11 @@ class Replay:
         )
 
     def binding(self) -> list[str]:
-        """What keeps more from being posted now, in words; several limits where they tie."""
+        """Return the names of the limits that bind now; several where they tie."""
         return [name for name, lots in self.limits().items() if lots <= self.postable]
 
     def limits(self) -> dict[str, float]:
-        """Lots that may be posted now by each limit that there is, in words."""
+        """Return the lots that each limit allows now, by the limit's name."""
         orders, order = self.batch.orders, self.batch.parameters.order[0]
         bucket, done = int(orders.bucket[0]), self.done
         found: dict[str, float] = {"what remains of the order": self.scenario.lots - done}
