@@ -1,7 +1,7 @@
-"""Files that no failure costs: replaced at once or not at all, checked, never unpickled.
+"""Files that survive failures: replaced at once or not at all, checked, never unpickled.
 
-Arrays carry a checksum, and reading a file from elsewhere runs no code. Whatever a user can cause is a
-``RunError``, one line that names the path and what to do.
+Arrays have a checksum, and reading a file from elsewhere runs no code. Every error that a user can
+cause is a ``RunError``: one line that names the path and the remedy.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ELSEWHERE = "Restore it from a copy, or make it again."
 
 CHECKSUM = "checksum"
 RESERVED = (CHECKSUM, "file", "args", "allow_pickle")
-"""Names that arrays may not have: ours, and those of arguments of ``numpy.savez``."""
+"""Names that arrays must not have: the checksum's, and those of arguments of ``numpy.savez``."""
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -42,16 +42,16 @@ PathLike = str | os.PathLike[str]
 
 
 class RunError(ValueError):
-    """A run directory that cannot be read or written: one line that names the path and the remedy."""
+    """Error of a file that cannot be read or written, in one line with the path and the remedy."""
 
 
 def remedy(path: Path) -> str:
-    """What to do about a file that is wrong."""
+    """Return the advice for a file that is wrong."""
     return REMEDIES.get(path.name, ELSEWHERE)
 
 
 def unwritable(path: Path, error: OSError) -> RunError:
-    """The error for a file or folder that the system does not let us write."""
+    """Return the error for a file or folder that the system does not let us write."""
     if error.errno in DISK_FULL:
         advice = "Free some space, or choose another --out; what was there before is untouched."
     elif error.errno in FORBIDDEN:
@@ -62,7 +62,7 @@ def unwritable(path: Path, error: OSError) -> RunError:
 
 
 def unreadable(path: Path, error: OSError) -> RunError:
-    """The error for a file that the system does not let us read."""
+    """Return the error for a file that the system does not let us read."""
     return RunError(
         f"{path}: cannot be read ({error.strerror or error}). Check its permissions and the disk."
     )
@@ -72,14 +72,15 @@ def unreadable(path: Path, error: OSError) -> RunError:
 
 
 def atomic_write(path: PathLike, write: Callable[[BinaryIO], object]) -> None:
-    """Replace the file at ``path`` by what ``write`` writes, at once or not at all.
+    """Let ``write`` write a file, and put it at ``path`` at once or not at all.
 
-    The bytes go to a temporary file in the same folder, and reach the disk before it takes the name.
-    After any failure, an interrupt included, there is no temporary file and the old file is intact.
+    The bytes go to a temporary file in the same folder. They reach the disk before that file takes
+    the name ``path``. After any failure, an interrupt included, there is no temporary file and the
+    old file is intact.
 
     Args:
-        path: of the file; its folder must exist.
-        write: gets the temporary file, open for writing bytes.
+        path: path of the file; its folder must exist.
+        write: function that gets the temporary file, open for writing bytes.
 
     Raises:
         RunError: the disk is full, or the file cannot be written.
@@ -104,20 +105,20 @@ def atomic_write(path: PathLike, write: Callable[[BinaryIO], object]) -> None:
 
 
 def writable_folder(path: PathLike) -> Path:
-    """The folder ``path``, there and writable, made where it is missing.
+    """Return the folder ``path``, which is made if missing and checked to be writable.
 
     Args:
-        path: ``--out``.
+        path: value of ``--out``.
 
     Raises:
-        RunError: it is empty or no path; it is a file; it cannot be written.
+        RunError: ``path`` is empty or no path; it is a file; it cannot be written.
     """
     if not str(path):
         raise RunError('--out is empty: give a directory, such as "runs/first".')
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):  # permissions alone do not tell
+        with tempfile.TemporaryFile(dir=folder):  # checking permissions is not enough
             pass
     except (FileExistsError, NotADirectoryError):
         raise RunError(
@@ -134,7 +135,7 @@ def write_text(path: PathLike, text: str) -> None:
     """Replace the file at ``path`` by ``text`` in UTF-8, at once or not at all.
 
     Raises:
-        RunError: as ``atomic_write``.
+        RunError: the disk is full, or the file cannot be written.
     """
     atomic_write(path, lambda file: file.write(text.encode()))
 
@@ -164,8 +165,8 @@ def save_arrays(path: PathLike, /, **arrays: ArrayLike) -> None:
     """Write ``arrays`` as an uncompressed .npz file with a checksum, atomically.
 
     Raises:
-        RunError: the file cannot be written; or an array holds numbers that are not finite, which the
-            reader would refuse: then the good file of before stays.
+        RunError: the file cannot be written; or an array holds numbers that are not finite, which
+            the reader would refuse. The old file then stays.
         ValueError: an array has objects, which only pickle could hold, or a reserved name.
     """
     path = Path(path)
@@ -187,19 +188,20 @@ def save_arrays(path: PathLike, /, **arrays: ArrayLike) -> None:
 def load_arrays(
     path: PathLike, expected: Mapping[str, tuple[DTypeLike, int]]
 ) -> dict[str, NDArray[Any]]:
-    """The arrays that ``save_arrays`` wrote. Nothing is unpickled: no code is run.
+    """Return the arrays that ``save_arrays`` wrote. Nothing is unpickled: no code is run.
 
     Args:
-        path: of the .npz file.
-        expected: dtype and number of axes of every array, by name; the file has these and no others.
+        path: path of the .npz file.
+        expected: dtype and number of axes of every array, by name; the file must hold these and no
+            others.
 
     Raises:
-        RunError: the file is missing, damaged, of something else, or not as expected.
+        RunError: the file is missing, damaged, of another program, or not as expected.
     """
     path = Path(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # what NumPy warns of, we have not written
+            warnings.simplefilter("error")  # our own files cause no warnings of NumPy
             arrays = _read_archive(path, expected)
     except FileNotFoundError:
         raise RunError(
@@ -241,7 +243,7 @@ def _read_archive(path: Path, expected: Mapping[str, object]) -> dict[str, NDArr
             )
         size = os.fstat(file.fileno()).st_size
         for member in members:
-            # We do not compress: a few bytes cannot ask for gigabytes.
+            # Our files are not compressed; a few compressed bytes could ask for gigabytes.
             if member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
                 raise RunError(
                     f"{path}: {member.filename} is compressed; it was written by another program. "
@@ -256,7 +258,7 @@ def _read_archive(path: Path, expected: Mapping[str, object]) -> dict[str, NDArr
 
 
 def _checksum(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
-    """(32,) SHA-256 of names, types, shapes and numbers."""
+    """Return the (32,) SHA-256 of names, types, shapes and numbers."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -275,5 +277,5 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """What ``error`` says, on one line and shortened."""
+    """Return the message of ``error`` on one line, at most 120 characters, or its type."""
     return " ".join(str(error).split())[:120] or type(error).__name__

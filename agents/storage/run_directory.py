@@ -1,15 +1,16 @@
-"""Run directories: what training leaves behind, written so that no failure costs what was there.
+"""Run directories, which hold the files of a training run.
 
 A run directory holds
 
-- ``config.json``: the scenario in full, the kind of policy, hyperparameters, seed, versions, commit;
+- ``config.json``: the full scenario, the kind of policy, hyperparameters, seed, versions, commit;
 - ``policy.npz``: the trained policy, plain arrays;
-- ``checkpoint.npz``: what continuing the training needs;
+- ``checkpoint.npz``: the state from which the training can be resumed;
 - ``progress.csv``: a row per evaluation during training;
-- ``learning_curve.png``: a figure of it;
+- ``learning_curve.png``: a figure of these rows;
 - ``tensorboard``: a folder of TensorBoard's files, where networks learned.
 
-How files are written and checked is in ``storage``; whatever a user can cause is its ``RunError``.
+``files`` writes and checks them, so that no failure damages an existing file. Every error that a
+user can cause is a ``RunError``.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ TENSORBOARD = "tensorboard"
 FILES = (CONFIG, POLICY_FILE, CHECKPOINT, PROGRESS, LEARNING_CURVE)
 
 RUN_FORMAT = 1
-"""Version of what the files mean; a change that older code would misread makes it 2."""
+"""Version of the file format; a change that older code would misread makes it 2."""
 
 PACKAGES = (
     "numpy",
@@ -60,7 +61,7 @@ PACKAGES = (
     "stable-baselines3",
     "sb3-contrib",
 )
-"""That decide what a run computes."""
+"""Packages whose versions can change a run's result."""
 
 Row = Mapping[str, float]
 
@@ -70,18 +71,18 @@ Row = Mapping[str, float]
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a run was: enough to repeat it.
+    """Configuration of a run, enough to repeat it.
 
     Attributes:
-        kind: of policy, such as "q-learning".
-        scenario: that it was trained on.
-        seed: of the training.
+        kind: kind of policy, such as "q-learning".
+        scenario: scenario of the training.
+        seed: seed of the training.
         hyperparameters: JSON values by name.
-        versions: of Python and the packages that matter, by name.
-        git_commit: hash of the checkout, or None where there is none.
+        versions: versions of Python and of the packages that can change the result, by name.
+        git_commit: hash of the checkout's commit, or None where there is none.
 
     Raises:
-        RunError: a field has the wrong type or an impossible value; it is named.
+        RunError: a field has the wrong type or an impossible value; the message names it.
     """
 
     kind: str
@@ -120,7 +121,7 @@ class RunConfig:
 def new_config(
     kind: str, scenario: Scenario, seed: int, hyperparameters: Mapping[str, Any]
 ) -> RunConfig:
-    """The configuration of a run that starts now, with the versions and commit of this checkout.
+    """Return the configuration of a run that starts now, with this checkout's versions and commit.
 
     Raises:
         RunError: as ``RunConfig``.
@@ -136,7 +137,7 @@ def new_config(
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python and the packages that decide what a run computes, as far as installed."""
+    """Return versions of Python and of installed packages that can change a run's result."""
     versions = {"execution_env": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -145,7 +146,7 @@ def package_versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Hash of the commit that this checkout is at; None outside a checkout or without git."""
+    """Return the hash of this checkout's commit; None outside a checkout or without git."""
     try:
         answer = subprocess.run(
             ["git", "rev-parse", "HEAD"],
@@ -174,11 +175,11 @@ def write_config(directory: PathLike, config: RunConfig) -> None:
 
 
 def read_config(directory: PathLike) -> RunConfig:
-    """What ``write_config`` wrote; lists where it had tuples.
+    """Return the configuration that ``write_config`` wrote, with lists for tuples.
 
     Raises:
-        RunError: there is no run directory, or its ``config.json`` is damaged, incomplete, of another
-            program or of a newer version.
+        RunError: there is no run directory, or its ``config.json`` is damaged, incomplete, of
+            another program or of a newer version.
     """
     path = Path(directory) / CONFIG
     content = _read_json(Path(directory), path)
@@ -191,10 +192,10 @@ def read_config(directory: PathLike) -> RunConfig:
 
 
 def existing_config(directory: PathLike) -> RunConfig | None:
-    """``config.json`` of the run in ``directory``; None where there is no file of a run.
+    """Return the configuration of the run in ``directory``; None where there is no file of a run.
 
     Raises:
-        RunError: there is one, but no ``config.json`` that can be read.
+        RunError: there is such a file, but no ``config.json`` that can be read.
     """
     there = any((Path(directory) / name).exists() for name in FILES)
     return read_config(directory) if there else None
@@ -269,11 +270,11 @@ def _is_json(value: object) -> bool:
 
 
 def write_progress(directory: PathLike, rows: Iterable[Row]) -> None:
-    """Replace ``progress.csv`` by ``rows``, numbers by column, atomically.
+    """Replace ``progress.csv`` by ``rows`` of numbers by column, atomically.
 
     Raises:
         RunError: it cannot be written.
-        ValueError: rows differ in their columns, or hold something else than numbers.
+        ValueError: rows differ in their columns, or hold a value that is no number.
     """
     listed = list(rows)
     columns = list(listed[0]) if listed else []
@@ -292,7 +293,7 @@ def write_progress(directory: PathLike, rows: Iterable[Row]) -> None:
 
 
 def read_progress(directory: PathLike) -> list[dict[str, float]]:
-    """The rows of ``progress.csv``; none where there is no such file. Whole numbers are ints.
+    """Return the rows of ``progress.csv``, none if there is no such file. Whole numbers are ints.
 
     Raises:
         RunError: the file is no table of numbers.
@@ -330,14 +331,15 @@ def _number(text: str) -> float:
 
 
 def new_run_directory(path: PathLike, resume: bool = False) -> Path:
-    """The directory ``path``, there and writable, made where it is missing.
+    """Return the run directory ``path``, which is made if missing and checked to be writable.
 
     Args:
-        path: of the run, ``--out``.
-        resume: whether to continue the run that is there, if there is one.
+        path: path of the run, ``--out``.
+        resume: whether to continue the run in the directory, if there is one.
 
     Raises:
-        RunError: it holds another run and ``resume`` is false; it is a file; it cannot be written.
+        RunError: the directory holds another run and ``resume`` is false; ``path`` is a file; it
+            cannot be written.
     """
     folder = writable_folder(path)
     found = [name for name in FILES if (folder / name).exists()]
