@@ -1,1 +1,1 @@
-"""What to post now, in an order that is under way."""
+"""Advice on the lots to post now, in an order that is under way."""

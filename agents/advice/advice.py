@@ -1,11 +1,11 @@
-"""What to post now in an order that is under way, and the estimates and plan behind it.
+"""Advice on the shares to post now in an order that is under way, with its estimates and plan.
 
 >>> from agents.advice import advise
 >>> advice = advise("baseline", "lp", posted=["1000,500,0"], filled=["900,400,0"])  # doctest: +SKIP
 >>> dict(zip(advice.scenario.algo_names, advice.post))  # doctest: +SKIP
 
-Everything is in shares. The past is replayed through the environment's transition (``history``), and
-what to post is the policy's decision on the observation that the environment would give now.
+Quantities are in shares. The past is replayed through the environment's transition (``history``).
+The advice is the policy's decision on the observation that the environment would give now.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from execution_env import Scenario, load_scenario
 from execution_env.allocation.actions import split_lots
 
 MOST_OPTIONS = 5
-"""Allocations shown of a policy that weighs them."""
+"""Largest number of allocations shown for a policy that compares them."""
 
 Shares = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
 class Option(NamedTuple):
-    """An allocation on the grid, and what the policy makes of it.
+    """An allocation on the grid, with the policy's objective or probability.
 
     Attributes:
         post: (K,) shares.
-        objective: that a Q-table expects from here on, per share of the order; lower is better. None
-            where training never tried it, and of other policies.
-        probability: that PPO gives it; None of other policies.
+        objective: objective that a Q-table expects from here on, per share of the order; lower is
+            better. None where training never tried the allocation, and for other policies.
+        probability: probability that PPO gives it; None for other policies.
     """
 
     post: Shares
@@ -54,11 +54,11 @@ class PlanAhead(NamedTuple):
     """A linear programme's plan for the r remaining buckets, the first of which is posted now.
 
     Attributes:
-        plan: as the policy has it: lots, and costs per share of the order in half-spreads.
+        plan: the policy's plan: lots, and costs per share of the order in the scenario's unit.
         post: (r, K) shares, not rounded.
         cumulative: (r,) shares expected to have filled by the end of each bucket.
-        lower, upper: (r,) shares, the envelope; in later buckets as expected before the order started.
-        without_envelope: expected cost of the best plan that need not mind the envelope.
+        lower, upper: (r,) envelope, shares; in later buckets as expected before the order started.
+        without_envelope: expected cost of the best plan without an envelope.
     """
 
     plan: Plan
@@ -70,34 +70,35 @@ class PlanAhead(NamedTuple):
 
     @property
     def envelope_cost(self) -> float:
-        """What the envelope costs, expected, per share of the order."""
+        """Expected cost of the envelope, per share of the order."""
         return max(self.plan.expected_cost - self.without_envelope, 0.0)
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What to post in the bucket about to be decided. Quantities are in shares, costs in half-spreads
-    per share of the parent order.
+    """Advice for the bucket about to be decided.
+
+    Quantities are in shares, costs in the scenario's unit per share of the parent order.
 
     Attributes:
-        scenario: of the order.
-        policy: its label.
-        bucket: about to be decided, counted from 0.
-        observation: (5 + 2 K,) "full", what the policy decided on.
+        scenario: scenario of the order.
+        policy: label of the policy.
+        bucket: bucket about to be decided, counted from 0.
+        observation: (5 + 2 K,) "full" observation on which the policy decided.
         post: (K,) shares to post now; in all at most ``postable``.
-        past: of the past buckets, in lots.
-        filled, remaining: shares.
+        past: results of the past buckets, in lots.
+        filled, remaining: shares filled so far, and shares left.
         postable: most shares that may be posted now.
-        limits: what keeps more from being posted.
-        lower, upper: where the cumulative fill should lie at the end of this bucket.
+        limits: names of the limits that bind now.
+        lower, upper: shares between which the cumulative fill should lie at this bucket's end.
         predictions, estimates: (K,) expected fill rates, before the order and now.
-        evidence: (K,) how much was learned about each, T / (w + T): 0 for nothing, towards 1.
-        expected_fill: of ``post``, at the estimates.
-        expected_cost: of posting it, penalties not included.
-        plan: of a linear programme; None for other policies.
-        options: best first after the chosen one, of a Q-table or PPO; else none.
-        lp: (K,) what plain lp would post.
-        notes: a sentence each on what was taken for granted, or is odd.
+        evidence: (K,) T / (w + T), how much was learned about each algo: 0 for nothing, towards 1.
+        expected_fill: shares of ``post`` expected to fill, at the estimates.
+        expected_cost: cost of posting ``post``, without penalties.
+        plan: plan of a linear programme; None for other policies.
+        options: allocations of a Q-table or PPO, the chosen one first, then the best; else none.
+        lp: (K,) shares that plain lp would post.
+        notes: sentences on assumptions, and on odd facts.
     """
 
     scenario: Scenario
@@ -142,23 +143,23 @@ def advise(
     trust: bool = False,
     track: Track = silent,
 ) -> Advice:
-    """What ``policy`` would post now.
+    """Return the advice of ``policy`` for the current bucket.
 
     Args:
-        scenario: of the order, as for ``load_scenario``.
-        policy: a name, run directory, zip or ``package.module:factory``, also as ``label=...``; or a
-            policy.
-        posted, filled: shares in every past bucket through every algo, such as ``["1000,500,0"]`` or
-            ``[[1000, 500, 0]]``; none for the first bucket.
+        scenario: scenario of the order, as for ``load_scenario``.
+        policy: a name, run directory, zip or ``package.module:factory``, also as ``label=...``; or
+            a policy.
+        posted, filled: shares in every past bucket through every algo, such as ``["1000,500,0"]``
+            or ``[[1000, 500, 0]]``; none for the first bucket.
         volume: shares traded in the market in every past bucket; default as expected.
         prediction: the order's own predicted fill rates in the first bucket, such as "0.9,0.7,0.3",
             where a scenario's orders have some; default the scenario's.
         trust: whether to load zips; see ``load_policy``.
-        track: shows what takes long.
+        track: opens bars for steps that take long.
 
     Raises:
-        ValueError: the past cannot have been; the policy is unknown or does not fit; or it decides on
-            something that is no lots.
+        ValueError: the past is impossible; the policy is unknown or does not fit; or its decision
+            is not a number of lots.
     """
     scenario = load_scenario(scenario)
     history = replayed(scenario, posted, filled, volume, prediction)
@@ -202,7 +203,7 @@ def advise(
 
 
 def _decided(label: str, policy: Policy, replay: Replay) -> tuple[Shares, list[str]]:
-    """(K,) lots that the environment posts on the policy's decision, and a note where it scales."""
+    """Return the (K,) lots posted on the policy's decision, and a note if they were scaled down."""
     asked = Checked(label, policy, replay.scenario).decide(replay.observation[None])[0]
     if asked.sum() <= replay.postable:
         return asked, []
@@ -283,6 +284,6 @@ def _options(
 
 
 def _grid(policy: GridPolicy, postable: int) -> Shares:
-    """(A, K) lots of every action."""
+    """Return the (A, K) lots of every action."""
     actions = np.arange(policy.scenario.grid_size)
     return grid_lots(policy.scenario, actions, np.full(actions.size, postable, np.int32))

@@ -1,4 +1,4 @@
-"""Advice for a desk's scripts."""
+"""Advice as JSON, for a desk's scripts."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ from agents.advice.advice import Advice, PlanAhead
 
 
 def as_json(advice: Advice) -> dict[str, Any]:
-    """``advice`` as what JSON can hold. Quantities are shares, costs half-spreads per share of the
-    order, and buckets count from 1.
+    """Return ``advice`` in types that JSON can hold.
 
-    Keys: scenario, policy, bucket, buckets, size, lot_size; filled, remaining, postable and limits (in
-    words); envelope_lower and envelope_upper of this bucket; algos, a list of name, cost, prediction,
-    estimate, evidence, posted and filled so far, and post, which is the advice; expected_fill and
-    expected_cost of posting it; posting_cost and envelope_penalty of the past; plan, for linear
-    programmes, else null: expected_cost, its parts posting_cost, envelope_penalty and
-    residual_penalty, without_envelope, envelope_cost, and buckets, a list of bucket, post (by algo,
-    not rounded), filled (expected by its end), lower, upper (null for the last), lower_price,
-    upper_price, limit_price; options, a list of post, objective and
-    probability, of which one is null; lp, what plain lp
-    would post; observation; notes.
+    Quantities are shares, costs are in the scenario's unit per share of the order, and buckets
+    count from 1. The keys are:
+
+    - scenario, policy, bucket, buckets, size, lot_size;
+    - filled, remaining, postable, and limits (names);
+    - envelope_lower and envelope_upper of this bucket;
+    - algos: a list of name, cost, prediction, estimate, evidence, posted and filled so far, and
+      post, which is the advice;
+    - expected_fill and expected_cost of the advice;
+    - posting_cost and envelope_penalty of the past;
+    - plan, null unless the policy is a linear programme: expected_cost, its parts posting_cost,
+      envelope_penalty and residual_penalty, without_envelope, envelope_cost, and buckets, a list of
+      bucket, post (by algo, not rounded), filled (expected by the bucket's end), lower and upper
+      (null for the last bucket), lower_price, upper_price, limit_price;
+    - options: a list of post, objective and probability; at least one of the last two is null;
+    - lp: shares that plain lp would post;
+    - observation; notes.
     """
     scenario, names = advice.scenario, advice.scenario.algo_names
     posted, filled = advice.so_far

@@ -1,8 +1,8 @@
-"""What happened to an order so far, as a person gives it: read, checked, and replayed.
+"""History of an order, as a person gives it: read, checked and replayed.
 
-The state of an order follows from its past by the environment's own transition. So the past is replayed
-on a day made for it: everything posted would fill (rate 1), but no deeper than what was filled, and the
-market traded what it traded.
+The state of an order follows from its past by the environment's own transition. So the past is
+replayed on a day made for it. Fill rates are 1, the depth equals the lots that filled, and the
+market volume is the volume given.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from execution_env.allocation.parameters import parameters
 from execution_env.core.validation import shown
 
 PerAlgo = str | Sequence[object]
-"""A number of shares per algo: "1000,500,0" or [1000, 500, 0]."""
+"""Number of shares per algo: "1000,500,0" or [1000, 500, 0]."""
 
 Lots = NDArray[np.int64]
 
@@ -30,10 +30,10 @@ class History(NamedTuple):
     """An order that has been replayed up to the bucket about to be decided.
 
     Attributes:
-        replay: of the order, before that bucket.
-        past: what the past buckets brought.
+        replay: replay of the order, before that bucket.
+        past: results of the past buckets.
         volumes: shares traded in the market in past buckets; as expected where they are not known.
-        notes: a sentence each on what was taken for granted, or is odd.
+        notes: sentences on assumptions, and on odd facts.
     """
 
     replay: Replay
@@ -49,17 +49,17 @@ def replayed(
     volume: Sequence[object] | None = None,
     prediction: PerAlgo | None = None,
 ) -> History:
-    """The order after its past buckets.
+    """Return the order after its past buckets.
 
     Args:
-        scenario: of the order.
+        scenario: scenario of the order.
         posted, filled: (b, K) shares in every past bucket through every algo, whole lots.
-        volume: (b,) shares traded in the whole market; None for what was expected.
+        volume: (b,) shares traded in the whole market; None for the expected volume.
         prediction: (K,) the order's own predicted fill rates in the first bucket, where orders have
             some; None for the scenario's.
 
     Raises:
-        ValueError: something is no number, impossible, or does not fit the rest; the message names
+        ValueError: a value is no number, is impossible, or does not fit the rest; the message names
             bucket (from 1), algo, value and remedy.
     """
     _check_lengths(scenario, posted, filled, volume)
@@ -89,14 +89,17 @@ def replayed(
 
 
 def volume_matters(scenario: Scenario) -> bool:
-    """Whether postable lots, the envelope, or the estimates follow from the volume of past buckets."""
+    """Return True if past volume affects the postable lots, the envelope or the estimates."""
     order = parameters(scenario).order[0]
     learns = any(algo.depth is not None and algo.day_sd > 0 for algo in scenario.algos)
     return bool(order["track_volume"] or (order["capped"] and order["window"] > 1) or learns)
 
 
 def _day(scenario: Scenario, filled: list[list[int]], volumes: list[float]) -> Days:
-    """A day on which whatever was filled fills, and no more; prices are as expected, the mid stays."""
+    """Return a day on which the lots of ``filled`` fill, and no more.
+
+    Spreads are as expected, and the mid does not move.
+    """
     day = Days.of(scenario, 1)
     day.fill_rate[:], day.rounding[:] = 1.0, 0.0
     day.day_effect[:], day.liquidity[:] = 0.0, 0.0
@@ -108,7 +111,7 @@ def _day(scenario: Scenario, filled: list[list[int]], volumes: list[float]) -> D
         day.move[:], day.vwap[:], day.touch[:] = 0.0, 0.0, scenario.penalties.residual
     if filled:
         day.volume[: len(volumes), 0] = volumes
-        # What is more than the order was posted too, and will be refused for that.
+        # A fill larger than the order was posted too, and ``_check_postable`` will refuse it.
         deep = [[min(lots, scenario.lots) for lots in bucket] for bucket in filled]
         day.depth[: len(filled), :, 0] = deep
     return day
@@ -118,7 +121,7 @@ def _day(scenario: Scenario, filled: list[list[int]], volumes: list[float]) -> D
 
 
 def _rates(scenario: Scenario, given: PerAlgo) -> list[float]:
-    """The order's own predictions."""
+    """Return the order's own predictions as numbers."""
     items = given.split(",") if isinstance(given, str) else list(given)
     if len(items) != len(scenario.algos):
         raise ValueError(
@@ -164,7 +167,7 @@ def _buckets(count: int) -> str:
 
 
 def _lots(scenario: Scenario, name: str, bucket: int, row: PerAlgo) -> list[int]:
-    """(K,) lots of what was given in shares for one bucket, counted from 1."""
+    """Return the (K,) lots of the shares given for one bucket, counted from 1."""
     names, lot = scenario.algo_names, scenario.order.lot_size
     words = row.split(",") if isinstance(row, str) else row
     if not isinstance(words, Sequence | np.ndarray) or len(words) != len(names):
@@ -190,7 +193,7 @@ def _lots(scenario: Scenario, name: str, bucket: int, row: PerAlgo) -> list[int]
 
 
 def _whole(word: object) -> int | None:
-    """The whole number that ``word`` is, or None."""
+    """Return ``word`` as a whole number, or None if it is none."""
     if isinstance(word, bool | np.bool_):
         return None
     try:
@@ -230,7 +233,7 @@ def _check_fills(scenario: Scenario, bucket: int, posted: list[int], filled: lis
 
 
 def _check_postable(replay: Replay, bucket: int, lots: list[int]) -> None:
-    """Check what the environment would scale down without a word."""
+    """Raise ValueError for postings that the environment would scale down silently."""
     lot, total = replay.scenario.order.lot_size, sum(lots)
     if total > replay.postable:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What advice says to a person: tables and sentences."""
+"""Printing of advice for a person: tables and sentences."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from agents.advice.advice import Advice, PlanAhead
 from agents.console import counted
 
 LEAST_PRICE = 5e-4
-"""Half-spreads per share; what is less is shown as nothing."""
+"""Least price that is shown, in the scenario's unit per share."""
 
 HALF = 0.5
-"""Shares; an expected fill this near an edge is on it."""
+"""Largest distance, in shares, of an expected fill outside an edge that counts as inside."""
 
 LEAST_COST = 5e-5
-"""Of the envelope, per share of the order; what is less is shown as nothing."""
+"""Least cost of the envelope that is shown, in the scenario's unit per share of the order."""
 
 UNITS = "(*) in {0} per share of the order. For the order: in {0}, summed over shares."
 
 
 def show(advice: Advice, console: Console) -> None:
-    """Print ``advice``; what it takes for granted is left to ``advice.notes``."""
+    """Print ``advice`` without its notes."""
     scenario, order = advice.scenario, advice.scenario.order
     title = (
         f"{scenario.name}: {order.size:,} shares in {counted(scenario.buckets, 'bucket')}, lots of "
@@ -58,12 +58,12 @@ def show(advice: Advice, console: Console) -> None:
 
 
 def say(console: Console, text: str) -> None:
-    """Print as it is, wrapped."""
+    """Print ``text`` unchanged, wrapped."""
     console.print(text, markup=False)
 
 
 def posting(advice: Advice, post: Iterable[float]) -> str:
-    """Such as "1,000 Aggressive, 500 Passive"."""
+    """Return the posting as text, such as "1,000 Aggressive, 500 Passive"."""
     names = advice.scenario.algo_names
     parts = [
         f"{round(shares):,} {name}" for name, shares in zip(names, post, strict=True) if shares > 0
