@@ -30,7 +30,7 @@ from execution_env import Scenario
 from execution_env.allocation.actions import action_grid
 from execution_env.allocation.formulas import LOT_TOLERANCE
 from execution_env.allocation.orders import Index
-from execution_env.core.jit import inner_inline, jit
+from execution_env.core.jit import inner_inline, splice
 
 Floats = NDArray[np.float64]
 
@@ -181,7 +181,7 @@ def _fill_law(
     return first, last, mean, together
 
 
-@jit
+@splice
 def best_in_bucket(
     split: Allocations,
     row: Lots,

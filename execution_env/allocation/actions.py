@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from execution_env.core.jit import inline, jit
+from execution_env.core.jit import inline, inner_inline, jit
 
 Lots = NDArray[np.int32]
 Index = int | np.integer[Any]
@@ -72,6 +72,14 @@ def action_grid(algos: int, resolution: int) -> ActionGrid:
     return ActionGrid(parts, remainders, mask, twins)
 
 
+@inner_inline
+def _sum(lots: Lots) -> Any:
+    total = np.int64(0)
+    for i in range(lots.size):
+        total += lots[i]
+    return total
+
+
 @inline
 def split_lots(total: int, weights: Lots, out: Lots) -> None:
     """Share ``total`` lots in proportion to ``weights`` (K,) by the largest remainder.
@@ -79,9 +87,7 @@ def split_lots(total: int, weights: Lots, out: Lots) -> None:
     Ties go to the lower index; nothing is shared where all weights are zero.
     """
     lots = np.int64(total)  # products below exceed 32 bits
-    whole = np.int64(0)
-    for i in range(weights.size):
-        whole += weights[i]
+    whole = _sum(weights)
     left = lots if whole > 0 else 0
     for i in range(weights.size):
         out[i] = lots * weights[i] // whole if whole > 0 else 0
@@ -102,7 +108,7 @@ def _fill_remainders(parts: Lots, remainders: Lots) -> None:
     resolution = remainders.shape[0]
     for postable in range(resolution):
         for action in range(parts.shape[0]):
-            total = postable * parts[action].sum() // resolution
+            total = postable * _sum(parts[action]) // resolution
             split_lots(total, parts[action], remainders[postable, action])
 
 
@@ -165,7 +171,7 @@ def allocate_lots(
     """
     for e in range(first, last):
         if which[e]:
-            if requested[e].sum() > postable[e]:
+            if _sum(requested[e]) > postable[e]:
                 split_lots(postable[e], requested[e], posted[:, e])
             else:
                 for i in range(requested.shape[1]):

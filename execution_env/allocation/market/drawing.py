@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from execution_env.allocation.formulas import depth_of, fill_location, fill_rate, latent_of
 from execution_env.allocation.market.days import SHIFT_REACH, UNLIMITED, Days, MarketModel
-from execution_env.core.jit import inner, jit
+from execution_env.core.jit import inner, jit, splice
 
 DAYS_SIDE_BY_SIDE = 128
 """Days drawn side by side."""
@@ -69,6 +69,12 @@ def _fill_rates(
     for d in range(out.size):
         mine = fill_location(location, day_effect[d], loading, liquidity[d])
         out[d] = fill_rate(mine, sd, noise[d])
+
+
+@inner
+def _copy(values: Floats, out: Floats) -> None:
+    for d in range(out.size):  # assigning to a slice compiles a check of shapes, with its message
+        out[d] = values[d]
 
 
 @inner
@@ -170,7 +176,7 @@ def draw(
                     z,
                 )
             if shortfall:
-                days.move[b, first:last] = noise
+                _copy(noise, days.move[b, first:last])
             for i in range(algos):
                 _normals(generator, noise)
                 if model.by_depth[i]:
@@ -197,7 +203,7 @@ def draw(
                     rest = math.sqrt(1.0 - model.volume_persistence**2)
                     past = before[:size]
                     if b == 0:
-                        past[:] = noise
+                        _copy(noise, past)
                     else:
                         _autoregress(model.volume_persistence, rest, past, noise, past)
                     _volumes(
@@ -227,7 +233,7 @@ def draw(
                         )
 
 
-@inner
+@splice
 def _own_predictions(
     generator: np.random.Generator,
     model: MarketModel,
@@ -252,7 +258,7 @@ def _own_predictions(
                 mine[:] = model.predictions[b, i, 0]
 
 
-@inner
+@splice
 def _prices(
     generator: np.random.Generator,
     model: MarketModel,
