@@ -28,7 +28,7 @@ from execution_env.allocation.orders import (
 from execution_env.allocation.parameters import ALGO, BUCKET, CELL, ORDER, Parameters
 from execution_env.allocation.report import Array, Which, write_report
 from execution_env.allocation.transition import start, transition
-from execution_env.core.jit import inner_inline, jit, splice
+from execution_env.core.jit import jit, loop, splice
 from execution_env.core.memory import pointer
 
 HANDED_OVER: dict[str, DTypeLike] = {
@@ -185,7 +185,7 @@ def _play(
         first = stop
 
 
-@inner_inline
+@loop
 def _observe(
     parameters: Parameters,
     orders: Orders,

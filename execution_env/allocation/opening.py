@@ -15,10 +15,10 @@ from execution_env.allocation.formulas import (
 )
 from execution_env.allocation.orders import Index, Market, Orders
 from execution_env.allocation.parameters import Parameters
-from execution_env.core.jit import inner_inline, splice
+from execution_env.core.jit import loop, splice
 
 
-@inner_inline
+@loop
 def _bound(
     parameters: Parameters, orders: Orders, bucket: Index, first: Index, last: Index
 ) -> None:
@@ -28,7 +28,7 @@ def _bound(
         orders.upper[e] = upper
 
 
-@inner_inline
+@loop
 def _track(
     parameters: Parameters, orders: Orders, bucket: Index, first: Index, last: Index
 ) -> None:
@@ -41,14 +41,14 @@ def _track(
         orders.upper[e] = n * min(middle + band, 1.0)
 
 
-@inner_inline
+@loop
 def _limit(parameters: Parameters, orders: Orders, first: Index, last: Index) -> None:
     most = np.int32(parameters.order[0].max_posted)
     for e in range(first, last):
         orders.postable[e] = min(orders.remaining[e], most)
 
 
-@inner_inline
+@loop
 def _look_back(
     parameters: Parameters, orders: Orders, market: Market, bucket: Index, first: Index, last: Index
 ) -> None:
@@ -69,7 +69,7 @@ def _look_back(
             orders.recent_fills[e] += orders.fills[past, e]
 
 
-@inner_inline
+@loop
 def _cap(parameters: Parameters, orders: Orders, bucket: Index, first: Index, last: Index) -> None:
     max_rate = parameters.order[0].max_rate
     expected = parameters.buckets[bucket].expected_volume
@@ -79,7 +79,7 @@ def _cap(parameters: Parameters, orders: Orders, bucket: Index, first: Index, la
         orders.postable[e] = np.int32(max(min(np.float64(orders.postable[e]), room), 0.0))
 
 
-@inner_inline
+@loop
 def _stay_below(parameters: Parameters, orders: Orders, first: Index, last: Index) -> None:
     n = np.int32(parameters.order[0].lots)
     for e in range(first, last):
@@ -87,7 +87,7 @@ def _stay_below(parameters: Parameters, orders: Orders, first: Index, last: Inde
         orders.postable[e] = np.int32(max(min(np.float64(orders.postable[e]), room), 0.0))
 
 
-@inner_inline
+@loop
 def _estimate(
     parameters: Parameters,
     orders: Orders,
@@ -106,7 +106,7 @@ def _estimate(
         )
 
 
-@inner_inline
+@loop
 def _estimate_depth(
     parameters: Parameters, orders: Orders, bucket: Index, algo: int, first: Index, last: Index
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from execution_env.core.jit import inline, inner_inline
+from execution_env.core.jit import inline, loop
 
 Index = int | np.integer[Any]
 Ints = NDArray[np.int32]
@@ -144,7 +144,7 @@ def outcome_blocks(algos: int, count: int) -> tuple[Ints, Floats]:
     return np.zeros((2, algos, count), np.int32), np.zeros((OUTCOME_FLOATS, count))
 
 
-@inner_inline
+@loop
 def clear(lots: Ints, floats: Floats, first: Index, last: Index) -> None:
     """Zero the columns [first, last) of the blocks of postings and outcome."""
     first, last = np.uint64(first), np.uint64(last)

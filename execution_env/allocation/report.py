@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from execution_env.allocation.orders import Floats, Index, Ints, Orders, Outcome
-from execution_env.core.jit import inline, inner_inline
+from execution_env.core.jit import inline, loop, splice
 
 COSTS = (
     "posting_cost",
@@ -172,13 +172,13 @@ def _span(places: Array) -> slice:
     return slice(int(places[0]), int(places[-1]) + 1)
 
 
-@inner_inline
+@loop
 def _write_row(out: NDArray[np.float64], values: Floats, first: Index, last: Index) -> None:
     for e in range(first, last):
         out[e] = values[e]
 
 
-@inner_inline
+@splice
 def write_report(
     orders: Orders,
     posted: Ints,

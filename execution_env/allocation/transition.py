@@ -39,12 +39,12 @@ from execution_env.allocation.formulas import (
 from execution_env.allocation.opening import open_bucket
 from execution_env.allocation.orders import Index, Ints, Market, Orders, Outcome
 from execution_env.allocation.parameters import Parameters
-from execution_env.core.jit import inner_inline, splice
+from execution_env.core.jit import loop, splice
 
 # Loops over orders.
 
 
-@inner_inline
+@loop
 def _fill(
     parameters: Parameters,
     orders: Orders,
@@ -73,7 +73,7 @@ def _fill(
         outcome.posting_cost[e] += price * (filled if charge_filled else lots)
 
 
-@inner_inline
+@loop
 def _charge(
     parameters: Parameters,
     market: Market,
@@ -92,7 +92,7 @@ def _charge(
         outcome.fee_cost[e] += fee * filled
 
 
-@inner_inline
+@loop
 def _learn(
     parameters: Parameters,
     orders: Orders,
@@ -126,7 +126,7 @@ def _learn(
         orders.multiplier[algo, e] = m
 
 
-@inner_inline
+@loop
 def _learn_depth(
     parameters: Parameters,
     orders: Orders,
@@ -160,7 +160,7 @@ def _learn_depth(
             orders.multiplier[algo, e] = math.exp(s / (precision + t))
 
 
-@inner_inline
+@loop
 def _drift(
     parameters: Parameters,
     orders: Orders,
@@ -179,7 +179,7 @@ def _drift(
         outcome.posting_cost[e] = outcome.spread_cost[e] + outcome.fee_cost[e] + drift
 
 
-@inner_inline
+@loop
 def _check_envelope(
     parameters: Parameters,
     orders: Orders,
@@ -199,7 +199,7 @@ def _check_envelope(
         outcome.residual_penalty[e] = 0.0
 
 
-@inner_inline
+@loop
 def _clean_up(
     parameters: Parameters,
     orders: Orders,
@@ -224,7 +224,7 @@ def _clean_up(
             outcome.residual_penalty[e] = residual_price(touch, quadratic, outcome.residual[e])
 
 
-@inner_inline
+@loop
 def _settle(
     orders: Orders, market: Market, outcome: Outcome, bucket: Index, first: Index, last: Index
 ) -> None:

@@ -155,7 +155,11 @@ def cache_folder(name: str) -> Path:
 
 
 def compiler(
-    *, inlined: bool = False, spliced: bool = False, from_python: bool = True
+    *,
+    inlined: bool = False,
+    spliced: bool = False,
+    from_python: bool = True,
+    counting: bool = True,
 ) -> Callable[[Function], Function]:
     """Return a decorator like ``numba.njit`` whose cache depends on all that the function is made of.
 
@@ -168,9 +172,12 @@ def compiler(
         from_python: whether Python may call them. What takes apart arguments that come from Python is
             most of what there is to compile of a small function with many of them; without it a call
             from Python is a TypeError.
+        counting: whether they count references. Functions that neither make nor return arrays need not:
+            their callers hold what they work on. The code for it is a tenth of what there is to compile.
     """
     # Nobody asks for an entry from C.
     options: dict[str, Any] = {"no_cfunc_wrapper": True, "no_cpython_wrapper": not from_python}
+    options |= {"_nrt": counting} if not counting else {}
     options |= {"forceinline": inlined, "inline": "always" if spliced else "never"}
 
     def decorator(function: Function) -> Function:
@@ -219,6 +226,9 @@ inner = compiler(from_python=False)
 
 inner_inline = compiler(inlined=True, from_python=False)
 """The same, copied into their callers."""
+
+loop = compiler(inlined=True, from_python=False, counting=False)
+"""The decorator for private loops over orders or days, which make and return no array."""
 
 splice = compiler(spliced=True)
 """The decorator for functions that only call others, made part of their jitted callers."""
