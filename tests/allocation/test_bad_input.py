@@ -1,67 +1,16 @@
-"""Bad input: one clear error that names the key, the value and the remedy."""
+"""Bad content of a scenario: one clear error that names the key, the value and the remedy."""
 
 from __future__ import annotations
 
-import copy
-import enum
 from math import inf, nan
-from pathlib import Path
 from typing import Any
 
 import pytest
-import tomlkit
 
-from execution_env import (
-    ScenarioError,
-    load_scenario,
-    scenarios,
-)
+from execution_env import ScenarioError
 from execution_env.allocation.scenario_file import scenario_from_dict
 from tests.allocation.in_toml import in_toml
-
-Content = dict[str, Any]
-
-BASE: Content = {
-    "name": "base",
-    "description": "every section, and nothing wrong",
-    "order": {"size": 1000, "lot_size": 10, "buckets": 4},
-    "costs": {"basis": "posted"},
-    "algos": [
-        {
-            "name": "Fast",
-            "cost": [2.0, 2.0, 2.0, 3.0],
-            "fill_rate": [0.9, 0.9, 0.9, 1.0],
-            "day_sd": 0.3,
-            "bucket_sd": 0.3,
-            "liquidity_loading": 0.5,
-        },
-        {"name": "Slow", "cost": 0.0, "fill_rate": 0.25, "last_fill_rate": 0.3},
-    ],
-    "liquidity": {"sd": 0.3, "persistence": 0.5},
-    "volume": {"expected": [2000.0, 1000.0, 1000.0, 2000.0], "sd": 0.2},
-    "participation": {"max_rate": 0.3, "window": 2, "max_posted": 500},
-    "envelope": {"lower": [0.1, 0.2, 0.4, 0.8], "upper": [0.5, 0.6, 0.9, 1.0]},
-    "penalties": {"envelope": 5.0, "residual": 10.0, "residual_quadratic": 1.0},
-    "estimator": {"kind": "pseudo-count", "prior_weight": [5.0, 6.0], "icc": 0.1, "memory": 0.9},
-    "actions": {"resolution": 4},
-}
-ABSENT = enum.Enum("Absent", "ABSENT").ABSENT  # its repr is always the same, so are names of tests
-
-
-def changed(changes: dict[str, Any]) -> Content:
-    """``BASE`` with other values, by dotted key; algos go by number from 1. Not the package's own
-    overrides: these can break the content in every way."""
-    content = copy.deepcopy(BASE)
-    for path, value in changes.items():
-        *where, key = path.split(".")
-        target: Any = content
-        for word in where:
-            target = target[int(word) - 1] if word.isdecimal() else target[word]
-        if value is ABSENT:
-            del target[key]
-        else:
-            target[key] = value
-    return content
+from tests.allocation.wrong_content import ABSENT, BASE, Content, changed
 
 
 def refusal(content: Content) -> str:
@@ -481,100 +430,3 @@ def test_a_long_value_is_shortened() -> None:
     message = refusal(changed({"envelope.upper": [0.9, 0.8] + [0.1] * 500}))
     assert len(message) < 250
     assert "..." in message
-
-
-@pytest.mark.parametrize(("path", "value"), [("order.buckets", 0), ("penalties.residual", nan)])
-def test_a_wrong_file_is_named_too(path: str, value: object, tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text(tomlkit.dumps(changed({path: value})), encoding="utf-8")
-    for overrides in (None, {"name": "other"}):
-        with pytest.raises(ScenarioError) as caught:
-            load_scenario(file, overrides)
-        assert str(caught.value).startswith(f"mine.toml: {path} = {value}: ")
-
-
-def test_a_file_that_is_not_toml(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text('name = "x"\n[order\n', encoding="utf-8")
-    with pytest.raises(ScenarioError, match=r"mine\.toml: not valid TOML: .*line 2"):
-        load_scenario(file)
-
-
-def test_a_file_that_is_not_text(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_bytes(b"name = '\xff'")
-    with pytest.raises(ScenarioError, match=r"mine\.toml: not a text file in UTF-8"):
-        load_scenario(file)
-
-
-@pytest.mark.parametrize("path", ["absent.toml", "folder/absent.toml", "folder/absent"])
-def test_a_missing_file(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ScenarioError, match=r"absent(\.toml)?: there is no such file"):
-        load_scenario(path)
-
-
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [("basline", "baseline"), ("text-book", "textbook"), ("vwap-u-shaped", "vwap-u-shape")],
-)
-def test_an_unknown_name_with_a_suggestion(name: str, meant: str) -> None:
-    with pytest.raises(ScenarioError) as caught:
-        load_scenario(name)
-    message = str(caught.value)
-    assert f'"{name}"' in message
-    assert f'Did you mean "{meant}"?' in message
-    assert all(shipped in message for shipped in scenarios())
-
-
-@pytest.mark.parametrize("name", ["zzz", ""])
-def test_a_name_like_no_other_lists_the_shipped_ones(name: str) -> None:
-    with pytest.raises(ScenarioError) as caught:
-        load_scenario(name)
-    assert "Did you mean" not in str(caught.value)
-    assert all(shipped in str(caught.value) for shipped in scenarios())
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        ({"order.bucket": 20}, ["order.bucket: unknown key", 'Did you mean "buckets"?']),
-        ({"ordr.buckets": 20}, ["override ordr.buckets", 'Did you mean "order"?']),
-        ({"buckets": 20}, ["buckets: unknown key"]),
-        ({"order.buckets.x": 20}, ["override order.buckets.x", "section.key"]),
-        ({"algos.Pasive.cost": 0.1}, ["override algos.Pasive.cost", 'Did you mean "Passive"?']),
-        ({"algos.0.cost": 0.1}, ["override algos.0.cost", "a number from 1 to 3"]),
-        ({"algos.4.cost": 0.1}, ["override algos.4.cost", "a number from 1 to 3"]),
-        ({"algos.cost": 0.1}, ["override algos.cost", "algos.NAME.key"]),
-        ({"algos.Passive.cots": 0.1}, ["algos[3].cots: unknown key", 'Did you mean "cost"?']),
-        ({"order.buckets": "20"}, ['order.buckets = "20":', "without quotes"]),
-        ({"order.buckets": None}, ["order.buckets", "missing"]),
-        ({"volume": None}, ["participation.max_rate = 0.3", "[volume] section"]),
-    ],
-    ids=str,
-)
-def test_a_wrong_override(overrides: dict[str, Any], words: list[str]) -> None:
-    sources = ("baseline", load_scenario("baseline"))
-    for source in sources:
-        with pytest.raises(ScenarioError) as caught:
-            load_scenario(source, overrides)
-        for word in words:
-            assert word in str(caught.value)
-
-
-@pytest.mark.parametrize("algos", [BASE["algos"][0], [5], ["Fast"], 5], ids=str)
-def test_an_override_of_broken_algos(algos: object) -> None:
-    with pytest.raises(ScenarioError, match=r"algos"):
-        load_scenario(changed({"algos": algos}), {"algos.1.cost": 1.0})
-
-
-@pytest.mark.parametrize("overrides", ["order.buckets=20", [("order.buckets", 20)], 5], ids=str)
-def test_overrides_that_are_no_mapping(overrides: Any) -> None:
-    with pytest.raises(ValueError, match="overrides = "):
-        load_scenario("baseline", overrides)
-
-
-@pytest.mark.parametrize("scenario", [5, None, True, ["baseline"]], ids=str)
-def test_a_scenario_that_names_nothing(scenario: Any) -> None:
-    with pytest.raises(ScenarioError, match=r"scenario = .*shipped name or the path"):
-        load_scenario(scenario)
