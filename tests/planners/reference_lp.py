@@ -11,11 +11,19 @@ from agents.lp.model import CHORDS
 from agents.lp.variants import LinearProgramme
 from agents.policy import read_observations
 from agents.rollouts.allocation import play
-from execution_env import load_scenario
+from execution_env import OrderAllocationEnv, load_scenario
 from execution_env.allocation.market.day_stream import (
     VALIDATION,
     DayStream,
 )
+
+
+def full_env(scenario):
+    return OrderAllocationEnv(scenario, observation="full", action="lots")
+
+
+def first_observation(scenario):
+    return full_env(scenario).reset(seed=0)[0]
 
 
 @cache
