@@ -29,6 +29,7 @@ from agents.storage.run_directory import new_run_directory, read_config, write_c
 from agents.training.run import Run
 from execution_env import load_scenario, numbered_days
 from tests.learners.faster import faster
+from tests.learners.small_runs import arrays_in, refused
 
 ROOT = Path(__file__).parents[2]
 FEW = {"order.size": 1500, "order.buckets": 4, "volume.total": 10000}
@@ -63,21 +64,6 @@ def resumed(directory: Path) -> Run:
     config = read_config(directory)
     training = PPOTraining(config.scenario, config.seed, settings_of(config))
     return Run(directory, config, training, resume=True)
-
-
-def refused(load: Any, directory: Path, *words: str) -> None:
-    """One clear line, whoever loads."""
-    with pytest.raises(RunError) as error:
-        load(directory)
-    message = str(error.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-
-
-def arrays_in(directory: Path, name: str) -> dict[str, Any]:
-    with np.load(directory / name) as file:
-        return {key: file[key] for key in file if key != "checksum"}
 
 
 # Loading runs no code.
@@ -142,18 +128,6 @@ print([name for name in ("torch", "stable_baselines3", "sb3_contrib") if name in
 # The policy's file.
 
 
-def test_a_policy_that_is_missing_damaged_or_foreign(copied: Path) -> None:
-    path = copied / "policy.npz"
-    content = path.read_bytes()
-    for damaged in (b"", b"PK", content[:200], content[:-1], content.replace(b"<f4", b"<i4")):
-        path.write_bytes(damaged)
-        refused(load_policy, copied, str(path), "damaged", "train again")
-    path.write_bytes((copied / "checkpoint.npz").read_bytes())
-    refused(load_policy, copied, str(path), "of another program or version")
-    path.unlink()
-    refused(load_policy, copied, str(path), "there is no such file")
-
-
 def damage(name: str, arrays: dict[str, Any]) -> None:
     """Make one thing wrong that checksums do not notice."""
     match name:
@@ -191,7 +165,7 @@ def damage(name: str, arrays: dict[str, Any]) -> None:
     ],
 )
 def test_weights_that_do_not_fit(what: str, words: str, copied: Path) -> None:
-    arrays = arrays_in(copied, "policy.npz")
+    arrays = arrays_in(copied / "policy.npz")
     damage(what, arrays)
     save_arrays(copied / "policy.npz", **arrays)
     refused(load_policy, copied, str(copied / "policy.npz"), words, "train again")
@@ -245,61 +219,14 @@ def test_configurations_that_do_not_fit_the_policy(
     refused(load_policy, copied, str(copied), *words)
 
 
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({"width": 9}, ["checkpoint.npz: does not fit this run's config.json"]),
-        ({"layers": 1}, ["checkpoint.npz: does not fit"]),
-        ({"observation": "full"}, ["checkpoint.npz: does not fit"]),
-        ({"masked": True}, ["checkpoint.npz: does not fit"]),
-        ({"timesteps": 192}, ["checkpoint.npz: does not fit"]),
-        ({"learning_rate": 0.004}, ["checkpoint.npz: does not fit"]),
-        ({"learning_rate": -1}, ["not those of ppo", "learning_rate = -1: must be"]),
-        ({"learning_rate": True}, ["learning_rate = True: must be a number"]),
-        ({"width": 0}, ["width = 0: must be a whole number from 1"]),
-        ({"n_envs": 16.0}, ["n_envs = 16.0: must be a whole number"]),
-        ({"observation": "all"}, ["observation = all: must be"]),
-        ({"observation": ["full"]}, ["observation = ['full']: must be"]),
-        ({"masked": 1}, ["masked = 1: must be true or false"]),
-        ({"timesteps": 1e6}, ["timesteps = 1000000.0: must be a whole number"]),
-        ({"momentum": 0.9}, ["momentum"]),
-    ],
-)
-def test_configurations_that_do_not_fit_the_checkpoint(
-    values: dict[str, Any], words: list[str], copied: Path
-) -> None:
-    edited(copied, **values)
-    refused(resumed, copied, *words)
-
-
-def test_the_checkpoint_of_another_seed_or_scenario(copied: Path) -> None:
-    config = read_config(copied)
-    dearer = load_scenario("two-algos", FEW | {"penalties.envelope": 4.0})
-    for change in ({"seed": 1}, {"scenario": dearer}):
-        write_config(copied, replace(config, **change))  # type: ignore[arg-type]
-        refused(resumed, copied, "checkpoint.npz: does not fit this run's config.json")
-
-
-def test_damaged_checkpoints(copied: Path) -> None:
+def test_checkpoints_that_do_not_fit_the_networks(copied: Path) -> None:
     path = copied / "checkpoint.npz"
-    content, policy = path.read_bytes(), (copied / "policy.npz").read_bytes()
-    for damaged in (b"", content[:1000], content[:-1], content.replace(b"adam", b"adem")):
-        path.write_bytes(damaged)
-        refused(resumed, copied, str(path), "train from the start with another --out")
-    path.write_bytes(policy)
-    refused(resumed, copied, str(path), "of another program or version")
-    path.write_bytes(content)
-    arrays = arrays_in(copied, "checkpoint.npz")
+    arrays = arrays_in(path)
     for name in ("parameters", "adam_means", "adam_squares", "best"):
         save_arrays(path, **arrays | {name: arrays[name][:-1]})
         refused(resumed, copied, str(path), "weights: these networks have")
     save_arrays(path, **arrays | {"measured": arrays["measured"][:-1]})
     refused(resumed, copied, str(path))
-
-
-def test_progress_of_something_else(copied: Path) -> None:
-    (copied / "progress.csv").write_text("episodes,steps\n1,2\n")
-    refused(resumed, copied, str(copied / "progress.csv"), "its columns must be", "Delete it")
 
 
 # Used like any other policy.

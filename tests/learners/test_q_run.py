@@ -1,17 +1,9 @@
-"""Runs of the Q-learner: what they write, and that nothing that stops one changes what it learns."""
+"""Runs of the Q-learner: its progress, settings and policies."""
 
 from __future__ import annotations
 
-import csv
-import errno
-import json
 import math
 import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,89 +14,29 @@ import pytest
 from PIL import Image
 
 from agents.evaluation.figures import learning_curve
+from agents.learners import Q_LEARNING
 from agents.policy import load_policy
-from agents.q_learning import run as q_run
-from agents.q_learning.algorithm import Hyperparameters, Table
-from agents.q_learning.orders import Trainer
+from agents.q_learning.algorithm import Table
 from agents.q_learning.policy import FILE, QPolicy, load
-from agents.q_learning.run import (
-    MOST_EPISODES,
-    ORDERS,
-    SAVED,
-    QTraining,
-    Settings,
-    config_of,
-    settings_of,
-)
+from agents.q_learning.run import MOST_EPISODES, ORDERS, QTraining, Settings, settings_of
 from agents.q_learning.states import StateSpace, without_estimates
-from agents.storage import files as storage
 from agents.storage.files import RunError, load_arrays, save_arrays
-from agents.storage.run_directory import (
-    FILES,
-    RunConfig,
-    new_run_directory,
-    package_versions,
-    read_config,
-    read_progress,
-    write_config,
-)
+from agents.storage.run_directory import read_config, read_progress
 from agents.training import run as training_run
 from agents.training.run import CHECKPOINT_SHARE, Run
 from execution_env import Scenario, load_scenario, numbered_days
 from execution_env.allocation.batch import Batch
 from tests.learners.faster import faster
+from tests.learners.small_runs import SMALL_RUNS, quiet
 
-ROOT = Path(__file__).parents[2]
-SMALL = {"order.size": 3000, "order.buckets": 4, "volume.total": 12000}
-SCENARIO = load_scenario("two-algos", SMALL)
-SETTINGS = Settings(60 * ORDERS, 4)
-
-
-def quiet(*_: Any) -> None:
-    pass
-
-
-def opened(directory: Path, config: RunConfig, resume: bool) -> Run:
-    training = QTraining(config.scenario, config.seed, settings_of(config))
-    return Run(directory, config, training, resume)
-
-
-def new_run(directory: Path, settings: Settings = SETTINGS, scenario: Any = SCENARIO) -> Run:
-    new_run_directory(directory)
-    return opened(directory, config_of(scenario, 0, settings), resume=False)
-
-
-def resumed(directory: Path) -> Run:
-    return opened(directory, read_config(directory), resume=True)
-
-
-def learned(directory: Path) -> dict[str, Any]:
-    """All that a run ends with, but times."""
-    checkpoint = load_arrays(directory / "checkpoint.npz", SAVED)
-    policy = load_arrays(directory / "policy.npz", FILE)
-    rows = read_progress(directory)
-    for mapping in (checkpoint, policy, *rows):
-        del mapping["seconds"]
-    return {"checkpoint": checkpoint, "policy": policy, "rows": rows}
-
-
-def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    assert first["rows"] == second["rows"]
-    for file in ("checkpoint", "policy"):
-        assert first[file].keys() == second[file].keys()
-        for name, array in first[file].items():
-            assert np.array_equal(array, second[file][name]), (file, name)
-    return True
-
-
-FASTER = {"VALIDATION_DAYS": 64, "CURVE_POINTS": 12, "MEASURED_BLOCKS": 6}
-"""What takes time in a run and is not tested here."""
+LEARNER = SMALL_RUNS[Q_LEARNING]
+SMALL, SCENARIO = LEARNER.sizes, LEARNER.scenario
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _faster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        faster(FASTER, patch.setattr)
+        faster(LEARNER.constants, patch.setattr)
         yield
 
 
@@ -112,49 +44,15 @@ def _faster() -> Iterator[None]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing disturbed."""
     directory = tmp_path_factory.mktemp("runs") / "whole"
-    new_run(directory).go(quiet)
+    LEARNER.new_run(directory).go(quiet)
     return directory
 
 
-@pytest.fixture(scope="module")
-def expected(finished: Path) -> dict[str, Any]:
-    return learned(finished)
-
-
-# What is written.
-
-
-def test_a_run_directory(finished: Path) -> None:
-    assert sorted(os.listdir(finished)) == sorted(set(FILES) - {"learning_curve.png"})
-    config = json.loads((finished / "config.json").read_text())
-    assert config["kind"] == "q-learning"
-    assert config["seed"] == 0
-    assert config["scenario"]["order"] == {"size": 3000, "lot_size": 100, "buckets": 4}
-    assert config["hyperparameters"] == SETTINGS.flat()
-    assert config["hyperparameters"]["episodes"] == 60 * ORDERS
-    assert config["versions"] == package_versions()
-    assert config["git_commit"] is None or len(config["git_commit"]) == 40
-    assert settings_of(read_config(finished)) == SETTINGS
-
-
 def test_progress(finished: Path) -> None:
-    with open(finished / "progress.csv", newline="") as file:
-        header, *lines = csv.reader(file)
-    assert tuple(header) == QTraining.columns
     rows = read_progress(finished)
-    assert len(rows) == len(lines) == FASTER["CURVE_POINTS"] + 1
-    episodes = [row["episodes"] for row in rows]
-    assert episodes[0] == 0
-    assert episodes[-1] == 60 * ORDERS
-    assert episodes == sorted(set(episodes))
-    assert [row["steps"] for row in rows] == [4 * number for number in episodes]
-    epsilons = [row["epsilon"] for row in rows]
-    h = SETTINGS.hyperparameters
-    assert epsilons == [h.epsilon_at(number / (60 * ORDERS)) for number in episodes]
-    for row in rows:
-        assert row["objective_ci_low"] <= row["objective_mean"] <= row["objective_ci_high"]
-    seconds = [row["seconds"] for row in rows]
-    assert seconds == sorted(seconds)
+    h = LEARNER.settings.hyperparameters
+    shares = [row["episodes"] / (60 * ORDERS) for row in rows]
+    assert [row["epsilon"] for row in rows] == [h.epsilon_at(share) for share in shares]
     states = [row["states"] for row in rows]
     assert states[0] == SCENARIO.buckets * (SCENARIO.lots + 1)
     assert states == sorted(states)
@@ -177,7 +75,7 @@ def test_the_curve_is_a_picture(finished: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("episodes", [1, ORDERS, ORDERS + 1, 3 * ORDERS])
 def test_short_runs(tmp_path: Path, episodes: int) -> None:
-    new_run(tmp_path / "run", Settings(episodes, 3)).go(quiet)
+    LEARNER.new_run(tmp_path / "run", Settings(episodes, 3)).go(quiet)
     rows = read_progress(tmp_path / "run")
     blocks = -(-episodes // ORDERS)
     assert [row["episodes"] for row in rows] == [ORDERS * j for j in range(blocks + 1)]
@@ -187,7 +85,7 @@ def test_short_runs(tmp_path: Path, episodes: int) -> None:
 
 def test_nothing_hidden_needs_no_bins(tmp_path: Path) -> None:
     scenario = load_scenario("known-rates", SMALL)
-    new_run(tmp_path / "run", Settings(20 * ORDERS, 8), scenario).go(quiet)
+    LEARNER.new_run(tmp_path / "run", Settings(20 * ORDERS, 8), scenario).go(quiet)
     policy = load(tmp_path / "run", read_config(tmp_path / "run"))
     assert policy.space.bins.tolist() == [1, 1, 1]
     assert policy.observation == "minimal"
@@ -211,240 +109,7 @@ def test_settings_that_are_none(values: dict[str, Any], message: str) -> None:
         Settings(**values)
 
 
-# Stopped and resumed.
-
-
-def test_in_one_go_or_block_by_block(expected: dict[str, Any], tmp_path: Path) -> None:
-    """Saved and restored between all blocks, stages included."""
-    path = tmp_path / "checkpoint.npz"
-    training = QTraining(SCENARIO, 0, SETTINGS)
-    while training.blocks < training.total:
-        training.advance(1)
-        training.save(path)
-        training = QTraining(SCENARIO, 0, SETTINGS)
-        training.restore(path)
-    for name, array in load_arrays(path, SAVED).items():
-        if name != "seconds":
-            assert np.array_equal(array, expected["checkpoint"][name]), name
-
-
-@pytest.mark.parametrize("double", [False, True])
-def test_double_and_constant_steps_go_on_as_well(double: bool, tmp_path: Path) -> None:
-    settings = replace(
-        SETTINGS,
-        start="pessimistic",
-        hyperparameters=Hyperparameters(double=double, step_size=0.1, discount=0.99),
-    )
-    whole, parts = QTraining(SCENARIO, 4, settings), QTraining(SCENARIO, 4, settings)
-    whole.advance(20)
-    parts.advance(7)
-    parts.save(tmp_path / "c.npz")
-    again = QTraining(SCENARIO, 4, settings)
-    again.restore(tmp_path / "c.npz")
-    again.advance(13)
-    assert np.array_equal(whole.table.values, again.table.values)
-    assert np.array_equal(whole.table.visits, again.table.visits)
-    assert again.seconds > 0
-
-
-def interrupt_in(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    """Ctrl-C while this block is being learned; numbers include blocks without learning."""
-    played = [0]
-
-    def counted(original: Any) -> Any:
-        def playing(self: Trainer, *args: Any, **options: Any) -> None:
-            original(self, *args, **options)
-            played[0] += 1
-            if played[0] == block:
-                os.kill(os.getpid(), signal.SIGINT)
-
-        return playing
-
-    for name in ("block", "watch"):
-        monkeypatch.setattr(Trainer, name, counted(getattr(Trainer, name)))
-
-
-# The first block is that of warming up. Stages change after 2, 6 and 18 blocks, with 6 of measuring.
-@pytest.mark.parametrize("block", [2, 3, 4, 8, 9, 10, 16, 21, 40, 78, 79])
-def test_ctrl_c_in_the_middle_of_a_block(
-    block: int, expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = new_run(tmp_path / "run")
-    with monkeypatch.context() as patch:
-        interrupt_in(patch, block)
-        with pytest.raises(KeyboardInterrupt):
-            run.go(quiet)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert not (tmp_path / "run" / "policy.npz").exists()
-    again = resumed(tmp_path / "run")
-    assert not again.finished
-    assert 0 < again.training.blocks <= 60
-    again.go(quiet)
-    assert same(expected, learned(tmp_path / "run"))
-    assert again.finished
-
-
-def test_ctrl_c_outside_of_blocks(
-    expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While it validates, writes a checkpoint, reports, or writes the policy."""
-    directory = tmp_path / "run"
-    run = new_run(directory)
-    for patched, name in (
-        (Run, "_validate"),
-        (Run, "_checkpoint"),
-        (QPolicy, "save"),
-    ):
-        original = getattr(patched, name)
-
-        def interrupted(self: Any, *args: Any, original: Any = original, **options: Any) -> Any:
-            os.kill(os.getpid(), signal.SIGINT)
-            return original(self, *args, **options)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(patched, name, interrupted)
-            patch.setattr(training_run, "CHECKPOINT_SECONDS", 0.0)
-            patch.setattr(training_run, "CHECKPOINT_SHARE", 1e9)
-            with pytest.raises(KeyboardInterrupt):
-                run.go(quiet)
-        run = resumed(directory)
-    run.go(quiet)
-    assert same(expected, learned(directory))
-
-
-def test_a_second_ctrl_c_does_not_wait_and_saves_nothing(
-    expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = new_run(tmp_path / "run")
-    original = Trainer.block
-    with monkeypatch.context() as patch:
-
-        def impatient(self: Trainer, *args: Any, **options: Any) -> None:
-            original(self, *args, **options)
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
-
-        patch.setattr(Trainer, "block", impatient)
-        patch.setattr(q_run, "warm_up", quiet)
-        with pytest.raises(KeyboardInterrupt):
-            run.go(quiet)
-    assert not (tmp_path / "run" / "checkpoint.npz").exists()
-    resumed(tmp_path / "run").go(quiet)
-    assert same(expected, learned(tmp_path / "run"))
-
-
-def test_another_ones_handler_of_ctrl_c_is_left_alone(tmp_path: Path) -> None:
-    caught = []
-    before = signal.signal(signal.SIGINT, lambda *_: caught.append(1))
-    try:
-        mine = signal.getsignal(signal.SIGINT)
-        new_run(tmp_path / "run", Settings(2 * ORDERS)).go(
-            lambda *_: os.kill(os.getpid(), signal.SIGINT)
-        )
-        assert signal.getsignal(signal.SIGINT) is mine
-        assert caught
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-CHILD = f"""
-import sys
-import train
-from tests.learners.faster import faster
-faster({FASTER})
-faster({{"CHECKPOINT_SECONDS": 0.0, "CHECKPOINT_SHARE": float(sys.argv.pop())}})
-sys.exit(train.main(sys.argv[1:]))
-"""
-LONG = ["--bins", "4", "--episodes", str(1000 * ORDERS), "--scenario", "two-algos"]
-LONG += ["--set", *(f"{key}={value}" for key, value in SMALL.items())]
-
-
-def child(directory: Path, *options: str, share: str = "1e9") -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, "--out", str(directory), *options, share],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def killed(directory: Path, *options: str, after: str, number: int = signal.SIGKILL) -> int:
-    """Start a process that trains, and kill it once there is the file ``after`` (newer than now)."""
-    since = time.time_ns()
-    process = child(directory, *options)
-    path = directory / after
-    while process.poll() is None:
-        if path.exists() and path.stat().st_mtime_ns > since:
-            break
-        time.sleep(0.002)
-    time.sleep(0.03)
-    process.send_signal(number)
-    process.communicate()
-    return process.returncode
-
-
-@pytest.mark.slow
-def test_kill_9_costs_nothing(tmp_path: Path) -> None:
-    """Before the first checkpoint, soon after it, again and again, with Ctrl-C in between."""
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    settings = Settings(1000 * ORDERS, 4)
-    run = new_run(whole, settings)
-    run.go(quiet)
-    # Nobody may be killed by luck only once the run is over: there must be work left.
-    assert killed(parts, *LONG, after="config.json") == -signal.SIGKILL
-    assert killed(parts, "--resume", after="checkpoint.npz") == -signal.SIGKILL
-    blocks = [int(load_arrays(parts / "checkpoint.npz", SAVED)["blocks"])]
-    for number in (signal.SIGKILL, signal.SIGINT):
-        code = killed(parts, "--resume", after="checkpoint.npz", number=number)
-        assert code == (130 if number == signal.SIGINT else -number)
-        blocks.append(int(load_arrays(parts / "checkpoint.npz", SAVED)["blocks"]))
-    assert blocks == sorted(blocks)
-    assert 0 < blocks[0] < blocks[-1] < 4000
-    process = child(parts, "--resume", share="0.04")
-    _, said = process.communicate()
-    assert process.returncode == 0, said
-    assert "going on with q-learning on two-algos" in said
-    assert same(learned(whole), learned(parts))
-
-
-@pytest.mark.parametrize("missing", ["policy.npz", "progress.csv", "checkpoint.npz"])
-def test_a_run_stopped_at_its_very_end_is_completed(
-    missing: str, finished: Path, expected: dict[str, Any], tmp_path: Path
-) -> None:
-    """Killed between the last checkpoint and the policy; or somebody deleted a file."""
-    for name in os.listdir(finished):
-        if name != missing:
-            (tmp_path / name).write_bytes((finished / name).read_bytes())
-    run = resumed(tmp_path)
-    assert not run.finished
-    run.go(quiet)
-    found = learned(tmp_path)
-    if missing == "progress.csv":
-        found["rows"] = expected["rows"][:-1] + found["rows"]
-    assert same(expected, found)
-    assert resumed(tmp_path).finished
-
-
-def test_rows_newer_than_the_checkpoint_are_dropped(
-    expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = new_run(tmp_path / "run")
-    with monkeypatch.context() as patch:
-        interrupt_in(patch, 40)
-        with pytest.raises(KeyboardInterrupt):
-            run.go(quiet)
-    rows = read_progress(tmp_path / "run")
-    later = [row | {"seconds": 0.0} for row in expected["rows"] if row["steps"] > rows[-1]["steps"]]
-    run.rows += later
-    training_run.write_progress(tmp_path / "run", run.rows)
-    again = resumed(tmp_path / "run")
-    assert len(again.rows) in (len(rows), len(rows) + 1)
-    again.go(quiet)
-    assert same(expected, learned(tmp_path / "run"))
-
-
-# Checkpoints: how often, and what when they fail.
+# Checkpoints.
 
 
 class Clock:
@@ -471,7 +136,7 @@ def test_checkpoints_take_a_small_share_of_the_time(
         self.blocks += 1
         clock.now += 0.5
 
-    run = new_run(tmp_path / "run", Settings(1000 * ORDERS, 1))
+    run = LEARNER.new_run(tmp_path / "run", Settings(1000 * ORDERS, 1))
     monkeypatch.setattr(QTraining, "save", save)
     monkeypatch.setattr(QTraining, "advance", advance)
     monkeypatch.setattr(training_run, "write_progress", quiet)
@@ -488,34 +153,6 @@ def test_checkpoints_take_a_small_share_of_the_time(
     assert share <= CHECKPOINT_SHARE + 0.01 <= 0.05 + 1e-9
 
 
-def test_a_full_disk_leaves_the_old_checkpoint(
-    expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    directory = tmp_path / "run"
-    run = new_run(directory)
-    with monkeypatch.context() as patch:
-        interrupt_in(patch, 30)
-        with pytest.raises(KeyboardInterrupt):
-            run.go(quiet)
-    good = (directory / "checkpoint.npz").read_bytes()
-
-    def full(path: Any, write: Any) -> None:
-        raise storage.unwritable(Path(path), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-
-    run = resumed(directory)
-    with monkeypatch.context() as patch:
-        patch.setattr(training_run, "CHECKPOINT_SECONDS", 0.0)
-        patch.setattr(storage, "atomic_write", full)
-        with pytest.raises(RunError, match=r"No space left on device.*Free some space"):
-            run.go(quiet)
-    assert (directory / "checkpoint.npz").read_bytes() == good
-    resumed(directory).go(quiet)
-    assert same(expected, learned(directory))
-
-
-# Files of something else.
-
-
 def copied(finished: Path, tmp_path: Path) -> Path:
     directory = tmp_path / "copy"
     directory.mkdir()
@@ -524,86 +161,12 @@ def copied(finished: Path, tmp_path: Path) -> Path:
     return directory
 
 
-def refused(directory: Path, *words: str) -> None:
-    with pytest.raises(RunError) as error:
-        resumed(directory)
-    message = str(error.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-
-
-def test_damaged_checkpoints(finished: Path, tmp_path: Path) -> None:
-    directory = copied(finished, tmp_path)
-    path = directory / "checkpoint.npz"
-    content = path.read_bytes()
-    for damaged in (
-        b"",
-        b"PK",
-        content[:1000],
-        content[:-1],
-        content.replace(b"values", b"valves"),
-    ):
-        path.write_bytes(damaged)
-        refused(directory, str(path), "train from the start with another --out")
-    policy = (directory / "policy.npz").read_bytes()
-    path.write_bytes(policy)
-    refused(directory, str(path), "of another program or version")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"seed": 1},
-        {"scenario": load_scenario("two-algos", SMALL | {"penalties.envelope": 4.0})},
-        {"scenario": load_scenario("two-algos", SMALL | {"order.buckets": 5})},
-        {"settings": replace(SETTINGS, episodes=61 * ORDERS)},
-        {"settings": replace(SETTINGS, hyperparameters=Hyperparameters(double=True))},
-        {"settings": replace(SETTINGS, hyperparameters=Hyperparameters(omega=0.9))},
-    ],
-)
-def test_the_checkpoint_of_another_run(
-    change: dict[str, Any], finished: Path, tmp_path: Path
-) -> None:
-    directory = copied(finished, tmp_path)
-    arguments = {"scenario": SCENARIO, "seed": 0, "settings": SETTINGS} | change
-    write_config(directory, config_of(**arguments))
-    refused(directory, str(directory / "checkpoint.npz"), "does not fit this run's config.json")
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"omega": 2.0}, ["omega = 2.0: must be"]),
-        ({"omega": "fast"}, ["omega = fast: must be a number"]),
-        ({"episodes": 1e9}, ["episodes = 1000000000.0"]),
-        ({"momentum": 0.9}, ["momentum"]),
-        ({"episodes": None}, ["episodes"]),
-    ],
-)
-def test_hyperparameters_that_are_none(
-    change: dict[str, Any], words: list[str], finished: Path, tmp_path: Path
-) -> None:
-    directory = copied(finished, tmp_path)
-    config = read_config(directory)
-    values = {**config.hyperparameters, **change}
-    write_config(directory, replace(config, hyperparameters=values))
-    refused(directory, "config.json", *words)
-
-
 def test_hyperparameters_that_are_missing(finished: Path) -> None:
     config = read_config(finished)
     for name in ("episodes", "bins", "start"):
         values = {key: value for key, value in config.hyperparameters.items() if key != name}
         with pytest.raises(RunError, match=f"config.json: .*{name}"):
             settings_of(replace(config, hyperparameters=values))
-
-
-@pytest.mark.parametrize("text", ["a,b\n1,2\n", "episodes,steps\n1,2\n"])
-def test_progress_of_something_else(text: str, finished: Path, tmp_path: Path) -> None:
-    directory = copied(finished, tmp_path)
-    (directory / "progress.csv").write_text(text)
-    refused(directory, str(directory / "progress.csv"), "its columns must be", "Delete it")
 
 
 # The policy.
@@ -622,9 +185,8 @@ def observations(scenario: Scenario, count: int = 64) -> np.ndarray:
     return np.concatenate(found)
 
 
-def test_the_policy_comes_back_the_same(finished: Path, tmp_path: Path) -> None:
-    run = resumed(finished)
-    policy = run.training.policy()
+def test_the_policy_decides_the_same_when_loaded(finished: Path) -> None:
+    policy = LEARNER.resumed(finished).training.policy()
     loaded = load_policy(str(finished))
     assert isinstance(loaded, QPolicy)
     full = observations(SCENARIO)
@@ -632,14 +194,6 @@ def test_the_policy_comes_back_the_same(finished: Path, tmp_path: Path) -> None:
     assert np.array_equal(policy.predict(full)[0], loaded.predict(full)[0])
     assert np.array_equal(policy.space.states(full), loaded.space.states(full))
     assert np.array_equal(policy.values, loaded.values)
-    assert loaded.name == "whole"
-    assert loaded.run == read_config(finished)
-    assert loaded.train_steps == run.training.steps == 60 * ORDERS * 4
-    assert loaded.train_seconds == run.training.seconds > 0
-    policy.save(tmp_path)
-    kept = load_arrays(finished / "policy.npz", FILE)
-    again = load_arrays(tmp_path / "policy.npz", FILE)
-    assert all(np.array_equal(kept[name], again[name]) for name in kept)
 
 
 def test_default_and_full_observations_agree(finished: Path) -> None:
@@ -663,7 +217,7 @@ def test_default_and_full_observations_agree(finished: Path) -> None:
 
 
 def test_a_policy_without_estimates_reads_all_observations(tmp_path: Path) -> None:
-    new_run(tmp_path / "run", Settings(8 * ORDERS, bins=1)).go(quiet)
+    LEARNER.new_run(tmp_path / "run", Settings(8 * ORDERS, bins=1)).go(quiet)
     policy = load_policy(str(tmp_path / "run"))
     full = observations(SCENARIO)
     assert policy.observation == "minimal"
@@ -694,21 +248,6 @@ def test_nothing_is_met_where_no_order_can_be() -> None:
     table = Table.start(2, space.size, scenario.grid_size, 0.0)
     policy = QPolicy.of(scenario, space, table)
     assert (policy.table_actions == 0).all()
-
-
-def test_a_damaged_policy_is_made_from_the_checkpoint(
-    finished: Path, expected: dict[str, Any], tmp_path: Path
-) -> None:
-    shutil.copytree(finished, tmp_path / "run")
-    policy = tmp_path / "run" / "policy.npz"
-    policy.write_bytes(policy.read_bytes()[:100])
-    with pytest.raises(RunError, match=r"train\.py --resume --out "):
-        load_policy(str(tmp_path / "run"))
-    again = resumed(tmp_path / "run")
-    assert not again.finished
-    again.go(quiet)
-    assert again.finished
-    assert same(learned(tmp_path / "run"), expected)
 
 
 def test_the_values_of_two_tables_are_averaged() -> None:
@@ -770,13 +309,10 @@ def test_policies_that_do_not_fit(what: str, finished: Path, tmp_path: Path) -> 
     assert "train again" in message
 
 
-def test_a_policy_that_is_not_there(finished: Path, tmp_path: Path) -> None:
+def test_a_damaged_policy_says_how_to_make_it_again(finished: Path, tmp_path: Path) -> None:
     directory = copied(finished, tmp_path)
-    (directory / "policy.npz").unlink()
-    with pytest.raises(RunError, match="there is no such file"):
-        load_policy(str(directory))
-    (directory / "policy.npz").write_bytes((finished / "policy.npz").read_bytes()[:500])
-    with pytest.raises(RunError, match="damaged"):
+    (directory / "policy.npz").write_bytes((finished / "policy.npz").read_bytes()[:100])
+    with pytest.raises(RunError, match=r"train\.py --resume --out "):
         load_policy(str(directory))
 
 
