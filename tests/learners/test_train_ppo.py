@@ -1,11 +1,9 @@
-"""The command line of train.py ppo: what it prints and writes, and that mistakes are one line."""
+"""PPO in train.py: its options, its log for TensorBoard, and that mistakes are one line."""
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,20 +13,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
+from agents.learners import PPO
 from agents.policy import load_policy
-from agents.ppo.learner import Learner
 from agents.ppo.policy import PPOPolicy
 from agents.ppo.settings import Hyperparameters
-from agents.storage import files as storage
-from agents.storage.run_directory import FILES, read_config, read_progress
+from agents.storage.run_directory import read_config, read_progress
 from execution_env import load_scenario
 from execution_env.sb3 import OrderAllocationVecEnv
+from tests.learners.commands import complaint
 from tests.learners.faster import faster
+from tests.learners.small_runs import SMALL_RUNS
 
 ROOT = Path(__file__).parents[2]
 FEW = {"order.size": 1500, "order.buckets": 4, "volume.total": 10000}
@@ -57,64 +55,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture
-def copied(finished: Path) -> str:
-    shutil.copytree(finished, "copy")
-    return "copy"
-
-
-def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one line that these arguments lead to."""
-    capsys.readouterr()
-    try:
-        code = train.main(list(arguments))
-    except SystemExit as stopped:
-        code = stopped.code  # type: ignore[assignment]
-    captured = capsys.readouterr()
-    assert code == 2, (code, captured)
-    assert captured.out == ""
-    (line,) = [line for line in captured.err.splitlines() if not line.startswith("training ppo")]
-    assert line.startswith("error: ")
-    assert "Traceback" not in line
-    return line
-
-
 def events(directory: Path | str) -> EventAccumulator:
     """What TensorBoard reads."""
     accumulator = EventAccumulator(str(Path(directory) / "tensorboard"))
     accumulator.Reload()
     return accumulator
-
-
-# What it does.
-
-
-def test_a_training(capsys: pytest.CaptureFixture[str]) -> None:
-    assert train.main(SHORT) == 0
-    captured = capsys.readouterr()
-    (line,) = captured.out.splitlines()
-    assert re.fullmatch(
-        r"runs/ppo-two-algos-seed0: objective \d+\.\d{4} \[\d+\.\d{4}, \d+\.\d{4}\] on 16 "
-        r"validation days \(the best of all evaluations, so it flatters\), after 512 environment steps "
-        r"in \d+\.\d s",
-        line,
-    )
-    first, last = captured.err.splitlines()
-    assert first == "training ppo on two-algos, seed 0, 128 orders -> runs/ppo-two-algos-seed0"
-    command = last.removeprefix("compare it on held-out days: ")
-    assert shlex.split(command) == [
-        *("python", "evaluate.py", "--scenario", "two-algos", *SMALL),
-        *("--policies", "lp", "dp", "runs/ppo-two-algos-seed0"),
-    ]
-    directory = Path("runs/ppo-two-algos-seed0")
-    assert sorted(os.listdir(directory)) == sorted([*FILES, "tensorboard"])
-    best = min(row["objective_mean"] for row in read_progress(directory))
-    assert f"objective {best:.4f} " in line
-    with Image.open(directory / "learning_curve.png") as image:
-        image.verify()
-    assert load_policy(directory).train_steps == 512
-    assert train.main(SHORT) == 0
-    assert sorted(os.listdir("runs")) == ["ppo-two-algos-seed0", "ppo-two-algos-seed0-2"]
 
 
 def test_tensorboard_reads_the_log(finished: Path) -> None:
@@ -201,17 +146,6 @@ def test_observations_and_masks(observation: str, masked: list[str]) -> None:
     assert policy.observation == ("full" if masked else observation)
 
 
-def test_the_same_seed_gives_the_same_networks(finished: Path) -> None:
-    assert train.main([*SHORT, "--seed", "3", "--out", "again"]) == 0
-    assert train.main([*SHORT, "--seed", "4", "--out", "other"]) == 0
-    weights = []
-    for directory in (finished, "again", "other"):
-        with np.load(Path(directory) / "checkpoint.npz") as file:
-            weights.append(file["parameters"])
-    assert np.array_equal(weights[0], weights[1])
-    assert not np.array_equal(weights[0], weights[2])
-
-
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         train.main(["ppo", "--help"])
@@ -236,110 +170,16 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "python train.py ppo --help" in capsys.readouterr().out
 
 
-# Resuming.
-
-
-def test_ctrl_c_and_resume(
-    finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = Learner.learn
-
-    def learn(self: Learner, number: int, learning_rate: float) -> dict[str, float]:
-        if number == 5:
-            os.kill(os.getpid(), 2)
-        return original(self, number, learning_rate)
-
+def test_the_log_goes_on_after_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Learner, "learn", learn)
+        SMALL_RUNS[PPO].interrupt_in(patch, 5)
         assert train.main([*SHORT, "--seed", "3", "--out", "run"]) == 130
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.splitlines()[-1].startswith("stopped. What was learned is kept")
     assert train.main(["ppo", "--resume", "--out", "run"]) == 0
-    first, last = capsys.readouterr().err.splitlines()
-    assert first == "going on with ppo on two-algos, seed 3, 128 orders -> run"
-    assert "--scenario two-algos " in last
-    for name in ("checkpoint.npz", "policy.npz"):
-        with np.load(finished / name) as theirs, np.load(Path("run", name)) as ours:
-            for array in set(theirs) - {"seconds", "best_row", "checksum"}:
-                assert np.array_equal(ours[array], theirs[array]), array
-    rows = [[row | {"seconds": 0} for row in read_progress(d)] for d in ("run", finished)]
-    assert rows[0] == rows[1]
     steps = [event.step for event in events("run").Scalars("rollout/ep_rew_mean")]
     assert steps == [64 * j for j in range(1, 9)]
 
 
-@pytest.mark.parametrize(
-    ("options", "word"),
-    [
-        (["--seed", "4"], "seed = 3"),
-        (["--scenario", "drifting"], "scenario = two-algos"),
-        (["--timesteps", "99999"], "timesteps = 512"),
-        (["--observation", "full"], "observation = default"),
-        (["--masked"], "masked = False"),
-        (["--width", "64"], "width = 8"),  # the default, but said
-        (["--n-envs", "32"], "n-envs = 16"),
-        (["--learning-rate", "0.1"], "learning-rate = 0.003"),
-    ],
-)
-def test_resuming_cannot_change_a_run(
-    options: list[str], word: str, copied: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    line = complaint(capsys, "ppo", "--resume", "--out", copied, *options)
-    assert line.startswith(f"error: --resume: the run in {copied} has {word}")
-    assert "Leave the option out, or choose another --out." in line
-
-
-def test_resuming_a_finished_run_changes_nothing(
-    copied: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def content() -> dict[Path, bytes]:
-        files = (path for path in Path(copied).rglob("*") if path.is_file())
-        return {path: path.read_bytes() for path in files if path.suffix != ".png"}
-
-    before = content()
-    assert train.main([*SHORT, "--seed", "3", "--resume", "--out", copied]) == 0
-    captured = capsys.readouterr()
-    assert "this run is finished; --timesteps and another --out start a new one." in captured.err
-    assert captured.out.startswith(f"{copied}: objective ")
-    assert content() == before
-
-
-def test_runs_of_the_other_kind_are_not_resumed(
-    copied: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    line = complaint(capsys, "q-learning", "--resume", "--out", copied)
-    assert "hyperparameters are not those of q-learning" in line
-    assert 'it is a run of kind "ppo"' in line
-    short = ["--scenario", "known-rates", "--episodes", "1", "--out", "table"]
-    assert train.main(["q-learning", *short]) == 0
-    line = complaint(capsys, "ppo", "--resume", "--out", "table")
-    assert "hyperparameters are not those of ppo" in line
-    assert not Path("table", "tensorboard").exists()
-
-
 # Mistakes.
-
-
-def test_a_directory_that_holds_a_run(copied: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert f"{copied}: holds another run" in complaint(capsys, *SHORT, "--out", copied)
-
-
-def test_a_disk_that_is_full_during_the_training(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = storage.atomic_write
-
-    def full(path: Any, write: Any) -> None:
-        if Path(path).name == "checkpoint.npz":
-            raise storage.unwritable(Path(path), OSError(28, "No space left on device"))
-        original(path, write)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(storage, "atomic_write", full)
-        line = complaint(capsys, *SHORT, "--out", "run")
-    assert "run/checkpoint.npz: cannot be written (No space left on device)" in line
-    assert train.main(["ppo", "--resume", "--out", "run"]) == 0
 
 
 def test_a_disk_that_is_full_for_tensorboard(
