@@ -94,9 +94,12 @@ def test_wrong_seeds(seeds: Any, words: list[str]) -> None:
 
 
 def test_more_seeds_than_there_is_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agents.evaluation.allocation.comparison.MOST_DAYS", 1000)
+    most = "agents.evaluation.allocation.comparison.MOST_DAYS"
+    monkeypatch.setattr(most, 1000)
     refused(["twap"], "seeds: there are more than 1,000", seeds=itertools.count())
-    assert compare(["twap"], BASELINE, range(1000), keep_rollouts=False).seeds[-1] == 999
+    monkeypatch.setattr(most, 10)
+    refused(["twap"], "seeds: there are more than 10", seeds=range(11))
+    assert compare(["twap"], BASELINE, range(10), keep_rollouts=False).seeds[-1] == 9
 
 
 @pytest.mark.parametrize(
