@@ -44,15 +44,9 @@ def round_trip(scenario: Scenario) -> Scenario:
 
 @settings(max_examples=100, deadline=None)
 @given(scenario_dicts())
-def test_a_scenario_survives_toml(content: dict[str, Any]) -> None:
+def test_a_scenario_survives_toml_and_a_dictionary(content: dict[str, Any]) -> None:
     scenario = scenario_from_dict(content)
     assert round_trip(scenario) == scenario
-
-
-@settings(max_examples=100, deadline=None)
-@given(scenario_dicts())
-def test_a_scenario_survives_a_dictionary(content: dict[str, Any]) -> None:
-    scenario = scenario_from_dict(content)
     assert scenario_from_dict(scenario_to_dict(scenario)) == scenario
 
 
