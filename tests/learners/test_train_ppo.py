@@ -195,7 +195,7 @@ def test_a_disk_that_is_full_for_tensorboard(
     for full_from in (0, 64):  # while a validation is noted, and a batch
         with monkeypatch.context() as patch:
             patch.setattr(TensorBoardOutputFormat, "write", write)
-            line = complaint(capsys, *SHORT, "--out", f"run{full_from}")
+            line = complaint(capsys, *SHORT[:-1], "192", "--out", f"run{full_from}")
         folder = f"run{full_from}/tensorboard"
         assert line.startswith(f"error: {folder}: cannot be written (No space left on device)")
         assert "Free some space" in line
