@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,6 @@ import pytest
 
 from agents.learners import LEARNERS, PPO, Q_LEARNING
 from agents.policy import load_policy
-from agents.ppo import run as ppo_run
-from agents.ppo import settings as ppo_settings
-from agents.ppo.learner import Learner
-from agents.ppo.policy import PPOPolicy
 from agents.q_learning import run as q_run
 from agents.q_learning.algorithm import Hyperparameters
 from agents.q_learning.orders import Trainer
@@ -223,6 +220,12 @@ def q_learning() -> SmallRun:
 
 
 def ppo() -> SmallRun:
+    # Imports torch, which takes seconds; tests of the other learner do not need it.
+    from agents.ppo import run as ppo_run
+    from agents.ppo import settings as ppo_settings
+    from agents.ppo.learner import Learner
+    from agents.ppo.policy import PPOPolicy
+
     sizes = {"order.size": 1500, "order.buckets": 4, "volume.total": 10000}
     hyperparameters = ppo_settings.Hyperparameters(
         n_envs=16, minibatches=2, n_epochs=2, width=8, learning_rate=0.05
@@ -276,5 +279,7 @@ def ppo() -> SmallRun:
     )
 
 
-SMALL_RUNS = {Q_LEARNING: q_learning(), PPO: ppo()}
-"""A small run of each learner, by name."""
+@cache
+def small_run(kind: str) -> SmallRun:
+    """Return the small run of a learner."""
+    return {Q_LEARNING: q_learning, PPO: ppo}[kind]()

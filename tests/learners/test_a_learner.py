@@ -34,14 +34,14 @@ from agents.training import run as training_run
 from agents.training.run import Run
 from execution_env import load_scenario
 from tests.learners.faster import faster
-from tests.learners.small_runs import SMALL_RUNS, SmallRun, arrays_in, quiet, refused, same
+from tests.learners.small_runs import SmallRun, arrays_in, quiet, refused, same, small_run
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(params=LEARNERS)
 def learner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SmallRun:
-    small = SMALL_RUNS[request.param]
+    small = small_run(request.param)
     faster(small.constants, monkeypatch.setattr)
     return small
 
@@ -176,7 +176,7 @@ def test_other_settings_go_on_as_well(learner: SmallRun, which: int, tmp_path: P
 
 @pytest.mark.parametrize(
     ("learner", "block"),
-    [(kind, block) for kind in LEARNERS for block in SMALL_RUNS[kind].stops],
+    [(kind, block) for kind in LEARNERS for block in small_run(kind).stops],
     indirect=["learner"],
 )
 def test_ctrl_c_in_the_middle_of_a_block(
@@ -353,7 +353,7 @@ def test_rows_newer_than_the_checkpoint_are_dropped(
 ) -> None:
     """They were written, and then somebody pulled the plug."""
     directory = tmp_path / "run"
-    learner.interrupted(directory, learner.stops[len(learner.stops) // 2], monkeypatch)
+    learner.interrupted(directory, learner.stops[-3], monkeypatch)
     rows = read_progress(directory)
     later = [row for row in expected["rows"] if row["steps"] > rows[-1]["steps"]]
     assert later
@@ -370,7 +370,7 @@ def test_a_full_disk_leaves_the_old_files(
     learner: SmallRun, expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = tmp_path / "run"
-    learner.interrupted(directory, learner.stops[len(learner.stops) // 2], monkeypatch)
+    learner.interrupted(directory, learner.stops[-3], monkeypatch)
     good = content(directory)
     assert "checkpoint.npz" in good
     assert ("policy.npz" in good) == learner.keeps_best
@@ -438,7 +438,7 @@ def test_the_checkpoint_of_another_run(learner: SmallRun, copied: Path) -> None:
 
 @pytest.mark.parametrize(
     ("learner", "values", "words"),
-    [(kind, *wrong) for kind in LEARNERS for wrong in SMALL_RUNS[kind].wrong],
+    [(kind, *wrong) for kind in LEARNERS for wrong in small_run(kind).wrong],
     indirect=["learner"],
 )
 def test_hyperparameters_that_no_run_has(

@@ -21,9 +21,9 @@ from agents.training.training import OBJECTIVE
 from execution_env import DayStream
 from execution_env.allocation.market.day_stream import VALIDATION
 from tests.learners.faster import faster
-from tests.learners.small_runs import SMALL_RUNS, quiet, same
+from tests.learners.small_runs import quiet, same, small_run
 
-LEARNER = SMALL_RUNS[PPO]
+LEARNER = small_run(PPO)
 SCENARIO, SETTINGS, BATCHES = LEARNER.scenario, LEARNER.settings, LEARNER.total
 HYPERPARAMETERS = SETTINGS.hyperparameters
 

@@ -27,9 +27,9 @@ from agents.training.run import CHECKPOINT_SHARE, Run
 from execution_env import Scenario, load_scenario, numbered_days
 from execution_env.allocation.batch import Batch
 from tests.learners.faster import faster
-from tests.learners.small_runs import SMALL_RUNS, quiet
+from tests.learners.small_runs import quiet, small_run
 
-LEARNER = SMALL_RUNS[Q_LEARNING]
+LEARNER = small_run(Q_LEARNING)
 SMALL, SCENARIO = LEARNER.sizes, LEARNER.scenario
 
 

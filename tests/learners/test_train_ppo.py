@@ -26,7 +26,7 @@ from execution_env import load_scenario
 from execution_env.sb3 import OrderAllocationVecEnv
 from tests.learners.commands import complaint
 from tests.learners.faster import faster
-from tests.learners.small_runs import SMALL_RUNS
+from tests.learners.small_runs import small_run
 
 ROOT = Path(__file__).parents[2]
 FEW = {"order.size": 1500, "order.buckets": 4, "volume.total": 10000}
@@ -172,7 +172,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_log_goes_on_after_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        SMALL_RUNS[PPO].interrupt_in(patch, 5)
+        small_run(PPO).interrupt_in(patch, 5)
         assert train.main([*SHORT, "--seed", "3", "--out", "run"]) == 130
     assert train.main(["ppo", "--resume", "--out", "run"]) == 0
     steps = [event.step for event in events("run").Scalars("rollout/ep_rew_mean")]
