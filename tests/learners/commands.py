@@ -1,4 +1,4 @@
-"""What tests ask of train.py's messages."""
+"""Error messages of train.py."""
 
 from __future__ import annotations
 

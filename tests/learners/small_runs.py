@@ -1,4 +1,4 @@
-"""A small training of each learner, for tests of what all trainings keep."""
+"""A small training of each learner, for tests that all learners must pass."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Wrong = tuple[dict[str, Any], tuple[str, ...]]
 
 @dataclass(frozen=True)
 class SmallRun:
-    """A training of a second or less, and what tests need to know of its learner.
+    """A training of a second or less, and facts about its learner that tests need.
 
     Attributes:
         kind: name of the learner.

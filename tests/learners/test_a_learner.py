@@ -1,4 +1,4 @@
-"""Runs of all learners: what they write, and that nothing that stops one changes what it learns."""
+"""Runs of all learners: their files, and that a stopped run ends like one that never stopped."""
 
 from __future__ import annotations
 

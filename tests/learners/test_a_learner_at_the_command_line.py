@@ -1,4 +1,4 @@
-"""All learners in train.py: what it prints and writes, and that going on changes nothing."""
+"""Training any learner with train.py: messages, files, resuming, and mistakes."""
 
 from __future__ import annotations
 
