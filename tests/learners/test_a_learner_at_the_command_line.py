@@ -26,6 +26,7 @@ from agents.q_learning.run import ORDERS
 from agents.storage import files as storage
 from agents.storage.files import load_arrays
 from agents.storage.run_directory import FILES, read_progress
+from agents.training import run as training_run
 from tests.learners.commands import complaint
 from tests.learners.faster import faster
 from tests.learners.small_runs import sized, small_run
@@ -146,6 +147,12 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave learning curves empty: drawing one takes longer than training."""
+    monkeypatch.setattr(training_run, "learning_curve", lambda *_: b"")
+
+
 @pytest.fixture(params=LEARNERS)
 def learner(request: pytest.FixtureRequest) -> Command:
     return COMMANDS[request.param]
@@ -218,6 +225,7 @@ def test_a_training(learner: Command, finished: Path, capsys: pytest.CaptureFixt
     assert sorted(os.listdir("runs")) == [directory.name, f"{directory.name}-2"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_same_seed_gives_the_same_policy(learner: Command, finished: Path) -> None:
     assert train.main([*learner.words(), "--seed", "3", "--out", "again"]) == 0
     ours, theirs = (learner.checkpoint(d)[learner.weights] for d in (Path("again"), finished))
@@ -227,6 +235,7 @@ def test_the_same_seed_gives_the_same_policy(learner: Command, finished: Path) -
 # Resuming.
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_ctrl_c_and_resume(
     learner: Command,
     finished: Path,
@@ -292,6 +301,7 @@ def test_resuming_a_finished_run_changes_nothing(
     assert content(copied) == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_resuming_where_there_is_nothing_starts(
     learner: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -300,6 +310,7 @@ def test_resuming_where_there_is_nothing_starts(
     assert capsys.readouterr().err.startswith(f"training {learner.kind}")
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("missing", ["progress.csv", "policy.npz"])
 def test_files_that_somebody_deleted_are_made_again(
     learner: Command, missing: str, finished: Path, copied: Path
@@ -311,6 +322,7 @@ def test_files_that_somebody_deleted_are_made_again(
     assert np.array_equal(ours, theirs)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_damage(learner: Command, copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     resume, before = [learner.kind, "--resume", "--out", str(copied)], content(copied)
 
@@ -380,6 +392,7 @@ def test_a_directory_that_may_not_be_written(
     assert "locked: cannot be written (Permission denied)" in line
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_disk_that_is_full_during_the_training(
     learner: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
