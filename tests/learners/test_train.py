@@ -19,6 +19,7 @@ from agents.q_learning.algorithm import Hyperparameters
 from agents.q_learning.run import ORDERS, SAVED, Settings
 from agents.storage.files import load_arrays
 from agents.storage.run_directory import read_config
+from agents.training import run as training_run
 from execution_env import load_scenario
 from execution_env.allocation.market.day_stream import stream_generator
 from tests.learners.commands import complaint
@@ -33,7 +34,9 @@ SHORT = ["--scenario", "two-algos", *SMALL, "--episodes", str(2 * ORDERS), "--bi
 @pytest.fixture(scope="module", autouse=True)
 def _faster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        faster({"VALIDATION_DAYS": 64, "CURVE_POINTS": 8, "MEASURED_BLOCKS": 4}, patch.setattr)
+        faster({"VALIDATION_DAYS": 64, "CURVE_POINTS": 8, "MEASURED": 4}, patch.setattr)
+        # Drawing a curve takes longer than these trainings, and no test here looks at one.
+        patch.setattr(training_run, "learning_curve", lambda *_: b"")
         yield
 
 

@@ -22,6 +22,7 @@ from agents.policy import load_policy
 from agents.ppo.policy import PPOPolicy
 from agents.ppo.settings import Hyperparameters
 from agents.storage.run_directory import read_config, read_progress
+from agents.training import run as training_run
 from execution_env import load_scenario
 from execution_env.sb3 import OrderAllocationVecEnv
 from tests.learners.commands import complaint
@@ -39,6 +40,8 @@ SHORT = ["ppo", "--scenario", "two-algos", *SMALL, *TINY, "--timesteps", str(8 *
 def _faster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         faster({"VALIDATION_DAYS": 16, "CURVE_POINTS": 4}, patch.setattr)
+        # Drawing a curve takes longer than these trainings, and no test here looks at one.
+        patch.setattr(training_run, "learning_curve", lambda *_: b"")
         yield
 
 
