@@ -3,9 +3,8 @@
 numba's own cache keeps a compiled function as long as the file that defines it is unchanged, so a
 caller in another file goes on calling the old version of an edited callee. Here every module has a
 cache folder of its own, named by a hash of the sources that its compiled functions can reach: its own,
-and those of the modules whose compiled functions, named tuples and record types it imports. Constants
-that it imports count by value. An edit of any other source, of a figure or of a reader, recompiles
-nothing.
+and those of the modules whose compiled functions it imports. Constants that it imports count by value.
+An edit of any other source, of a figure or of a reader, recompiles nothing.
 
 The folders lie in the user's cache directory, or in the temporary directory where that cannot be
 written, so a read-only installation works too. ``NUMBA_CACHE_DIR``, where set, is the user's wish.
@@ -48,8 +47,8 @@ COMPILING = (
 def reached(module: ModuleType) -> list[ModuleType]:
     """Return the modules that compiled functions of ``module`` can reach, itself the first.
 
-    A module is reached through its compiled functions and named tuples. Call it when the module has
-    imported what its functions use: that is, before its first function is compiled.
+    A module is reached through its compiled functions. Ask when ``module`` has imported what its own
+    functions use: before the first of them is compiled.
     """
     found: list[ModuleType] = []
     waiting = [module]
@@ -63,27 +62,22 @@ def reached(module: ModuleType) -> list[ModuleType]:
                 waiting.append(sys.modules[value.py_func.__module__])
             elif isinstance(value, _Intrinsic):
                 waiting.append(sys.modules[value.__module__])
-            elif isinstance(value, type) and issubclass(value, tuple):
-                home = sys.modules[value.__module__]
-                if getattr(home, "__file__", None) and _ours(home, module):
-                    waiting.append(home)
     return found
 
 
-def _ours(home: ModuleType, module: ModuleType) -> bool:
-    """Whether ``home`` is not another project's: versions of those count, not their sources."""
-    tops = {module.__name__.partition(".")[0], __name__.partition(".")[0]}
-    return home.__name__.partition(".")[0] in tops
-
-
 def constants_of(names: Mapping[str, Any]) -> str:
-    """Return the constants among a module's ``names``, with their values: compiled code copies them."""
+    """Return the constants among a module's ``names``, with their values: compiled code copies them.
+
+    Record types are constants, and so are the fields of named tuples.
+    """
     kinds = (bool, int, float, complex, str, np.number, np.dtype)
     found = []
     for name, value in sorted(names.items()):
         flat = value if isinstance(value, tuple) else (value,)
         if not name.startswith("__") and all(isinstance(item, kinds) for item in flat):
             found.append(f"{name}={value!r}")
+        elif isinstance(value, type) and hasattr(value, "_fields"):
+            found.append(f"{name}={value._fields}")
         elif isinstance(value, np.ndarray):
             found.append(f"{name}={value.dtype} {value.shape} {value.tobytes().hex()}")
     return "\n".join(found)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import execution_env
 from execution_env import OrderAllocationEnv, OrderAllocationVectorEnv, Scenario
-from execution_env.allocation.advance import _advance
+from execution_env.allocation.advance import advance
 from tests.allocation.playing import ID, AgainAndAgain, modes, random_action, same
 from tests.allocation.strategies import scenarios_drawn
 
@@ -244,8 +244,8 @@ def test_read_only_actions_compile_nothing_new() -> None:
     envs = OrderAllocationVectorEnv(2, "baseline")
     envs.reset(seed=0)
     envs.step(np.array([3, 4]))
-    before = list(_advance.signatures)
+    before = list(advance.signatures)
     actions = np.array([3, 4])
     actions.setflags(write=False)
     envs.step(actions)
-    assert list(_advance.signatures) == before
+    assert list(advance.signatures) == before

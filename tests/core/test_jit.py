@@ -26,9 +26,8 @@ def twice(x):
     return 2 * scaled(x)
 """
 BUILD = """
-from pathlib import Path
-from execution_env.jit import compiler
-jit = compiler(Path(__file__).parent)
+from execution_env.core.jit import compiler
+jit = compiler()
 """
 
 
@@ -54,7 +53,6 @@ def package(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_the_cache_serves_later_processes_and_notices_an_edit_elsewhere(
     package: Path, tmp_path: Path
 ) -> None:
@@ -68,8 +66,73 @@ def test_the_cache_serves_later_processes_and_notices_an_edit_elsewhere(
     assert run(PROGRAM, package, cache).startswith("60 ")
 
 
+HASHES = """
+import sys
+import caller, callee
+from execution_env.core.jit import hash_of, reached
+print(*(hash_of(sys.modules[name]) for name in sys.argv[1:] or ["caller", "callee"]))
+"""
+OTHER = """
+from typing import NamedTuple
+from other import FACTOR, Pair, plain
+"""
+PLAIN = "from typing import NamedTuple\nFACTOR = 1\nclass Pair({base}): pass\ndef plain(): pass\n"
+
+
+def hashes(package: Path, tmp_path: Path) -> list[str]:
+    return run(HASHES, package, tmp_path / "cache").split()
+
+
+def test_what_a_function_can_reach_counts_and_nothing_else(package: Path, tmp_path: Path) -> None:
+    (package / "other.py").write_text(PLAIN.format(base="int"))
+    (package / "caller.py").write_text(OTHER + CALLER)
+    caller, callee = hashes(package, tmp_path)
+    assert caller != callee
+    # A function that is not compiled, in a module of such functions: nothing to compile anew.
+    (package / "other.py").write_text(PLAIN.format(base="int") + "def drawn(): return 'a figure'\n")
+    assert hashes(package, tmp_path) == [caller, callee]
+    (package / "beside.py").write_text("from build import jit\n@jit\ndef unused(x): return x\n")
+    assert hashes(package, tmp_path) == [caller, callee]
+    # The value of a constant from there, copied into machine code.
+    (package / "other.py").write_text(PLAIN.format(base="int").replace("= 1", "= 2"))
+    other, same = hashes(package, tmp_path)
+    assert other != caller
+    assert same == callee
+    # A callee, which knows nothing of its caller.
+    (package / "callee.py").write_text(CALLEE.format(factor=100))
+    changed = hashes(package, tmp_path)
+    assert changed[0] != other
+    assert changed[1] != callee
+
+
+def test_a_named_tuple_counts_with_its_fields(package: Path, tmp_path: Path) -> None:
+    body = "class Pair(NamedTuple):\n    x: int\n"
+    (package / "other.py").write_text("from typing import NamedTuple\n" + body)
+    (package / "caller.py").write_text("from other import Pair\n" + CALLER)
+    before = hashes(package, tmp_path)
+    (package / "other.py").write_text("from typing import NamedTuple\n" + body + "    y: int\n")
+    after = hashes(package, tmp_path)
+    assert before[0] != after[0]
+    assert before[1] == after[1]
+
+
+def test_an_edit_of_a_figure_or_a_reader_recompiles_nothing() -> None:
+    """Sources of compiled modules are those of compiled functions and of what they are made of."""
+    from agents.evaluation import compare  # noqa: F401  imports figures' data, planners and learners
+    from agents.q_learning import orders
+    from execution_env.allocation import advance
+
+    for module in (advance, orders):
+        names = {one.__name__ for one in jit.reached(module)}
+        assert names >= {"execution_env.allocation.transition", "execution_env.core.memory"} or (
+            module is orders and "execution_env.allocation.transition" in names
+        )
+        for part in ("figures", "calibration", "commands", "storage", "evaluation", "scenario"):
+            assert not [name for name in names if part in name]
+
+
 def test_functions_for_compiled_callers_refuse_python(package: Path, tmp_path: Path) -> None:
-    build = BUILD + "inner = compiler(Path(__file__).parent, from_python=False)\n"
+    build = BUILD + "inner = compiler(from_python=False)\n"
     (package / "build.py").write_text(build)
     (package / "callee.py").write_text(CALLEE.format(factor=10).replace("jit", "inner"))
     program = """
@@ -118,21 +181,9 @@ def test_a_folder_of_somebody_else_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert jit.cache_folder.__wrapped__(PACKAGE).is_relative_to(tmp_path)
+    assert jit.cache_root.__wrapped__().is_relative_to(tmp_path)
     monkeypatch.setattr(os, "getuid", lambda: 12345)
-    assert not jit.cache_folder.__wrapped__(PACKAGE).is_relative_to(tmp_path)
-
-
-def test_the_hash_covers_every_module(tmp_path: Path) -> None:
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "a.py").write_text("x = 1")
-    (tmp_path / "deep" / "b.py").write_text("y = 1")
-    hashes = [jit.sources_hash([tmp_path])]
-    for file in ("a.py", "deep/b.py"):
-        (tmp_path / file).write_text("z = 2")
-        hashes.append(jit.sources_hash([tmp_path]))
-    assert len(set(hashes)) == 3
-    assert jit.sources_hash([tmp_path, PACKAGE]) != hashes[-1]
+    assert not jit.cache_root.__wrapped__().is_relative_to(tmp_path)
 
 
 def test_the_environment_is_compiled_once_for_all_processes(tmp_path: Path) -> None:
@@ -146,17 +197,33 @@ print(sum(advance.stats.cache_hits.values()))
     assert run(program, tmp_path, jit._user_cache()) == "1"
 
 
-def test_a_person_is_told_of_the_first_compilation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(jit, "cache_folder", lambda _: tmp_path)
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    for _ in range(2):
-        jit.announce.__wrapped__()
-        assert "compiling" in capsys.readouterr().err
-    (tmp_path / "batch.nbi").touch()
-    jit.announce.__wrapped__()
-    assert not capsys.readouterr().err
+SLOW = """
+import time
+from execution_env.core import jit
+jit.AT_ONCE = 0.05
+@jit.jit
+def waiting(x):
+    return {body}
+print(waiting(3))
+"""
+
+
+def said(program: str, folder: Path, cache: Path) -> str:
+    env = os.environ | {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(PACKAGE.parent)}
+    (folder / "slow.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, "slow.py"], cwd=folder, env=env, capture_output=True, text=True, check=True
+    )
+    return done.stderr
+
+
+def test_a_person_is_told_of_what_takes_long_to_compile_and_of_no_more(tmp_path: Path) -> None:
+    program = SLOW.format(body="sum([x ** i for i in range(10)])")
+    first, second = (said(program, tmp_path, tmp_path / "cache") for _ in range(2))
+    assert first == jit.COMPILING + "\n"  # though stderr is no terminal
+    assert second == ""  # from the cache
+    quick = program.replace("0.05", "60.0").replace("range(10)", "range(11)")
+    assert said(quick, tmp_path, tmp_path / "cache") == ""
 
 
 def test_memory_of_another_type_is_not_handed_to_compiled_code() -> None:

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from agents.evaluation import Comparison, compare, statistics
-from agents.evaluation.allocation.columns import COLUMNS, episodes_csv, table_csv
+from agents.evaluation.allocation.columns import COMPARISON_COLUMNS, episodes_csv, table_csv
 from agents.evaluation.allocation.comparison import TIMED, _level_with
 from agents.evaluation.allocation.report import finding, markdown, split
 from agents.evaluation.tables import Row
@@ -158,7 +158,7 @@ def baseline() -> Comparison:
 
 
 def test_columns_are_those_of_the_contract(baseline: Comparison) -> None:
-    assert list(COLUMNS) == CONTRACT
+    assert list(COMPARISON_COLUMNS) == CONTRACT
     for row in baseline.rows:
         assert list(row) == CONTRACT
     lines = list(csv.reader(io.StringIO(table_csv(baseline.rows))))
@@ -289,7 +289,7 @@ def test_timing_a_policy_does_not_change_what_it_decides(baseline: Comparison) -
 
 
 def row(name: str, mean: float, low: float | None, high: float | None, gap: float = 0.1) -> Row:
-    found: Row = dict.fromkeys(COLUMNS)
+    found: Row = dict.fromkeys(COMPARISON_COLUMNS)
     found |= {"policy": name, "objective_mean": mean, "gap_to_clairvoyant": gap}
     found |= {"diff_vs_lp_mean": mean - 1, "diff_vs_lp_ci_low": low, "diff_vs_lp_ci_high": high}
     return found

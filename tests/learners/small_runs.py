@@ -179,7 +179,7 @@ def q_learning() -> SmallRun:
         scenario=load_scenario("two-algos", sizes),
         settings=settings,
         total=60,
-        constants={"VALIDATION_DAYS": 64, "CURVE_POINTS": 12, "MEASURED": 6},
+        constants={"VALIDATION_DAYS": 64, "CURVE_POINTS": 12, "MEASURED_BLOCKS": 6},
         training=q_run.QTraining,
         config_of=q_run.config_of,
         policy=QPolicy,

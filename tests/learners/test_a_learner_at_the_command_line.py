@@ -137,7 +137,7 @@ COMMANDS = {
 @pytest.fixture(scope="module", autouse=True)
 def _faster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        faster({"VALIDATION_DAYS": 16, "CURVE_POINTS": 4, "MEASURED": 4}, patch.setattr)
+        faster({"VALIDATION_DAYS": 16, "CURVE_POINTS": 4, "MEASURED_BLOCKS": 4}, patch.setattr)
         yield
 
 

@@ -12,7 +12,7 @@ import pytest
 from agents.learners import PPO
 from agents.policy import load_policy
 from agents.ppo.policy import PPOPolicy
-from agents.ppo.run import MEASURED, PPOTraining
+from agents.ppo.run import LEARNING_COLUMNS, PPOTraining
 from agents.ppo.settings import Settings
 from agents.rollouts.allocation import play
 from agents.storage.files import RunError
@@ -48,7 +48,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_progress(finished: Path) -> None:
     rows = read_progress(finished)
-    assert tuple(rows[0]) == ("episodes", "steps", "seconds", *OBJECTIVE, *MEASURED)
+    assert tuple(rows[0]) == ("episodes", "steps", "seconds", *OBJECTIVE, *LEARNING_COLUMNS)
     assert rows[0]["entropy"] == 0
     assert all(row["entropy"] > 0 for row in rows[1:])
     assert all(row["explained_variance"] < 1 for row in rows)

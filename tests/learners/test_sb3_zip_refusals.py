@@ -129,7 +129,7 @@ def test_a_zip_with_other_data(data: bytes, words: str, tmp_path: Path) -> None:
 
 
 def test_a_zip_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sb3_zip, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(sb3_zip, "MOST_ZIP_BYTES", 10_000)
     path = tmp_path / "model.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("data", b" " * 20_000)

@@ -34,7 +34,7 @@ SHORT = ["--scenario", "two-algos", *SMALL, "--episodes", str(2 * ORDERS), "--bi
 @pytest.fixture(scope="module", autouse=True)
 def _faster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        faster({"VALIDATION_DAYS": 64, "CURVE_POINTS": 8, "MEASURED": 4}, patch.setattr)
+        faster({"VALIDATION_DAYS": 64, "CURVE_POINTS": 8, "MEASURED_BLOCKS": 4}, patch.setattr)
         # Drawing a curve takes longer than these trainings, and no test here looks at one.
         patch.setattr(training_run, "learning_curve", lambda *_: b"")
         yield
