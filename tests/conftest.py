@@ -21,3 +21,14 @@ settings.register_profile(
     "default", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("default")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile before there are workers, where there will be some; what compiles later says nothing."""
+    from execution_env.core import jit
+
+    jit.ANNOUNCER.said = True  # tests look at what commands print
+    if getattr(config.option, "numprocesses", None) and not config.option.collectonly:
+        from tests.compiling import compile_first
+
+        compile_first()

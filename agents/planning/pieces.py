@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from agents.planning.adverse_selection import filled_share_price, fills_and_moves
 from execution_env import Scenario
 from execution_env.core.jit import jit
+from execution_env.core.memory import read_only
 
 CUT_MULTIPLES = (1, 2, 4)
 """Multiples of an even slice of the order at which algos with depth are cut."""
@@ -67,7 +68,7 @@ class Pieces(NamedTuple):
 
 @lru_cache(maxsize=256)
 def pieces(scenario: Scenario) -> Pieces:
-    """Return the pieces of ``scenario``, which callers share and must not change."""
+    """Return the pieces of ``scenario``, which callers share; their arrays are read-only."""
     slice_ = float(scenario.reference_lots)
     cuts = [slice_ * m for m in CUT_MULTIPLES if slice_ * m < scenario.lots]
     edges = np.array([0.0, *cuts, float(scenario.lots)])
@@ -98,7 +99,7 @@ def pieces(scenario: Scenario) -> Pieces:
             if scenario.algos[i].depth is not None:
                 cells["rate"][:, mine] = rates[:, i]
                 cells["cost"][:, mine] = plain[:, None] + adverse[:, i]
-    return Pieces(cells, algo, widths)
+    return read_only(Pieces(cells, algo, widths))
 
 
 LEAST_FILL = 1e-9

@@ -61,7 +61,9 @@ class Trainer:
         self.days = DayStream(scenario, seed)
         self.exploration = stream_generator(seed, POLICY)
         buckets, algos = scenario.buckets, len(scenario.algos)
-        self._parameters = parameters(scenario)
+        # Read-only arrays are another type to numba: with copies, loops of the environment serve.
+        shared = parameters(scenario)
+        self._parameters = Parameters._make(array.copy() for array in shared)
         self._days = Days.of(scenario, ORDERS_PER_BLOCK)
         self._orders = order_blocks(buckets, algos, ORDERS_PER_BLOCK)
         self._outcome = outcome_blocks(algos, ORDERS_PER_BLOCK)

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from execution_env.core.jit import inline, inner_inline, jit
+from execution_env.core.memory import read_only
 
 Lots = NDArray[np.int32]
 Index = int | np.integer[Any]
@@ -54,7 +55,7 @@ def grid_size(algos: int, resolution: int) -> int:
 
 @lru_cache(maxsize=64)
 def action_grid(algos: int, resolution: int) -> ActionGrid:
-    """The grid for K = ``algos``; its arrays are shared between callers and must not be changed."""
+    """Return the grid for K = ``algos``; callers share its arrays, which are read-only."""
     bars = np.array(list(combinations(range(resolution + algos), algos)), np.int32)
     parts = np.diff(bars, axis=1, prepend=np.int32(-1)) - np.int32(1)
     remainders = np.zeros((resolution, *parts.shape), np.int32)
@@ -69,7 +70,7 @@ def action_grid(algos: int, resolution: int) -> ActionGrid:
         _, first, inverse = np.unique(lots, axis=1, return_index=True, return_inverse=True)
         twins[postable] = first[inverse.reshape(-1)]
     mask = (twins == actions[:, 0]).astype(np.int8)
-    return ActionGrid(parts, remainders, mask, twins)
+    return read_only(ActionGrid(parts, remainders, mask, twins))
 
 
 @inner_inline

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -34,6 +35,10 @@ from execution_env.core.validation import choice
 
 OBSERVATIONS = ("minimal", "default", "full")
 ACTIONS = ("grid", "lots")
+
+_orders: Callable[..., Orders] = cast(Any, orders_in).py_func
+_outcome: Callable[..., tuple[NDArray[np.int32], Outcome]] = cast(Any, outcome_in).py_func
+"""The views as plain Python: nothing is compiled for a handful of them."""
 
 
 class Batch:
@@ -69,9 +74,9 @@ class Batch:
         self.grid = action_grid(algos, scenario.actions.resolution)
         self.days = Days.of(scenario, count)
         self._order_blocks = order_blocks(buckets, algos, count)
-        self.orders = orders_in(*self._order_blocks, algos)
+        self.orders = _orders(*self._order_blocks, algos)
         self._outcome_blocks = outcome_blocks(algos, count)
-        self.posted, self.outcome = outcome_in(*self._outcome_blocks)
+        self.posted, self.outcome = _outcome(*self._outcome_blocks)
         self.everyone, self.nobody = np.ones(count, np.bool_), np.zeros(count, np.bool_)
 
         self.by_lots = action == "lots"

@@ -122,7 +122,7 @@ def _estimate_depth(
         else:
             precision = of.prior_weight + known
             location = cell.location + orders.filled_evidence[algo, e] / precision
-            sd = math.sqrt(of.spread * of.spread + 1.0 / precision)
+            sd = math.sqrt(of.depth_sd * of.depth_sd + 1.0 / precision)
             orders.estimates[algo, e] = expected_fill(posted, cell.chance, location, sd) / posted
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from execution_env.core.jit import inline, loop
+from execution_env.core.jit import loop, splice
 
 Index = int | np.integer[Any]
 Ints = NDArray[np.int32]
@@ -90,7 +90,7 @@ rows before those of algos, float64 rows per algo, and float64 rows of an outcom
 ``outcome_in`` say which is which."""
 
 
-@inline
+@splice
 def orders_in(ints: Ints, floats: Floats, algos: int) -> Orders:
     """Return orders as views of two blocks, (4 + B, n) and (5 + 4 K, n).
 
@@ -121,7 +121,7 @@ def order_blocks(buckets: int, algos: int, count: int) -> tuple[Ints, Floats]:
     return ints, np.zeros((ORDER_FLOATS + FLOATS_PER_ALGO * algos, count))
 
 
-@inline
+@splice
 def outcome_in(lots: Ints, floats: Floats) -> tuple[Ints, Outcome]:
     """Return posted lots and an outcome, as views of (2, K, n) lots and of a (9, n) block."""
     outcome = Outcome(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from execution_env.allocation.estimation import prior_of_estimates
+from execution_env.core.memory import read_only
 
 if TYPE_CHECKING:
     from execution_env.allocation.scenario import Scenario
@@ -62,7 +63,7 @@ ALGO = np.dtype(
         ("icc", np.float64),
         ("by_depth", np.bool_),
         ("noise", np.float64),  # sd of log depth as a share of the volume, the day given
-        ("spread", np.float64),  # the same as seen before a bucket whose volume is not known
+        ("depth_sd", np.float64),  # the same as seen before a bucket whose volume is not known
         ("fee", np.float64),  # minus rebate, basis points per filled share
     ],
     align=True,
@@ -83,7 +84,7 @@ CELL = np.dtype(
 
 
 class Parameters(NamedTuple):
-    """The arrays of one scenario, read-only by convention.
+    """The arrays of one scenario.
 
     Attributes:
         order: (1,) of ``ORDER``.
@@ -100,7 +101,7 @@ class Parameters(NamedTuple):
 
 @lru_cache(maxsize=256)
 def parameters(scenario: Scenario) -> Parameters:
-    """Compile ``scenario`` for the jitted code; the arrays are shared between callers."""
+    """Return ``scenario`` as compiled code reads it; callers share the arrays, which are read-only."""
     size = scenario.lots
     order = np.zeros(1, ORDER)
     order["lots"] = size
@@ -150,7 +151,7 @@ def parameters(scenario: Scenario) -> Parameters:
     algos["by_depth"] = [algo.depth is not None for algo in scenario.algos]
     algos["noise"] = [algo.depth_sd for algo in scenario.algos]
     volume_sd = 0.0 if scenario.volume is None else scenario.volume.sd
-    algos["spread"] = np.hypot(algos["noise"], volume_sd)
+    algos["depth_sd"] = np.hypot(algos["noise"], volume_sd)
     algos["fee"] = scenario.fees
     algos["prior_weight"], algos["icc"] = prior_of_estimates(scenario)
-    return Parameters(order, buckets, algos, cells)
+    return read_only(Parameters(order, buckets, algos, cells))

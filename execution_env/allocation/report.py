@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from execution_env.allocation.orders import Floats, Index, Ints, Orders, Outcome
-from execution_env.core.jit import inline, loop, splice
+from execution_env.core.jit import loop, splice
 
 COSTS = (
     "posting_cost",
@@ -55,7 +55,7 @@ class Blocks(NamedTuple):
     remaining: NDArray[np.int64]
 
 
-@inline
+@splice
 def blocks_in(floats: NDArray[np.float64], ints: NDArray[np.int64], count: int) -> Blocks:
     """Return views of a complete report's ``floats`` and ``ints``, for ``count`` = n orders."""
     n, k = count, ints.size // count // 2

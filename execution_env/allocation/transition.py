@@ -258,7 +258,7 @@ def start(
             orders.filled_evidence[algo, e] = 0.0
             orders.expected_evidence[algo, e] = 0.0
             orders.multiplier[algo, e] = 1.0
-    open_bucket(parameters, orders, market, 0, first, last)
+    open_bucket(parameters, orders, market, np.int64(0), first, last)
 
 
 @splice

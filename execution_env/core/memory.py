@@ -11,12 +11,14 @@ cannot be used; ``tests/allocation/reference.py`` is the model in plain Python.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
 from numpy.typing import DTypeLike, NDArray
+
+Record = TypeVar("Record", bound=tuple[Any, ...])
 
 
 def handle_type(arrays: Iterable[str], facts: Iterable[str]) -> np.dtype[np.void]:
@@ -48,6 +50,17 @@ def handle(
     for name, fact in facts.items():
         found[name] = fact
     return found
+
+
+def read_only(record: Record) -> Record:
+    """Return ``record``, a named tuple, with its arrays made read-only.
+
+    Caches hand out such records: whoever wrote to one would change every later environment.
+    """
+    for value in record:
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+    return record
 
 
 @intrinsic  # type: ignore[untyped-decorator]

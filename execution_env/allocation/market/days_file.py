@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from execution_env.allocation.market.days import UNLIMITED, Days
 from execution_env.allocation.scenario import Scenario
+from execution_env.core.memory import read_only
 from execution_env.core.validation import ScenarioError, fail, suggestion
 
 DAYS_FORMAT = 1
@@ -223,7 +224,7 @@ def _replayed(scenario: Scenario, split: str, stamp: int) -> Days:
         days.move[:] = file.move[which].T
         days.touch[0] = file.touch[which] + scenario.crossing_fee
         days.vwap[:] = file.vwap[which].T
-    return days
+    return read_only(days)
 
 
 class ReplayedOrders(NamedTuple):
@@ -267,7 +268,7 @@ def _stamp(scenario: Scenario) -> int:
 
 @lru_cache(maxsize=8)
 def _read(path: str, stamp: int) -> DaysFile:
-    return read_days(Path(path))
+    return read_only(read_days(Path(path)))
 
 
 def _checked_split(scenario: Scenario, file: DaysFile, split: str) -> NDArray[np.int64]:

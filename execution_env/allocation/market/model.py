@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from execution_env.allocation.logistic_normal import intercept, mean
 from execution_env.allocation.market.days import SHIFT_REACH, MarketModel
 from execution_env.allocation.scenario import Scenario
+from execution_env.core.memory import read_only
 from execution_env.core.validation import shown
 
 SHIFTS = 513
@@ -40,7 +41,7 @@ SHIFTS = 513
 
 @lru_cache(maxsize=256)
 def market_model(scenario: Scenario) -> MarketModel:
-    """Return the model of ``scenario``; callers share its arrays and must not change them."""
+    """Return the model of ``scenario``; callers share its arrays, which are read-only."""
     algos, factor = scenario.algos, scenario.liquidity
     day_sd = np.array([algo.day_sd for algo in algos])
     loading = np.array([algo.liquidity_loading for algo in algos])
@@ -64,7 +65,7 @@ def market_model(scenario: Scenario) -> MarketModel:
         tables[:, by_depth] = f[:, by_depth, None]
     innovation = factor.sd * np.sqrt(1.0 - factor.persistence**2)
     volume, price = scenario.volume, scenario.price
-    return MarketModel(
+    model = MarketModel(
         intercept=locations,
         day_sd=day_sd,
         loading=loading,
@@ -84,6 +85,7 @@ def market_model(scenario: Scenario) -> MarketModel:
         move_correlation=0.0 if price is None else price.liquidity_correlation,
         touch=scenario.penalties.residual,
     )
+    return read_only(model)
 
 
 def own_predictions(scenario: Scenario, first: Sequence[float]) -> NDArray[np.float64]:
