@@ -23,7 +23,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri  # type: ignore[import-untyped]
 
 from agents.policy import Lots, grid_lots
 from execution_env import Scenario
@@ -121,6 +120,9 @@ def stratified_normals(uniforms: Floats) -> Floats:
     Args:
         uniforms: (n, S) uniform numbers in [0, 1).
     """
+    # slow to import, and needed by few
+    from scipy.special import ndtri  # type: ignore[import-untyped]  # noqa: PLC0415
+
     strata = np.arange(uniforms.shape[1])
     normals: Floats = ndtri((strata + np.maximum(uniforms, 1e-9)) / uniforms.shape[1])
     return normals

@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit  # type: ignore[import-untyped, unused-ignore]
 
 from execution_env.core.validation import natural
 
@@ -154,6 +153,9 @@ def stretch(units: int, confidence: float) -> float:
     if units < 2:
         return 1.0
     upper = (1.0 + confidence) / 2.0
+    # slow to import, and needed by few
+    from scipy.special import ndtri, stdtrit  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
+
     return float(math.sqrt(units / (units - 1)) * stdtrit(units - 1, upper) / ndtri(upper))
 
 
