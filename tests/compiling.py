@@ -12,32 +12,37 @@ import numpy as np
 
 PARTS = ("environment", "planners")
 
+OBSERVATION = np.array([[1.0, 1.0, *[0.5] * 3, *[0.0] * 3, 0.0, 1.0, 1.0]], np.float32)
+"""The first one of an order of three algos, of kind "full"."""
+
 
 def environment() -> None:
-    """Compile the environment and the Q-learner's loops, which play its orders."""
+    """Compile the environment, then the Q-learner's loops, which play its orders, and other policies."""
+    from agents.policy import load_policy
     from agents.q_learning.orders import warm_up
-    from execution_env import OrderAllocationEnv, load_scenario
+    from execution_env import load_scenario
+    from execution_env.allocation.batch import Batch
 
-    env = OrderAllocationEnv("textbook")
-    env.reset(seed=1)
-    env.step(0)
-    warm_up(load_scenario("textbook"))
+    scenario = load_scenario("textbook")
+    batch = Batch(scenario, 1, "grid", "default", informs=True)  # no day is drawn
+    batch.advance(batch.no_actions, batch.everyone, batch.nobody)
+    warm_up(scenario)
+    for name in ("lp", "lp-scenario", "passive-then-sweep", "twap"):
+        load_policy(name, scenario).decide(OBSERVATION)
 
 
 def planners() -> None:
-    """Compile the planners and the bounds, those first that need no environment and no drawn days."""
+    """Compile drawing, bounds and dynamic programming."""
     from agents.bounds import clairvoyant, hindsight
     from agents.policy import load_policy
-    from execution_env import Days, load_scenario
+    from execution_env import load_scenario, numbered_days
 
     scenario = load_scenario("textbook")
-    observation = np.array([[1.0, 1.0, *[0.5] * 3, *[0.0] * 3, 0.0, 1.0, 1.0]], np.float32)
-    days = Days.of(scenario, 2)
-    days.fill_rate[:] = days.rounding[:] = 0.5
+    days = numbered_days(scenario, range(2))
     hindsight(scenario, days)
     clairvoyant(scenario, days)
-    for name in ("lp", "lp-scenario", "passive-then-sweep", "twap", "dp", "dp-adaptive"):
-        load_policy(name, scenario).decide(observation)
+    for name in ("dp", "dp-adaptive"):
+        load_policy(name, scenario).decide(OBSERVATION)
 
 
 def compile_first() -> None:

@@ -26,40 +26,39 @@ do not fit."""
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Hyperparameters of PPO, with Stable-Baselines3's names where it has them.
-
-    The defaults were found on validation stream 1, see docs/ppo-tuning.md.
+    """What PPO leaves open; named as in Stable-Baselines3 where that has it. The defaults were found on
+    validation stream 1, see docs/ppo-tuning.md.
 
     Raises:
         ValueError: a value is out of range; the message names it.
     """
 
     learning_rate: float = 3e-3
-    """Step size of Adam at the start; it falls in proportion to the rest of the training."""
+    """Step size of Adam at the start; it falls in proportion to what is left of the training."""
     n_envs: int = 0
-    """Number of orders in a batch, played side by side from their first bucket to their last. 0
-    chooses it by the timesteps: 1,024 for a million of baseline, 4,096 for ten million."""
+    """Orders in a batch, played side by side from their first bucket to their last; 0 for as many as
+    suit the timesteps: 1,024 for a million of baseline, 4,096 for ten million."""
     minibatches: int = 0
-    """Number of minibatches in a batch; must divide the number of orders. 0 for minibatches of
-    about 1,280 steps."""
+    """Parts that a batch is learned from in; must divide the orders in a batch. 0 for parts of about
+    1,280 steps."""
     n_epochs: int = 4
-    """Number of times that a batch is learned from."""
+    """Times that a batch is learned from."""
     gae_lambda: float = 0.95
     """Lambda of generalised advantage estimation, in [0, 1]; 1 takes all rewards that followed."""
     gamma: float = 1.0
-    """Discount factor of a reward one bucket later, in [0, 1]."""
+    """What a reward one bucket later is worth; in [0, 1]."""
     clip_range: float = 0.2
-    """Largest relative change of a probability that still increases the objective; above 0."""
+    """Most change of a probability that is still rewarded, as a share; above 0."""
     ent_coef: float = 0.0
     """Weight of the entropy; at least 0."""
     vf_coef: float = 0.5
     """Weight of the error of the expected return; at least 0."""
     max_grad_norm: float = 0.5
-    """Largest norm of a gradient; longer gradients are shortened to it."""
+    """Longest gradient; longer ones are shortened to this."""
     width: int = 64
-    """Number of neurons in a hidden layer."""
+    """Neurons in a hidden layer."""
     layers: int = 2
-    """Number of hidden layers of each of the two networks."""
+    """Hidden layers of each of the two networks."""
 
     def __post_init__(self) -> None:
         self._check_whole("n_envs", 0, 2**20)

@@ -159,7 +159,7 @@ def learn(
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Hyperparameters of Q-learning.
+    """What Q-learning leaves open.
 
     Raises:
         ValueError: a value is out of range; the message names it.
@@ -168,26 +168,25 @@ class Hyperparameters:
     omega: float = 1.0
     """Step size n^-omega at the n-th visit of a state and action; in (0, 1]."""
     step_size: float | None = None
-    """Constant step size in (0, 1], which replaces n^-omega."""
+    """A constant step size instead, in (0, 1]."""
     epsilon: float = 1.0
     """Share of random actions at the start."""
     final_epsilon: float = 0.2
     """Share of random actions at the end; above 0 for the exponential schedule."""
     epsilon_schedule: Literal["linear", "exponential"] = "linear"
-    """Shape of epsilon's decline from start to end."""
+    """How epsilon falls from start to end."""
     epsilon_share: float = 1.0
-    """Share of the training after which epsilon has reached its final value."""
+    """Share of the training after which epsilon has arrived at its end."""
     discount: float = 1.0
-    """Discount factor gamma of a reward one step later, in [0, 1]."""
+    """gamma, what a reward one step later is worth; in [0, 1]."""
     trace: float = 1.0
-    """Share lambda of the return that followed greedy actions in the target, in [0, 1]; 0 for
+    """lambda, the share of what really followed greedy actions in what is learned; in [0, 1], 0 for
     one-step Q-learning."""
     caution: float = 0.1
-    """Penalty for rarely tried actions, at least 0, in units of the return. The policy takes the
-    action with the highest value minus this over the square root of its visits. So a lucky value
-    after few visits does not decide."""
+    """The policy judges an action by its value minus this over the square root of its visits, so that
+    it does not fall for lucky ones; at least 0, in units of the return."""
     double: bool = False
-    """Whether to use double Q-learning: two tables, each of which values the other's choice."""
+    """Double Q-learning: two tables, each judging the other's choice."""
 
     def __post_init__(self) -> None:
         unit = "must be a number"
