@@ -53,6 +53,7 @@ def package(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_cache_serves_later_processes_and_notices_an_edit_elsewhere(
     package: Path, tmp_path: Path
 ) -> None:
@@ -217,6 +218,7 @@ def said(program: str, folder: Path, cache: Path) -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 def test_a_person_is_told_of_what_takes_long_to_compile_and_of_no_more(tmp_path: Path) -> None:
     program = SLOW.format(body="sum([x ** i for i in range(10)])")
     first, second = (said(program, tmp_path, tmp_path / "cache") for _ in range(2))
