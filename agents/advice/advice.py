@@ -255,7 +255,7 @@ def _plan_ahead(policy: LinearProgramme, replay: Replay) -> tuple[PlanAhead | No
 def _options(
     policy: Policy, observation: Observations, chosen: Shares, postable: int
 ) -> list[Option]:
-    """What a policy on the grid makes of its allocations, the chosen one first."""
+    """Return a grid policy's judgement on its allocations, the chosen one first."""
     if not isinstance(policy, LearnedPolicy) or postable == 0:
         return []
     lots = _grid(policy, postable)

@@ -1,4 +1,4 @@
-"""What ``evaluate.py`` can be told besides comparing: a dataclass per command, its fields options."""
+"""``python evaluate.py advise``: what to post now, in an order that is under way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``train.py`` and ``evaluate.py`` share: commands as dataclasses, ``--set``, errors of one line.
+"""Tools of ``train.py`` and ``evaluate.py``: commands as dataclasses, ``--set``, errors of one line.
 
 A command is a dataclass; tyro makes its options and help of it. ``parse`` gives an instance, and
 ``run_command`` runs what is done with it, so that whatever a user can cause ends with one line on
@@ -33,7 +33,7 @@ RULE = re.compile(r"[-─╭╮╰╯]{3,}")
 """A line across tyro's box."""
 
 RUNS = Path("runs")
-"""Where runs and results go that are not told where."""
+"""Default folder of runs and results."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -69,7 +69,7 @@ Settings = Annotated[
 
 
 def read_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """What ``--set`` says, as overrides for ``load_scenario``.
+    """Return the values of ``--set``, as overrides for ``load_scenario``.
 
     Values are TOML, such as ``20``, ``0.5``, ``[1, 2]`` or ``true``; a word that is none is a text,
     and ``none`` removes the key.
@@ -207,7 +207,7 @@ def _lists(command: type) -> list[str]:
 
 
 def _in_one_line(message: str) -> str:
-    """What matters of tyro's box: its lines up to the first rule, and the option it thinks was meant."""
+    """Return the lines of tyro's box up to the first rule, and the option it suggests."""
     lines = [line.strip("│ ") for line in message.splitlines()[1:]]  # after the title
     if lines and RULE.fullmatch(lines[0]):  # tyro draws so where there is ASCII only
         lines = lines[1:]

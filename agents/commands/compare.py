@@ -40,7 +40,7 @@ from execution_env import Scenario, load_scenario
 
 COMPARISON_CSV, EPISODES_CSV, COMPARISON_MD = "comparison.csv", "episodes.csv", "comparison.md"
 SHORTFALL_CSV = "shortfall.csv"
-"""What a shortfall consists of; written where costs are one."""
+"""File with the parts of a shortfall; written where costs are one."""
 
 
 @dataclass

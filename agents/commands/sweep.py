@@ -147,8 +147,9 @@ def combinations(learner: str, options: Mapping[str, Sequence[str]]) -> list[Ask
 
 
 def _values(command: QLearning | PPO) -> dict[str, str]:
-    """What decides a run of ``command``, but for --set, as text by option; its seed last. A flag that is
-    up is its name alone.
+    """Return the options that decide a run of ``command``, as text by name; its seed last.
+
+    ``--set`` is not among them. A flag that is up is its name alone.
     """
     whole = {item.name: getattr(command, item.name) for item in fields(command)}
     for name in ("overrides", "out", "resume"):
@@ -206,7 +207,7 @@ def _run(sweep: Sweep, asked: Sequence[Asked]) -> int:
 
 
 def _row(run: Asked, outcome: Outcome) -> dict[str, str]:
-    """Of ``sweep.csv``: what a run is, and its row of ``progress.csv``."""
+    """Return a row of ``sweep.csv``: a run's options and its row of ``progress.csv``."""
     row: dict[str, Any] = {"run": run.name, "scenario": run.command.scenario}
     row |= {"seed": run.command.seed, "error": outcome.error}
     row |= {key[2:].replace("-", "_"): value for key, value in run.varied.items()}

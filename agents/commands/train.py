@@ -83,7 +83,7 @@ def _default_directory(command: QLearning | PPO) -> Path:
 
 
 def _config(command: QLearning | PPO, directory: Path, given: set[str]) -> RunConfig:
-    """Of the run to be; with --resume the one that is there, if the command does not contradict it."""
+    """Return the configuration of the run; with --resume the stored one, if the command agrees."""
     config = command.config()
     before = existing_config(directory) if command.resume else None
     if before is None:

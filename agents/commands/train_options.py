@@ -1,4 +1,4 @@
-"""What ``train.py`` can be told to train: a dataclass per learner, its fields the options."""
+"""Options of ``train.py``: a dataclass per learner, its fields the options."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class QLearning(Common):
     )
 
     def config(self) -> RunConfig:
-        """Of the run that is asked for."""
+        """Return the configuration of the run that is asked for."""
         settings = q_run.Settings(self.episodes, self.bins, self.start, self.hyperparameters)
         return q_run.config_of(self.loaded(), self.seed, settings)
 
@@ -123,7 +123,7 @@ class PPO(Common):
     )
 
     def config(self) -> RunConfig:
-        """Of the run that is asked for."""
+        """Return the configuration of the run that is asked for."""
         settings = ppo_settings.Settings(
             self.timesteps, self.observation, self.masked, self.hyperparameters
         )

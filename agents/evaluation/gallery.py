@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_ROLLOUT_BYTES = 2**31
-"""Of rollouts that are kept for figures."""
+"""Most memory for rollouts that are kept for figures, bytes."""
 
 HEAT_MAP = (Q_LEARNING, "lp", PPO, "other", "dp")
 """Families of policies that have a heat map, the preferred one first."""
@@ -55,7 +55,10 @@ def drawn(result: Comparison) -> Iterator[tuple[str, bytes]]:
 
 
 def _heat_map(result: Comparison) -> Figure:
-    """Of the best Q-table, of ``lp``, and of the best of other families; of several seeds the first."""
+    """Draw heat maps of the best Q-table, of ``lp``, and of the best policy of other families.
+
+    Of several seeds the first is drawn.
+    """
     there = everyone(result)
     best = {item.family: item for item in reversed(there)}
     best["lp"] = next(item for item in there if item.label == REFERENCE)
@@ -66,7 +69,7 @@ def _heat_map(result: Comparison) -> Figure:
 
 
 def _learning_curves(result: Comparison) -> Figure | None:
-    """Of the runs that were trained on the scenario; None without one."""
+    """Draw learning curves of the runs that were trained on the scenario; None without one."""
     runs = [
         policy.directory
         for policy in result.policies.values()

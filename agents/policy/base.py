@@ -132,7 +132,7 @@ class GridPolicy(Policy):
 
 
 class Judgement(NamedTuple):
-    """What a learned policy makes of every action; one of the two.
+    """The judgement of a learned policy on every action; one of the two.
 
     Attributes:
         objective: (n, A) expected from here on, per share of the order; lower is better. NaN where

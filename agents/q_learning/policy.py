@@ -148,6 +148,6 @@ def _greedy(space: StateSpace, table: Table, caution: float) -> NDArray[np.int32
     above = np.where(known, level, far)[:, ::-1]
     above = np.minimum.accumulate(above, axis=1)[:, ::-1]
     nearest = np.where(level - below <= above - level, below, above)
-    # Where no level was ever met, any action will do.
+    # Any action will do at levels that were never met.
     nearest = np.clip(nearest, 0, space.levels - 1)
     return np.maximum(np.take_along_axis(best, nearest, axis=1), 0).reshape(-1).astype(np.int32)

@@ -151,7 +151,7 @@ def _play_chunk(
             shares = scenario.order.lot_size * outcome.filled.sum(axis=0)
             traded = days.volume[bucket]
             share = np.divide(shares, traded, out=np.full_like(traded, np.nan), where=traded > 0)
-            # Where the market trades nothing, the share is 0 if we fill nothing, else 1.
+            # Without market volume the share is 0 if we fill nothing, else 1.
             taken += np.where(np.isnan(share), shares > 0, share) / scenario.buckets
         if progress is not None:
             progress(days.size)
@@ -165,7 +165,7 @@ def _play_chunk(
 def _against_the_market(scenario: Scenario, days: Days, out: Rollout) -> None:
     """Write slippage, prices paid against the market's, and markout, prices against later mids."""
     traded = days.volume.sum(axis=0)
-    # Where nothing traded, all buckets count alike.
+    # All buckets count alike if nothing traded.
     weights = np.where(traded > 0, days.volume, 1.0) / np.where(
         traded > 0, traded, len(days.volume)
     )

@@ -149,7 +149,7 @@ class Batch:
         return report
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy or a pickle holds: memory addresses would lead it astray."""
+        """Return the state of a copy or a pickle, without memory addresses, which would mislead it."""
         memory = (*self.days, *self._order_blocks, *self._outcome_blocks)
         return {"arguments": self._arguments, "memory": [array.copy() for array in memory]}
 

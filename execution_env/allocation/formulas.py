@@ -70,7 +70,7 @@ def residual_price(penalty: float, quadratic: float, residual: float) -> float:
     return (penalty + quadratic * residual) * residual
 
 
-# What an algo can fill in a bucket, and what that costs.
+# Fill rates and depths of an algo in a bucket, and prices of its lots.
 
 
 @jit

@@ -130,7 +130,7 @@ def _estimate_depth(
 def open_bucket(
     parameters: Parameters, orders: Orders, market: Market, bucket: Index, first: Index, last: Index
 ) -> None:
-    """What is known before the decision for ``bucket``: envelope, postable lots, estimates.
+    """Write what is known before the decision for ``bucket``: envelope, postable lots, estimates.
 
     After the last bucket nothing may be posted; envelope and estimates stay those of the last.
     """

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 
 class Market(NamedTuple):
-    """What the transition sees of n days; the arrays are those of ``market.Days``."""
+    """The part of n days that the transition sees; the arrays are those of ``market.days.Days``."""
 
     fill_rate: NDArray[np.float32]
     rounding: NDArray[np.float32]
@@ -60,7 +60,7 @@ class Orders(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a bucket brought to n orders.
+    """The outcome of a bucket for n orders.
 
     Attributes:
         filled: (K, n) lots.

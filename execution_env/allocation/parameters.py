@@ -44,7 +44,7 @@ ORDER = np.dtype(
     ],
     align=True,
 )
-"""What holds for the whole order: one record."""
+"""Type of the one record that holds for the whole order."""
 
 BUCKET = np.dtype(
     [
@@ -55,7 +55,7 @@ BUCKET = np.dtype(
     ],
     align=True,
 )
-"""One record per bucket."""
+"""Type of a bucket's record."""
 
 ALGO = np.dtype(
     [
@@ -68,7 +68,8 @@ ALGO = np.dtype(
     ],
     align=True,
 )
-"""One record per algo: how its estimate learns. ``prior_weight`` is inf where nothing is hidden."""
+"""Type of an algo's record: how its estimate learns, and its fee. ``prior_weight`` is inf where
+nothing is hidden."""
 
 CELL = np.dtype(
     [
@@ -80,7 +81,7 @@ CELL = np.dtype(
     ],
     align=True,
 )
-"""One record per bucket and algo."""
+"""Type of the record of a bucket and algo."""
 
 
 class Parameters(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a step tells of n orders."""
+"""The report of a step on n orders: observations, rewards, infos, and their layout in memory."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ _blocks: Callable[..., Blocks] = cast(Any, blocks_in).py_func
 
 
 class Report(NamedTuple):
-    """What a step tells of n orders, in memory of its own.
+    """The report of a step on n orders, in memory of its own.
 
     Attributes:
         observations: (n, D).
@@ -108,8 +108,9 @@ class Report(NamedTuple):
         return self.floats[: self.terminations.size]
 
     def infos(self) -> dict[str, Array]:
-        """What ``info`` holds, with n as the first axis of every array; nothing in a batch that does
-        not inform.
+        """Return the entries of ``info``, with n as the first axis of every array.
+
+        A batch that does not inform has none.
         """
         if not self.ints.size:
             return {}

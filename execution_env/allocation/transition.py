@@ -83,7 +83,7 @@ def _charge(
     first: Index,
     last: Index,
 ) -> None:
-    """Spread and fee of filled lots."""
+    """Charge spread and fee of filled lots."""
     share = parameters.order[0].per_lot
     fee = parameters.algos[algo].fee * share
     for e in range(first, last):
@@ -170,7 +170,7 @@ def _drift(
     first: Index,
     last: Index,
 ) -> None:
-    """The mid's move, charged to what remains."""
+    """Charge the mid's move to the lots that remain."""
     share = parameters.order[0].per_lot
     for e in range(first, last):
         remaining = orders.remaining[e] - orders.fills[bucket, e]
@@ -209,7 +209,7 @@ def _clean_up(
     first: Index,
     last: Index,
 ) -> None:
-    """What is left over at the end."""
+    """Charge the lots that are left over at the end."""
     order = parameters.order[0]
     share, linear, quadratic = order.per_lot, order.residual_penalty, order.residual_quadratic
     for e in range(first, last):
@@ -239,7 +239,7 @@ def _settle(
         orders.bucket[e] = bucket + 1
 
 
-# What the rest of the package calls.
+# The two functions that the rest of the package calls.
 
 
 @splice

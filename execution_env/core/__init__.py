@@ -1,1 +1,1 @@
-"""What every problem uses: the compiler with its cache, memory that compiled code shares, validation."""
+"""Tools of every problem: the compiler and its cache, memory for compiled code, validation."""

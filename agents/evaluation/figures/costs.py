@@ -91,7 +91,7 @@ def parts_of(item: Shown, result: Comparison) -> dict[str, float]:
 
 
 def quantiles_of(item: Shown, rollout: Rollout) -> DayQuantiles:
-    """Of the objective over days."""
+    """Return quantiles of the objective over days."""
     return DayQuantiles(
         np.quantile(rollout.objective, OBJECTIVE_QUANTILES), number(item.row["objective_cvar95"])
     )

@@ -1,4 +1,4 @@
-"""What a day is, and what a scenario's days are drawn from: the arrays."""
+"""Arrays of days, and of the model that a scenario's days are drawn from."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Days(NamedTuple):
 
     @property
     def seen(self) -> tuple[Any, ...]:
-        """What the transition sees, as ``transition.Market`` has it."""
+        """Return the arrays that the transition sees, in the order of ``orders.Market``."""
         return _seen(self)
 
     def part(self, which: slice) -> Days:

@@ -242,7 +242,7 @@ def _own_predictions(
     first: int,
     last: int,
 ) -> None:
-    """What the orders' own predictions are, and that fill rates move with them."""
+    """Draw the orders' own predictions, and move the fill rates with them."""
     buckets, algos = model.intercept.shape
     for i in range(algos):
         _normals(generator, noise)
