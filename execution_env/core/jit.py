@@ -84,8 +84,9 @@ def constants_of(names: Mapping[str, Any]) -> str:
 
 
 def hash_of(module: ModuleType) -> str:
-    """Return a hash of the sources and constants of all reached modules, numba's and NumPy's version."""
+    """Return a hash of the sources and constants of all reached modules, and of the compilers."""
     digest = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode())
+    digest.update(Path(__file__).read_bytes())  # how all of them are compiled
     for one in sorted(reached(module), key=lambda one: one.__name__):
         digest.update(one.__name__.encode() + b"\0" + Path(str(one.__file__)).read_bytes() + b"\0")
         digest.update(constants_of(vars(one)).encode() + b"\0")
