@@ -246,8 +246,8 @@ def test_everything_is_made_once(
         return {
             f"{learner} {seed}": Path("runs", "results", f"{folder}{seed}")
             for learner, folder in (
-                (plan.Q, f"q/{scenario}-episodes4096-seed"),
-                (plan.PPO, f"ppo/{scenario}-timesteps4096-seed"),
+                (plan.Q_TITLE, f"q/{scenario}-episodes4096-seed"),
+                (plan.PPO_TITLE, f"ppo/{scenario}-timesteps4096-seed"),
             )
             for seed in range(2)
         }
