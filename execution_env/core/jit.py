@@ -125,11 +125,14 @@ def _usable(folder: Path) -> bool:
 
 @cache
 def cache_root() -> Path:
-    """Return the folder that cache folders are made in; it exists, and is ours."""
+    """Return the folder that cache folders are made in; it exists, and it and its parent are ours.
+
+    It lies one folder deeper than our own, because the temporary directory belongs to somebody else.
+    """
     who = os.getuid() if sys.platform != "win32" else ""
     for root in (
-        _user_cache() / "execution_env",
-        Path(tempfile.gettempdir()) / f"execution_env-{who}",
+        _user_cache() / "execution_env" / "compiled",
+        Path(tempfile.gettempdir()) / f"execution_env-{who}" / "compiled",
     ):
         if _usable(root):
             return root
@@ -138,12 +141,10 @@ def cache_root() -> Path:
 
 @cache
 def cache_folder(name: str) -> Path:
-    """Return the folder for compiled code of the module called ``name``; created if need be."""
+    """Return the folder for compiled code of the module called ``name``; numba creates it."""
     module = sys.modules[name]
     last = name.rpartition(".")[2]
-    folder = Path(numba.config.CACHE_DIR or cache_root()) / f"{last}-{hash_of(module)}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
+    return Path(numba.config.CACHE_DIR or cache_root()) / f"{last}-{hash_of(module)}"
 
 
 # Decorators.

@@ -52,7 +52,7 @@ def test_a_shipped_scenario_is_described_under_its_own_name(name: str) -> None:
 
 
 def assert_baseline_market(scenario: Scenario) -> None:
-    """What baseline, baseline-filled and known-rates share."""
+    """Facts that baseline, baseline-filled and known-rates share."""
     assert (scenario.order.size, scenario.order.lot_size, scenario.buckets) == (10_000, 100, 10)
     assert scenario.algo_names == ("Aggressive", "Neutral", "Passive")
     np.testing.assert_array_equal(scenario.posting_costs, [[2, 1, 0]] * 10)

@@ -1,4 +1,4 @@
-"""What benchmarks are measured against."""
+"""Yardsticks that benchmarks are measured against."""
 
 from __future__ import annotations
 

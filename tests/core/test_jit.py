@@ -187,6 +187,15 @@ def test_a_folder_of_somebody_else_is_not_used(
     assert not jit.cache_root.__wrapped__().is_relative_to(tmp_path)
 
 
+def test_the_temporary_directory_need_not_be_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner of a folder's parent counts, and the system's temporary directory is root's."""
+    asked: list[Path] = []
+    monkeypatch.setattr(jit, "_usable", lambda folder: bool(asked.append(folder)))
+    jit.cache_root.__wrapped__()
+    assert len(asked) == 2
+    assert all(folder.parent.name.startswith("execution_env") for folder in asked)
+
+
 def test_the_environment_is_compiled_once_for_all_processes(tmp_path: Path) -> None:
     program = """
 import execution_env as e

@@ -8,7 +8,7 @@ import evaluate
 
 
 def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
-    """What a successful command prints, and its notes."""
+    """Return the output of a successful command, and its notes."""
     assert evaluate.main(list(arguments)) == 0
     return capsys.readouterr()
 

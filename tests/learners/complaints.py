@@ -1,4 +1,4 @@
-"""What tests ask of an error message."""
+"""Checks of error messages and folders that tests share."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def content(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-# What is written.
+# Files that a run writes.
 
 
 def test_a_run_directory(learner: SmallRun, finished: Path) -> None:
