@@ -1,0 +1,112 @@
+"""Seeded damage to files, for fuzz tests of the readers.
+
+A fuzz test writes a good file, damages it in ``rounds`` ways and reads it. The reader may accept what
+it gets, or refuse it with one line; nothing else may happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NASTY = (
+    *(b"", b" ", b"0", b"-1", b"1", b"nan", b"inf", b"-inf", b"1e300", b"-1e300", b"1e-300"),
+    *(b"0.1", b"9" * 30, b"2147483648", b"9223372036854775808", b"-9223372036854775808"),
+    *("１".encode(), "٣".encode(), b"1_000", b"1,000", b"0x10", b"1e", b"--1", b"\x00", b"\xff"),
+    *(b'"', b'""', b"'", b";", b"\t", b"\r", b"\n", b"[", b"]", b"{", b"=", b"#", "é".encode()),
+    *(b"true", b"null", b"None", b"1970-01-01", b"9999-99-99T99:99:99", b"x" * 5000),
+)
+"""Texts that readers of numbers, dates and names have stumbled over."""
+
+BREAKS = b",;\t \n\r=[]:-T"
+"""Bytes between two cells of a text."""
+
+
+def _flip(content: bytearray, draw: np.random.Generator) -> bytearray:
+    for _ in range(int(draw.integers(1, 4))):
+        content[draw.integers(len(content))] ^= 1 << int(draw.integers(8))
+    return content
+
+
+def _cut(content: bytearray, draw: np.random.Generator) -> bytearray:
+    return content[: draw.integers(len(content))]
+
+
+def _remove(content: bytearray, draw: np.random.Generator) -> bytearray:
+    first = int(draw.integers(len(content)))
+    del content[first : first + int(draw.integers(1, 65))]
+    return content
+
+
+def _repeat(content: bytearray, draw: np.random.Generator) -> bytearray:
+    first, last = sorted(int(at) for at in draw.integers(len(content) + 1, size=2))
+    piece = content[first : min(last, first + 4096)]
+    at = int(draw.integers(len(content) + 1))
+    return content[:at] + piece + content[at:]
+
+
+def _cell(content: bytearray, draw: np.random.Generator) -> bytearray:
+    """Replace what stands between two breaks."""
+    at = int(draw.integers(len(content)))
+    first = last = at
+    while first > 0 and content[first - 1] not in BREAKS and at - first < 64:
+        first -= 1
+    while last < len(content) and content[last] not in BREAKS and last - at < 64:
+        last += 1
+    return content[:first] + NASTY[draw.integers(len(NASTY))] + content[last:]
+
+
+def damaged(content: bytes, draw: np.random.Generator) -> bytes:
+    """Return ``content``, which must not be empty, with one to three kinds of damage."""
+    changed = bytearray(content)
+    for _ in range(int(draw.integers(1, 4))):
+        if changed:
+            kind = (_flip, _cut, _remove, _repeat, _cell, _cell)[draw.integers(6)]
+            changed = kind(changed, draw)
+    return bytes(changed)
+
+
+def rounds(number: int, seed: int = 0) -> Iterator[np.random.Generator]:
+    """Yield a generator for each of ``number`` rounds; round j of a seed is always the same."""
+    for j in range(number):
+        yield np.random.default_rng([seed, j])
+
+
+def read_damaged(
+    path: Path,
+    read: Callable[[Path], Any],
+    refusals: type[Exception] | tuple[type[Exception], ...],
+    number: int,
+    seed: int = 0,
+) -> int:
+    """Damage the good file at ``path`` in ``number`` ways; return how many of them were refused.
+
+    Args:
+        path: path of the good file, which is replaced by each damaged one and put back at the end.
+        read: function that reads the file at a path.
+        refusals: exceptions that are refusals; their message must be one line that is not empty.
+        number: rounds.
+        seed: seed of all damage.
+
+    Raises:
+        AssertionError: reading raised anything else; the message names seed and round.
+    """
+    good = path.read_bytes()
+    refused = 0
+    try:
+        for j, draw in enumerate(rounds(number, seed)):
+            path.write_bytes(damaged(good, draw))
+            try:
+                read(path)
+            except refusals as error:
+                refused += 1
+                message = str(error)
+                assert message.strip() and "\n" not in message, (seed, j, message)
+            except Exception as error:
+                raise AssertionError(f"seed {seed}, round {j}: {type(error).__name__}") from error
+    finally:
+        path.write_bytes(good)
+    return refused
