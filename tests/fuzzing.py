@@ -6,11 +6,14 @@ it gets, or refuse it with one line; nothing else may happen.
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 NASTY = (
     *(b"", b" ", b"0", b"-1", b"1", b"nan", b"inf", b"-inf", b"1e300", b"-1e300", b"1e-300"),
@@ -30,6 +33,8 @@ NASTY = (
     *(b"true", b"null", b"None", b"1970-01-01", b"9999-99-99T99:99:99", b"x" * 5000),
 )
 """Texts that readers of numbers, dates and names have stumbled over."""
+
+Damage = Callable[[bytes, np.random.Generator], bytes]
 
 BREAKS = b",;\t \n\r=[]:-T"
 """Bytes between two cells of a text."""
@@ -79,6 +84,45 @@ def damaged(content: bytes, draw: np.random.Generator) -> bytes:
     return bytes(changed)
 
 
+NUMBERS = (0, 1, -1, 2, 7, 1000, 2**31 - 1, -(2**31), 2**62, 2**63 - 1, 0.5, -1e-300, 1e300)
+ODD_NUMBERS = (*NUMBERS, np.nan, np.inf, -np.inf)
+TYPES = ("<f8", "<f4", "<i8", "<i4", "<u8", "|u1", "|b1", "<c16", "<U3", "|S2", ">i8", "<M8[s]")
+
+
+def damaged_arrays(
+    arrays: dict[str, NDArray[Any]], draw: np.random.Generator
+) -> dict[str, NDArray[Any]]:
+    """Return ``arrays`` with one to three changes of numbers, types, shapes or names."""
+    changed = {name: array.copy() for name, array in arrays.items()}
+    for _ in range(int(draw.integers(1, 4))):
+        name = str(draw.choice(sorted(changed)))
+        array, kind = changed[name], int(draw.integers(10))
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if kind < 5 and array.size and array.dtype.kind in "iuf":
+                odd = ODD_NUMBERS[draw.integers(len(ODD_NUMBERS))]
+                where = draw.random(array.shape) < draw.choice([0.01, 0.5, 1.0])
+                where |= not where.any()
+                changed[name] = np.where(where, np.float64(odd).astype(array.dtype), array)
+            elif kind == 5 and array.ndim:
+                axis = int(draw.integers(array.ndim))
+                ends = np.arange(int(draw.integers(2 * array.shape[axis] + 1)))
+                changed[name] = np.take(array, ends, axis, mode="wrap") if array.size else array
+            elif kind == 6:
+                shapes = (array.T, array.reshape(-1), array[None], array[..., None])
+                changed[name] = shapes[draw.integers(len(shapes))]
+            elif kind == 7:
+                with contextlib.suppress(Exception):  # no such change
+                    changed[name] = array.astype(TYPES[draw.integers(len(TYPES))])
+            elif kind == 8 and draw.random() < 0.3:
+                del changed[name]
+            elif kind == 9 and draw.random() < 0.3:
+                changed["more"] = array
+            elif array.size and array.dtype.kind in "iuf":
+                changed[name] = (array * np.float64(draw.choice([2, 1000]))).astype(array.dtype)
+    return changed
+
+
 def rounds(number: int, seed: int = 0) -> Iterator[np.random.Generator]:
     """Yield a generator for each of ``number`` rounds; round j of a seed is always the same."""
     for j in range(number):
@@ -91,6 +135,7 @@ def read_damaged(
     refusals: type[Exception] | tuple[type[Exception], ...],
     number: int,
     seed: int = 0,
+    damage: Damage = damaged,
 ) -> int:
     """Damage the good file at ``path`` in ``number`` ways; return how many of them were refused.
 
@@ -100,6 +145,7 @@ def read_damaged(
         refusals: exceptions that are refusals; their message must be one line that is not empty.
         number: rounds.
         seed: seed of all damage.
+        damage: function that makes damaged bytes of good ones.
 
     Raises:
         AssertionError: reading raised anything else; the message names seed and round.
@@ -108,7 +154,7 @@ def read_damaged(
     refused = 0
     try:
         for j, draw in enumerate(rounds(number, seed)):
-            path.write_bytes(damaged(good, draw))
+            path.write_bytes(damage(good, draw))
             try:
                 read(path)
             except refusals as error:

@@ -22,12 +22,19 @@ from agents.policy import (
     read_state,
     widths,
 )
-from agents.storage.files import RunError, load_arrays, remedy, save_arrays
-from agents.storage.run_directory import POLICY_FILE, RunConfig
+from agents.storage.files import RunError, remedy, save_arrays
+from agents.storage.run_directory import POLICY_FILE, RunConfig, load_policy_arrays
 from execution_env import Scenario
 from execution_env.allocation.market.day_stream import POLICY, stream_generator
+from execution_env.core.archive import Field
 
 MOST_LAYERS = 16
+
+MOST_WEIGHT = 1e6
+"""Largest weight of a network, in absolute value. Trained ones stay below 100; far larger ones make
+numbers that are not finite."""
+
+WEIGHTS = Field(np.float32, low=-MOST_WEIGHT, high=MOST_WEIGHT)
 
 
 class Layer(NamedTuple):
@@ -158,8 +165,7 @@ def load(directory: Path, config: RunConfig) -> PPOPolicy:
     Raises:
         RunError: a file is missing or damaged, or does not fit the run's scenario.
     """
-    path, scenario = directory / POLICY_FILE, config.scenario
-    values = config.hyperparameters
+    scenario, values = config.scenario, config.hyperparameters
     sees, masked, layers = (values.get(name) for name in ("observation", "masked", "layers"))
     if (
         not (isinstance(sees, str) and sees in widths(scenario))
@@ -170,22 +176,12 @@ def load(directory: Path, config: RunConfig) -> PPOPolicy:
             f"{directory}: config.json has observation = {sees}, masked = {masked}, layers = {layers}, "
             f"which no {PPO} run has. {remedy(directory)}"
         )
-    expected: dict[str, tuple[type, int]] = {"seconds": (np.float64, 0), "steps": (np.int64, 0)}
+    fields = {"seconds": Field(np.float64, low=0.0), "steps": Field(np.int64, low=0)}
     for j in range(layers + 1):
-        expected |= {f"weights_{j}": (np.float32, 2), f"biases_{j}": (np.float32, 1)}
-    arrays = load_arrays(path, expected)
+        fields[f"weights_{j}"] = WEIGHTS._replace(axes=(f"width {j + 1}", f"width {j}"))
+        fields[f"biases_{j}"] = WEIGHTS._replace(axes=(f"width {j + 1}",))
+    ends = {"width 0": feature_count(scenario, sees), f"width {layers + 1}": scenario.grid_size}
+    arrays = load_policy_arrays(directory, fields, ends)
     network = [Layer(arrays[f"weights_{j}"], arrays[f"biases_{j}"]) for j in range(layers + 1)]
-    width = feature_count(scenario, sees)
-    for layer in network:
-        if layer.weights.shape != (layer.biases.size, width):
-            raise RunError(
-                f"{path}: a layer of shape {layer.weights.shape} cannot follow {width} numbers in "
-                f"{scenario.name}. {remedy(path)}"
-            )
-        width = layer.biases.size
-    if width != scenario.grid_size:
-        raise RunError(
-            f"{path}: is for {width} actions, {scenario.name} has {scenario.grid_size}. {remedy(path)}"
-        )
     seconds, steps = float(arrays["seconds"]), int(arrays["steps"])
     return PPOPolicy(scenario, network, sees, masked, directory.name, seconds, steps)

@@ -9,26 +9,27 @@ from pathlib import Path
 import numpy as np
 
 from agents.ppo.learner import Learner
-from agents.ppo.policy import PPOPolicy
-from agents.ppo.settings import Settings, settings_of
+from agents.ppo.policy import MOST_WEIGHT, WEIGHTS, PPOPolicy
+from agents.ppo.settings import LARGEST, Settings, settings_of
 from agents.storage.files import RunError, load_arrays, one_line, remedy, save_arrays
 from agents.storage.run_directory import TENSORBOARD, RunConfig
 from agents.training.training import OBJECTIVE, Row, Training
 from execution_env import Scenario
+from execution_env.core.archive import Field
 
-SAVED = {
-    "run": (np.uint8, 1),
-    "blocks": (np.int64, 0),
-    "seconds": (np.float64, 0),
-    "parameters": (np.float32, 1),
-    "adam_steps": (np.int64, 0),
-    "adam_means": (np.float32, 1),
-    "adam_squares": (np.float32, 1),
-    "measured": (np.float64, 1),
-    "best": (np.float32, 1),
-    "best_row": (np.float64, 1),
+FIELDS = {
+    "run": Field(np.uint8, (32,)),
+    "blocks": Field(np.int64, low=0),
+    "seconds": Field(np.float64, low=0.0),
+    "parameters": WEIGHTS._replace(axes=("P",)),
+    "adam_steps": Field(np.int64, low=0, high=2.0**53),
+    "adam_means": Field(np.float32, ("P",), low=-LARGEST, high=LARGEST),
+    "adam_squares": Field(np.float32, ("P",), low=0.0, high=LARGEST**2),
+    "measured": Field(np.float64, ("M",)),
+    "best": WEIGHTS._replace(axes=("P",)),
+    "best_row": Field(np.float64, ("*",)),
 }
-"""Arrays of ``checkpoint.npz``: dtypes and numbers of axes."""
+"""What every array of ``checkpoint.npz`` must be; ``PPOTraining.restore`` has the rest."""
 
 TORCH_REFUSES = "to satisfy the constraint"
 """Part of torch's error message for a probability that is not a number."""
@@ -76,7 +77,7 @@ class PPOTraining(Training):
         """
         left = 1 - self.blocks / self.total
         rate = left * self._hyperparameters.learning_rate
-        reason = "weights that are not finite"
+        reason = f"weights that are not finite, or beyond {MOST_WEIGHT:,.0f}"
         try:
             self._measured = self.learner.learn(self.blocks + 1, rate)
         except RunError:
@@ -86,7 +87,7 @@ class PPOTraining(Training):
                 raise
             reason = one_line(error)
         else:
-            if np.isfinite(self.learner.parameters()).all():
+            if np.abs(self.learner.parameters()).max() <= MOST_WEIGHT:
                 return
         raise RunError(
             f"training has diverged in batch {self.blocks + 1} ({reason}). Try a smaller "
@@ -163,21 +164,24 @@ class PPOTraining(Training):
         Raises:
             RunError: the file is missing, damaged, or of another run.
         """
-        saved = load_arrays(path, SAVED)
-        self.check_identity(path, saved["run"])
+        sizes = {"P": self.learner.parameters().size, "M": len(LEARNING_COLUMNS)}
+        saved = load_arrays(path, FIELDS | {"run": self.identity_field}, sizes)
+        blocks, adam_steps = int(saved["blocks"]), int(saved["adam_steps"])
         try:
+            self.check_blocks(blocks)
+            most = blocks * self._hyperparameters.n_epochs * self._hyperparameters.minibatches
+            if adam_steps > most:
+                raise ValueError(f"adam_steps = {adam_steps:,}: there were {most:,}")
             measured = dict(zip(LEARNING_COLUMNS, saved["measured"].tolist(), strict=True))
             best_row = _row(self.columns, saved["best_row"].tolist())
             for weights in (saved["best"], saved["parameters"]):  # the former must fit as well
                 self.learner.set_parameters(weights)
-            self.learner.set_moments(
-                int(saved["adam_steps"]), saved["adam_means"], saved["adam_squares"]
-            )
+            self.learner.set_moments(adam_steps, saved["adam_means"], saved["adam_squares"])
         except ValueError as error:
-            raise RunError(f"{path}: {error} {remedy(path)}") from error
+            raise RunError(f"{path}: {error}; no training saved it so. {remedy(path)}") from error
         self._measured = measured
         self._best, self._best_row = saved["best"], best_row
-        self.blocks, self.seconds = int(saved["blocks"]), float(saved["seconds"])
+        self.blocks, self.seconds = blocks, float(saved["seconds"])
 
     def facts(self) -> Row:
         """Return the training's progress, with the columns of ``MEASURED``."""
@@ -190,7 +194,13 @@ class PPOTraining(Training):
 
 
 def _row(columns: Sequence[str], values: Sequence[float]) -> Row | None:
-    """Return the row that was saved; None where there was none yet."""
+    """Return the row that was saved; None where there was none yet.
+
+    Raises:
+        ValueError: the number of values is that of no row.
+    """
+    if len(values) not in (0, len(columns)):
+        raise ValueError(f"best_row has {len(values)} numbers, not {len(columns)}")
     return dict(zip(columns, values, strict=True)) if values else None
 
 

@@ -11,20 +11,21 @@ from numpy.typing import NDArray
 from agents.learners import Q_LEARNING
 from agents.policy import Judgement, LearnedPolicy, Observations, read_masks
 from agents.q_learning.algorithm import Table
-from agents.q_learning.states import StateSpace, without_estimates
-from agents.storage.files import RunError, load_arrays, remedy, save_arrays
-from agents.storage.run_directory import CHECKPOINT, POLICY_FILE, RunConfig
+from agents.q_learning.states import MOST_BINS, StateSpace, space_from_file
+from agents.storage.files import RunError, remedy, save_arrays
+from agents.storage.run_directory import POLICY_FILE, RunConfig, load_policy_arrays
 from execution_env import Scenario
+from execution_env.core.archive import Field
 
-FILE = {
-    "values": (np.float32, 2),
-    "actions": (np.int32, 1),
-    "bins": (np.int64, 1),
-    "edges": (np.float32, 3),
-    "seconds": (np.float64, 0),
-    "steps": (np.int64, 0),
+FIELDS = {
+    "bins": Field(np.int64, ("K",), low=1, high=MOST_BINS),
+    "edges": Field(np.float32, ("B", "K", "*")),
+    "values": Field(np.float32, ("S", "A")),
+    "actions": Field(np.int32, ("S",), low=0, below="A"),
+    "seconds": Field(np.float64, low=0.0),
+    "steps": Field(np.int64, low=0),
 }
-"""Arrays of ``policy.npz``: dtypes and numbers of axes."""
+"""What every array of ``policy.npz`` must be."""
 
 
 class QPolicy(LearnedPolicy):
@@ -92,43 +93,30 @@ class QPolicy(LearnedPolicy):
         )
 
 
+def axes_of(scenario: Scenario) -> dict[str, int]:
+    """Return the sizes of axes that tables of ``scenario`` have."""
+    return {"B": scenario.buckets, "K": len(scenario.algos), "A": scenario.grid_size}
+
+
 def load(directory: Path, config: RunConfig) -> QPolicy:
     """Load the policy of a run directory.
 
     Raises:
         RunError: the file is missing, damaged, or does not fit the run's scenario.
     """
-    path = directory / POLICY_FILE
+    path, scenario = directory / POLICY_FILE, config.scenario
+    arrays = load_policy_arrays(directory, FIELDS, axes_of(scenario))
     try:
-        arrays = load_arrays(path, FILE)
-    except RunError as error:
-        if not (directory / CHECKPOINT).exists():
-            raise
+        space = space_from_file(scenario, arrays["bins"], arrays["edges"])
+    except ValueError as error:
         raise RunError(
-            f"{error} Or make it from the run's checkpoint: python train.py --resume --out {directory}"
+            f"{path}: {error}, as in no table of {scenario.name}. {remedy(path)}"
         ) from error
-    scenario, bins, edges = config.scenario, arrays["bins"], arrays["edges"]
-    plain = without_estimates(scenario)
-    buckets, algos = plain.buckets, plain.bins.size
-    if (
-        bins.shape != (algos,)
-        or (bins < 1).any()
-        or edges.shape != (buckets, algos, bins.max() - 1)
-        or (np.diff(edges, axis=2) < 0).any()
-    ):
-        raise RunError(f"{path}: its bins do not fit {config.scenario.name}. {remedy(path)}")
-    space = plain._replace(bins=bins, edges=edges)
     values, actions = arrays["values"], arrays["actions"]
-    size = scenario.grid_size
-    if (
-        values.shape != (space.size, size)
-        or actions.shape != (space.size,)
-        or (actions < 0).any()
-        or (actions >= size).any()
-    ):
+    if len(values) != space.size:
         raise RunError(
-            f"{path}: holds values {values.shape} and actions {actions.shape}, but {space.size:,} "
-            f"states of {size} actions were expected. {remedy(path)}"
+            f"{path}: holds values of {len(values):,} states, but its bins make {space.size:,} in "
+            f"{scenario.name}. {remedy(path)}"
         )
     seconds, steps = float(arrays["seconds"]), int(arrays["steps"])
     return QPolicy(scenario, space, values, actions, directory.name, seconds, steps)

@@ -12,13 +12,28 @@ from numpy.typing import NDArray
 from agents.learners import Q_LEARNING
 from agents.q_learning.algorithm import Hyperparameters, Table
 from agents.q_learning.orders import ORDERS_PER_BLOCK, REPLAYS, Trainer, warm_up
-from agents.q_learning.policy import QPolicy
-from agents.q_learning.stages import choose_bins, coarser, refine, stages, worst_return
-from agents.q_learning.states import with_estimates, without_estimates
-from agents.storage.files import load_arrays, save_arrays
+from agents.q_learning.policy import QPolicy, axes_of
+from agents.q_learning.stages import (
+    SHARES,
+    choose_bins,
+    coarser,
+    fits,
+    refine,
+    stages,
+    worst_return,
+)
+from agents.q_learning.states import (
+    MOST_BINS,
+    StateSpace,
+    space_from_file,
+    with_estimates,
+    without_estimates,
+)
+from agents.storage.files import RunError, load_arrays, remedy, save_arrays
 from agents.storage.run_directory import RunConfig, new_config
 from agents.training.training import OBJECTIVE, Row, RunSettings, Training, settings_from
 from execution_env import Scenario
+from execution_env.core.archive import Field
 
 ORDERS = ORDERS_PER_BLOCK * REPLAYS
 """Number of orders in a block of the training."""
@@ -26,23 +41,24 @@ ORDERS = ORDERS_PER_BLOCK * REPLAYS
 MEASURED_BLOCKS = 40
 """Number of blocks played greedily, without learning, to see which estimates orders meet."""
 
-MOST_EPISODES = 2**31 - 1
-"""Largest number of orders in a training, because visits are counted in 32 bits."""
+MOST_EPISODES = 2**31 - 1 - ORDERS
+"""Largest number of orders in a training, because visits are counted in 32 bits and the last block
+may be begun for one order."""
 
-SAVED = {
-    "run": (np.uint8, 1),
-    "values": (np.float32, 3),
-    "visits": (np.int32, 3),
-    "bins": (np.int64, 1),
-    "final_bins": (np.int64, 1),
-    "edges": (np.float32, 3),
-    "blocks": (np.int64, 0),
-    "stage": (np.int64, 0),
-    "seconds": (np.float64, 0),
-    "days": (np.uint64, 1),
-    "exploration": (np.uint64, 1),
+FIELDS = {
+    "run": Field(np.uint8, (32,)),
+    "blocks": Field(np.int64, low=0),
+    "stage": Field(np.int64, low=0, high=len(SHARES) - 1),
+    "seconds": Field(np.float64, low=0.0),
+    "bins": Field(np.int64, ("K",), low=1, high=MOST_BINS),
+    "final_bins": Field(np.int64, ("K",), low=1, high=MOST_BINS),
+    "edges": Field(np.float32, ("B", "K", "*")),
+    "values": Field(np.float32, ("T", "S", "A")),
+    "visits": Field(np.int32, ("T", "S", "A"), low=0),
+    "days": Field(np.uint64, (4,)),
+    "exploration": Field(np.uint64, (4,)),
 }
-"""Arrays of ``checkpoint.npz``: dtypes and numbers of axes."""
+"""What every array of ``checkpoint.npz`` must be; ``QTraining.restore`` has the rest."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +83,9 @@ class Settings(RunSettings):
             raise ValueError(
                 f"episodes = {self.episodes}: must be a whole number from 1 to {MOST_EPISODES:,}."
             )
-        if not (isinstance(self.bins, int) and 1 <= self.bins <= 64):
+        if not (isinstance(self.bins, int) and 1 <= self.bins <= MOST_BINS):
             raise ValueError(
-                f"bins = {self.bins}: must be a whole number from 1 (no estimates) to 64."
+                f"bins = {self.bins}: must be a whole number from 1 (no estimates) to {MOST_BINS}."
             )
         if self.start not in ("optimistic", "pessimistic"):
             raise ValueError(f"start = {self.start}: must be optimistic or pessimistic.")
@@ -187,15 +203,50 @@ class QTraining(Training):
         Raises:
             RunError: the file is missing, damaged, or of another run.
         """
-        saved = load_arrays(path, SAVED)
-        self.check_identity(path, saved["run"])
-        self.space = self.space._replace(bins=saved["bins"], edges=saved["edges"])
-        self.table = Table(saved["values"], saved["visits"])
-        self._final_bins = saved["final_bins"]
-        self._stage, self.blocks = int(saved["stage"]), int(saved["blocks"])
+        sizes = axes_of(self.scenario) | {"T": self._hyperparameters.tables}
+        saved = load_arrays(path, FIELDS | {"run": self.identity_field}, sizes)
+        blocks, stage = int(saved["blocks"]), int(saved["stage"])
+        table = Table(saved["values"], saved["visits"])
+        try:
+            space = space_from_file(self.scenario, saved["bins"], saved["edges"])
+            self._check_progress(blocks, stage, table, saved["final_bins"], space)
+        except ValueError as error:
+            raise RunError(f"{path}: {error}; no training saved it so. {remedy(path)}") from error
+        self.space, self.table = space, table
+        self._final_bins, self._stage, self.blocks = saved["final_bins"], stage, blocks
         self.seconds = float(saved["seconds"])
         _move(self._trainer.days.generator, saved["days"])
         _move(self._trainer.exploration, saved["exploration"])
+
+    def _check_progress(
+        self,
+        blocks: int,
+        stage: int,
+        table: Table,
+        final_bins: NDArray[np.int64],
+        space: StateSpace,
+    ) -> None:
+        """Raise ValueError if a checkpoint contradicts itself or this training."""
+        self.check_blocks(blocks)
+        right = sum(one.blocks < blocks for one in self._stages)
+        if stage != right:
+            raise ValueError(f"stage = {stage}: after {blocks} blocks it is {right}")
+        divisor = self._stages[stage].divisor
+        bins = coarser(final_bins, divisor) if divisor else np.ones_like(final_bins)
+        if not np.array_equal(space.bins, bins) or (stage == 0 and final_bins.max() > 1):
+            raise ValueError(f"bins = {space.bins.tolist()} in stage {stage}")
+        final = space._replace(bins=final_bins)
+        if not fits(final, table) or final_bins.max() > self.settings.bins:
+            raise ValueError(f"final_bins = {final_bins.tolist()}: more than the settings allow")
+        if table.values.shape[1] != space.size:
+            raise ValueError(
+                f"values of {table.values.shape[1]:,} states, where the bins make {space.size:,}"
+            )
+        most = blocks * ORDERS + 1  # one of an earlier stage
+        if table.visits.max() > most:
+            raise ValueError(
+                f"visits = {table.visits.max():,}: at most {most:,} orders were played"
+            )
 
     def facts(self) -> Row:
         """Return the training's progress, with epsilon and the number of states."""

@@ -82,6 +82,16 @@ def choose_bins(
     return bins
 
 
+def fits(space: StateSpace, table: Table) -> bool:
+    """Return whether a table for ``space``, otherwise like ``table``, is one of ``choose_bins``.
+
+    Without estimates any size is.
+    """
+    tables, _, actions = table.values.shape
+    bytes_ = space.size * tables * actions * (table.values.itemsize + table.visits.itemsize)
+    return space.combinations == 1 or bytes_ <= MOST_TABLE_BYTES
+
+
 def coarser(bins: NDArray[np.int64], divisor: int) -> NDArray[np.int64]:
     """Return ``bins`` (K,) divided by ``divisor``, rounded up."""
     return -(-bins // divisor)

@@ -8,6 +8,7 @@ all estimates share a bin; later they spread.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ from execution_env.core.jit import inline, jit
 
 MOST_LEVELS = 401
 """Largest number of levels of remaining lots; with up to 400 lots every lot is a level."""
+
+MOST_BINS = 64
+"""Largest number of bins per estimate."""
 
 Observations = NDArray[np.float32]
 
@@ -44,7 +48,7 @@ class StateSpace(NamedTuple):
     @property
     def combinations(self) -> int:
         """Number of combinations of the bins of all estimates."""
-        return int(np.prod(self.bins))
+        return math.prod(self.bins.tolist())  # a product of NumPy's would wrap around
 
     @property
     def size(self) -> int:
@@ -110,6 +114,23 @@ def with_estimates(
             quantiles = np.quantile(estimates[:, i], shares, axis=1, method="higher")
             edges[:, i, : count - 1] = quantiles.T
     return plain._replace(bins=bins.astype(np.int64), edges=edges)
+
+
+def space_from_file(
+    scenario: Scenario, bins: NDArray[np.int64], edges: NDArray[np.float32]
+) -> StateSpace:
+    """Return the states whose ``bins`` (K,) and ``edges`` (B, K, E) come from a file.
+
+    Raises:
+        ValueError: they do not belong together, or edges do not ascend.
+    """
+    plain = without_estimates(scenario)
+    right = (scenario.buckets, len(scenario.algos), int(bins.max()) - 1)
+    if edges.shape != right:
+        raise ValueError(f"its edges have shape {edges.shape}, not {right}")
+    if (np.diff(edges, axis=2) < 0).any():
+        raise ValueError("its edges do not ascend")
+    return plain._replace(bins=bins, edges=edges)
 
 
 @inline

@@ -12,16 +12,14 @@ import hashlib
 import os
 import secrets
 import tempfile
-import warnings
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from execution_env.core.validation import shown
+from execution_env.core.archive import ArchiveError, Field, Sizes, read_archive
 
 REMEDIES = {
     "config.json": "Restore it from a copy, or train again with another --out.",
@@ -32,6 +30,7 @@ REMEDIES = {
 ELSEWHERE = "Restore it from a copy, or make it again."
 
 CHECKSUM = "checksum"
+DIGEST_BYTES = hashlib.sha256().digest_size
 RESERVED = (CHECKSUM, "file", "args", "allow_pickle")
 """Names that arrays must not have: the checksum's, and those of arguments of ``numpy.savez``."""
 
@@ -186,23 +185,21 @@ def save_arrays(path: PathLike, /, **arrays: ArrayLike) -> None:
 
 
 def load_arrays(
-    path: PathLike, expected: Mapping[str, tuple[DTypeLike, int]]
+    path: PathLike, fields: Mapping[str, Field], sizes: Sizes | None = None
 ) -> dict[str, NDArray[Any]]:
     """Return the arrays that ``save_arrays`` wrote. Nothing is unpickled: no code is run.
 
     Args:
         path: path of the .npz file.
-        expected: dtype and number of axes of every array, by name; the file must hold these and no
-            others.
+        fields: what every array must be, by name; the file must hold these and no others.
+        sizes: sizes of axes that are known.
 
     Raises:
-        RunError: the file is missing, damaged, of another program, or not as expected.
+        RunError: the file is missing, damaged, of another program, or not as ``fields`` say.
     """
     path = Path(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # our own files cause no warnings of NumPy
-            arrays = _read_archive(path, expected)
+        arrays = read_archive(path, {**fields, CHECKSUM: Field(np.uint8, (DIGEST_BYTES,))}, sizes)
     except FileNotFoundError:
         raise RunError(
             f"{path}: there is no such file. Check the path; a run that stopped early has written "
@@ -210,50 +207,10 @@ def load_arrays(
         ) from None
     except OSError as error:
         raise unreadable(path, error) from error
-    except RunError:
-        raise
-    except Exception as error:  # damaged bytes make the readers raise nearly anything
-        raise RunError(
-            f"{path}: damaged, or no .npz file of numbers ({one_line(error)}). {remedy(path)}"
-        ) from error
+    except ArchiveError as error:
+        raise RunError(f"{path}: {error}. {remedy(path)}") from error
     if not np.array_equal(arrays.pop(CHECKSUM), _checksum(arrays)):
         raise RunError(f"{path}: damaged, its checksum does not fit. {remedy(path)}")
-    for name, (dtype, axes) in expected.items():
-        array = arrays[name]
-        if array.dtype != np.dtype(dtype) or array.ndim != axes:
-            raise RunError(
-                f"{path}: {name} is {array.dtype} with {array.ndim} axes, not {np.dtype(dtype)} with "
-                f"{axes}. It is of another program or version. {remedy(path)}"
-            )
-        if not _all_finite(array):
-            raise RunError(f"{path}: {name} has numbers that are not finite. {remedy(path)}")
-    return arrays
-
-
-def _read_archive(path: Path, expected: Mapping[str, object]) -> dict[str, NDArray[Any]]:
-    arrays: dict[str, NDArray[Any]] = {}
-    with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        names = sorted(member.filename for member in members)
-        right = sorted(f"{name}.npy" for name in (*expected, CHECKSUM))
-        if names != right:
-            raise RunError(
-                f"{path}: holds {_listed(names)} instead of {_listed(right)}. It is of another "
-                f"program or version. {remedy(path)}"
-            )
-        size = os.fstat(file.fileno()).st_size
-        for member in members:
-            # Our files are not compressed; a few compressed bytes could ask for gigabytes.
-            if member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
-                raise RunError(
-                    f"{path}: {member.filename} is compressed; it was written by another program. "
-                    f"{remedy(path)}"
-                )
-            with archive.open(member) as content:
-                array = np.lib.format.read_array(content, allow_pickle=False)
-                if content.read(1):
-                    raise ValueError(f"{member.filename} is longer than it says")
-            arrays[member.filename.removesuffix(".npy")] = array
     return arrays
 
 
@@ -270,10 +227,6 @@ def _checksum(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
 
 def _all_finite(array: NDArray[Any]) -> bool:
     return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
-
-
-def _listed(names: Sequence[str]) -> str:
-    return shown(", ".join(names)) if names else "nothing"
 
 
 def one_line(error: Exception) -> str:

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.policy import LearnedPolicy
-from agents.storage.files import RunError, remedy
+from agents.storage.files import RunError
 from agents.storage.run_directory import (
     RunConfig,
 )
 from execution_env import Scenario
 from execution_env.allocation.scenario_file import scenario_to_dict
+from execution_env.core.archive import Field
 from execution_env.core.validation import shown
 
 OBJECTIVE = ("objective_mean", "objective_ci_low", "objective_ci_high")
@@ -114,14 +115,16 @@ class Training(ABC):
             RunError: the file is missing, damaged, or of another run.
         """
 
-    def check_identity(self, path: Path, identity: NDArray[np.uint8]) -> None:
-        """Check that the checkpoint at ``path`` belongs to this run.
+    @property
+    def identity_field(self) -> Field:
+        """What ``identity`` must be in a checkpoint of the run."""
+        about = "does not fit this run's config.json"
+        return Field(np.uint8, self.identity.shape, equal=self.identity, about=about)
 
-        Raises:
-            RunError: it belongs to another run.
-        """
-        if not np.array_equal(identity, self.identity):
-            raise RunError(f"{path}: does not fit this run's config.json. {remedy(path)}")
+    def check_blocks(self, blocks: int) -> None:
+        """Raise ValueError if a checkpoint has more ``blocks`` than the training."""
+        if blocks > self.total:
+            raise ValueError(f"blocks = {blocks}: the training has {self.total}")
 
     def facts(self) -> Row:
         """Return the training's progress: the columns but for ``OBJECTIVE``."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from execution_env.calibration.readers import tables
 from execution_env.calibration.readers.lean import dates_available, read_lean
 from execution_env.calibration.readers.tape import DataError
 from tests.calibration.lean_days import (
@@ -89,6 +90,15 @@ def test_no_text(tmp_path: Path) -> None:
         tmp_path / "bac" / "20131007_trade.zip", ("x.csv", b"1,2,3,N,1,0\n\xff\xfe,2,3,N,1,0\n")
     )
     assert "row 2: bytes that are no text" in refusal(tmp_path)
+
+
+def test_a_zip_that_would_unpack_to_much_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "MOST_BYTES", 10**6)
+    write_day(tmp_path)
+    write_zip(tmp_path / "bac" / "20131007_quote.zip", ("x.csv", "0,0,0,0,0,N,1,0\n" * 180_000))
+    assert "20131007_quote.zip: would unpack to 3 MB from 0.0 MB" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["trade", "quote"])

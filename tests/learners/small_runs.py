@@ -183,7 +183,7 @@ def q_learning() -> SmallRun:
         training=q_run.QTraining,
         config_of=q_run.config_of,
         policy=QPolicy,
-        saved=q_run.SAVED,
+        saved=q_run.FIELDS,
         keeps_best=False,
         short=q_run.Settings(2 * ORDERS),
         others=tuple(
@@ -244,7 +244,7 @@ def ppo() -> SmallRun:
         training=ppo_run.PPOTraining,
         config_of=ppo_settings.config_of,
         policy=PPOPolicy,
-        saved=ppo_run.SAVED,
+        saved=ppo_run.FIELDS,
         keeps_best=True,
         short=replace(settings, timesteps=batch),
         others=tuple(

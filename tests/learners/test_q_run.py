@@ -17,7 +17,7 @@ from agents.evaluation.figures import learning_curve
 from agents.learners import Q_LEARNING
 from agents.policy import load_policy
 from agents.q_learning.algorithm import Table
-from agents.q_learning.policy import FILE, QPolicy, load
+from agents.q_learning.policy import FIELDS, QPolicy, load
 from agents.q_learning.run import MOST_EPISODES, ORDERS, QTraining, Settings, settings_of
 from agents.q_learning.states import StateSpace, without_estimates
 from agents.storage.files import RunError, load_arrays, save_arrays
@@ -94,8 +94,8 @@ def test_nothing_hidden_needs_no_bins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"episodes": 0}, r"episodes = 0: must be a whole number from 1 to 2,147,483,647\."),
-        ({"episodes": MOST_EPISODES + 1}, r"episodes = 2147483648: must be"),
+        ({"episodes": 0}, r"episodes = 0: must be a whole number from 1 to 2,147,481,599\."),
+        ({"episodes": MOST_EPISODES + 1}, r"episodes = 2147481600: must be"),
         ({"episodes": 1e6}, r"episodes = 1000000.0: must be a whole"),
         ({"episodes": "9"}, r"episodes = 9: must be a whole"),
         ({"bins": 0}, r"bins = 0: must be a whole number from 1 \(no estimates\) to 64\."),
@@ -298,7 +298,7 @@ def damage(name: str, arrays: dict[str, np.ndarray]) -> None:
 )
 def test_policies_that_do_not_fit(what: str, finished: Path, tmp_path: Path) -> None:
     directory = copied(finished, tmp_path)
-    arrays = load_arrays(directory / "policy.npz", FILE)
+    arrays = load_arrays(directory / "policy.npz", FIELDS)
     damage(what, arrays)
     save_arrays(directory / "policy.npz", **arrays)
     with pytest.raises(RunError) as error:

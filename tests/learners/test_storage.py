@@ -14,6 +14,7 @@ import pytest
 
 from agents.storage import files as storage
 from agents.storage.files import RunError, atomic_write, load_arrays, save_arrays, write_text
+from execution_env.core.archive import Field
 from tests.learners.complaints import one_line, only
 
 ARRAYS = {
@@ -24,7 +25,10 @@ ARRAYS = {
     "nothing": np.zeros((0, 2)),
     "path": np.array([True, False]),
 }
-EXPECTED: dict[str, Any] = {name: (array.dtype, array.ndim) for name, array in ARRAYS.items()}
+EXPECTED = {
+    name: Field(str if array.dtype.kind == "U" else array.dtype, array.shape)
+    for name, array in ARRAYS.items()
+}
 
 
 def writing(content: bytes) -> Callable[[BinaryIO], None]:
@@ -167,7 +171,9 @@ def test_arrays_come_back(tmp_path: Path) -> None:
 def test_the_layout_in_memory_does_not_matter(tmp_path: Path) -> None:
     turned = np.arange(24.0).reshape(2, 3, 4).transpose(2, 0, 1)[::2]
     save_arrays(tmp_path / "a.npz", q=turned, f=np.asfortranarray(turned))
-    found = load_arrays(tmp_path / "a.npz", {"q": (float, 3), "f": (float, 3)})
+    found = load_arrays(
+        tmp_path / "a.npz", {"q": Field(float, ("*",) * 3), "f": Field(float, ("*",) * 3)}
+    )
     np.testing.assert_array_equal(found["q"], turned)
     np.testing.assert_array_equal(found["f"], turned)
 
@@ -199,10 +205,10 @@ def saved(tmp_path: Path) -> Path:
     return path
 
 
-WANTED: dict[str, Any] = {"q": (np.float32, 2), "n": (np.int64, 1)}
+WANTED = {"q": Field(np.float32, ("rows", "columns")), "n": Field(np.int64, (4,))}
 
 
-def refused(path: Path, *words: str, wanted: dict[str, Any] = WANTED) -> None:
+def refused(path: Path, *words: str, wanted: dict[str, Field] = WANTED) -> None:
     with pytest.raises(RunError) as error:
         load_arrays(path, wanted)
     assert str(error.value).startswith(f"{path}: ")
@@ -268,34 +274,17 @@ def test_files_of_something_else(saved: Path, content: bytes, words: list[str]) 
 
 def test_archives_of_something_else(saved: Path) -> None:
     np.savez(saved, weights=np.zeros(3))
-    refused(saved, "weights.npy", "instead of", "another program")
+    refused(saved, 'lacks "q, n, checksum" and holds the unknown "weights"', "another program")
     np.savez(saved)
-    refused(saved, "holds nothing instead of")
+    refused(saved, 'lacks "q, n, checksum"')
     with zipfile.ZipFile(saved, "w") as archive:
         archive.writestr("../escape.txt", "x")
-    refused(saved, "instead of")
+    refused(saved, 'holds "../escape.txt", which is no array')
     np.savez_compressed(saved, q=np.zeros((2, 3), np.float32), n=np.zeros(4, int), checksum=[0])
     refused(saved, "compressed")
-    np.savez(saved, q=np.zeros((2, 3), np.float32), n=np.zeros(4, int), checksum=[0])
+    checksum = np.zeros(32, np.uint8)
+    np.savez(saved, q=np.zeros((2, 3), np.float32), n=np.zeros(4, int), checksum=checksum)
     refused(saved, "checksum does not fit")
-
-
-def test_an_array_that_claims_to_be_huge(saved: Path) -> None:
-    head = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        head, {"shape": (10**15,), "fortran_order": False, "descr": "<f4"}
-    )
-    with zipfile.ZipFile(saved, "w") as archive:
-        for name in ("q", "n", "checksum"):
-            archive.writestr(f"{name}.npy", head.getvalue())
-    refused(saved, "damaged")
-
-
-def test_arrays_of_another_type(saved: Path) -> None:
-    refused(saved, "q is float32 with 2 axes, not float64", wanted=WANTED | {"q": (float, 2)})
-    refused(saved, "n is int64 with 1 axes, not int64 with 2", wanted=WANTED | {"n": (np.int64, 2)})
-    refused(saved, "instead of", wanted=WANTED | {"more": (float, 1)})
-    refused(saved, "instead of", wanted={"q": WANTED["q"]})
 
 
 def test_numbers_that_are_not_finite(saved: Path) -> None:
@@ -318,7 +307,7 @@ def test_a_pickle_inside_is_not_executed(tmp_path: Path, saved: Path) -> None:
     trace = tmp_path / "executed"
     evil = np.array([Payload(trace)], object)
     np.savez(saved, q=evil, n=np.arange(4), checksum=np.zeros(32, np.uint8))
-    refused(saved, "damaged, or no .npz file of numbers")
+    refused(saved, "q is object, not float32")
     with zipfile.ZipFile(saved, "w") as archive:
         for name in ("q", "n", "checksum"):
             archive.writestr(f"{name}.npy", pickle.dumps(Payload(trace)))

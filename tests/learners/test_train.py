@@ -16,7 +16,7 @@ import pytest
 
 import train
 from agents.q_learning.algorithm import Hyperparameters
-from agents.q_learning.run import ORDERS, SAVED, Settings
+from agents.q_learning.run import FIELDS, ORDERS, Settings
 from agents.storage.files import load_arrays
 from agents.storage.run_directory import read_config
 from agents.training import run as training_run
@@ -210,7 +210,7 @@ def test_processes(finished: Path) -> None:
 
 def test_training_uses_its_own_streams(finished: Path) -> None:
     """Training days and exploration; numbered days would be key 0, validation 2."""
-    checkpoint = load_arrays(finished / "checkpoint.npz", SAVED)
+    checkpoint = load_arrays(finished / "checkpoint.npz", FIELDS)
     starts = [stream_generator(3, key).bit_generator.state["state"]["state"] for key in (1, 3)]
     for name, start in zip(("days", "exploration"), starts, strict=True):
         assert checkpoint[name].shape == start.shape

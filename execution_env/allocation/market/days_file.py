@@ -17,13 +17,14 @@ NumPy archive (``.npz``, never pickled) with
     side              (N,) 1 buy, -1 sell
     split_NAME        (M,) numbers of the days of the split NAME
 
+and nothing else.
+
 Prices are basis points of the mid at arrival; positive prices cost the order money. The two sides
 of one window share their market, so they are one cluster for statistics (``clusters``).
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -34,10 +35,17 @@ from numpy.typing import NDArray
 
 from execution_env.allocation.market.days import UNLIMITED, Days
 from execution_env.allocation.scenario import Scenario
+from execution_env.core.archive import ArchiveError, Field, read_archive
 from execution_env.core.memory import read_only
 from execution_env.core.validation import ScenarioError, fail, suggestion
 
 DAYS_FORMAT = 1
+
+MOST_SHARES = 1e15
+"""Largest number of shares."""
+
+MOST_BPS = 1e6
+"""Largest price, basis points: a hundred times the mid at arrival."""
 
 Floats = NDArray[np.float64]
 
@@ -70,18 +78,26 @@ class DaysFile(NamedTuple):
         return np.unique(windows, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-SHAPES = {
-    "depth": "NBK",
-    "spread": "NBK",
-    "volume": "NB",
-    "move": "NB",
-    "touch": "N",
-    "vwap": "NB",
-    "symbol": "N",
-    "date": "N",
-    "start": "N",
-    "side": "N",
+_SHARES = Field(np.float64, low=0.0, high=MOST_SHARES)
+_PRICE = Field(np.float64, low=-MOST_BPS, high=MOST_BPS)
+
+FIELDS = {
+    "format": Field(np.int64, equal=DAYS_FORMAT, about=f"this version reads {DAYS_FORMAT}"),
+    "algos": Field(str, ("K",)),
+    "bucket_seconds": Field(np.float64, low=0.0, nan=True),
+    "depth": _SHARES._replace(axes=("N", "B", "K")),
+    "spread": _PRICE._replace(axes=("N", "B", "K")),
+    "volume": _SHARES._replace(axes=("N", "B")),
+    "move": _PRICE._replace(axes=("N", "B")),
+    "touch": _PRICE._replace(axes=("N",)),
+    "vwap": _PRICE._replace(axes=("N", "B")),
+    "symbol": Field(str, ("N",)),
+    "date": Field(str, ("N",)),
+    "start": Field(np.float64, ("N",), low=0.0),
+    "side": Field(np.int64, ("N",), among=(1, -1)),
+    "split_*": Field(np.int64, ("*",), low=0, below="N"),
 }
+"""What every array of the file must be; see ``core.archive``."""
 
 
 def write_days(path: Path, days: DaysFile) -> None:
@@ -100,50 +116,30 @@ def read_days(path: Path) -> DaysFile:
     """Read a file of days.
 
     Raises:
-        ScenarioError: the file is missing, damaged, of another format, or inconsistent.
+        ScenarioError: the file is missing, damaged, of another format, or has numbers that no days
+            have.
     """
     try:
-        # Opened here, because NumPy does not close a file that is no archive.
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-            content = {name: archive[name] for name in archive.files}
+        content = read_archive(path, FIELDS, casting="safe", compressed=True)
     except FileNotFoundError:
         raise ScenarioError(
             f"days {path}: there is no such file; python -m execution_env calibrate --days makes one."
         ) from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ScenarioError(f"days {path}: cannot be read: {error}.") from None
-    if content.get("format") is None or int(content["format"]) != DAYS_FORMAT:
+    except OSError as error:
+        raise ScenarioError(f"days {path}: cannot be read ({error.strerror or error}).") from None
+    except ArchiveError as error:
         raise ScenarioError(
-            f"days {path}: is of format {content.get('format')}; this version reads {DAYS_FORMAT}."
-        )
-    splits = {
-        name.removeprefix("split_"): array.astype(np.int64)
-        for name, array in content.items()
-        if name.startswith("split_")
-    }
-    for name in ("algos", "bucket_seconds", *SHAPES):
-        if name not in content:
-            raise ScenarioError(f"days {path}: has no array {name}; make it anew with calibrate.")
-    sizes = dict(zip("NBK", content["depth"].shape, strict=False))
-    for name, shape in SHAPES.items():
-        right = tuple(sizes[axis] for axis in shape if axis in sizes)
-        if content[name].shape != right:
-            raise ScenarioError(
-                f"days {path}: {name} has shape {content[name].shape}, not {right}."
-            )
-        if content[name].dtype.kind == "f" and not np.isfinite(content[name]).all():
-            raise ScenarioError(f"days {path}: {name} has numbers that are not finite.")
-    for name in ("depth", "volume"):
-        if (content[name] < 0).any():
-            raise ScenarioError(f"days {path}: {name} has negative numbers.")
-    for name, which in splits.items():
-        if which.size and not (which.min() >= 0 and which.max() < sizes["N"]):
-            raise ScenarioError(f"days {path}: split {name} names days that are not there.")
+            f"days {path}: {error}. Make it anew with python -m execution_env calibrate --days."
+        ) from None
     return DaysFile(
-        tuple(str(name) for name in content["algos"]),
-        float(content["bucket_seconds"]),
-        **{name: content[name] for name in SHAPES},
-        splits=splits,
+        tuple(str(name) for name in content.pop("algos")),
+        float(content.pop("bucket_seconds")),
+        splits={
+            name.removeprefix("split_"): content[name]
+            for name in content
+            if name.startswith("split_")
+        },
+        **{name: content[name] for name in DaysFile._fields if name in content},
     )
 
 

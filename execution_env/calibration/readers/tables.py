@@ -29,6 +29,12 @@ except ImportError as error:
     ) from error
 
 AGAIN = "Download the file again."
+MOST_BYTES = 100_000_000
+"""Bytes that any zip may unpack to."""
+
+MOST_GROWTH = 12
+"""A zip that is larger may unpack to so many times its own size; real quotes unpack to 6 to 9 times."""
+
 _WHOLE = re.compile(r"[ ]*[+-]?[0-9]{1,19}")
 _BROKEN_ZIP = (
     zipfile.BadZipFile,
@@ -78,10 +84,24 @@ def read_source(path: Path, wanted: str | None = None) -> Source:
     try:
         with zipfile.ZipFile(path) as archive:
             member = _member(path, archive, wanted)
-            data = archive.read(member)  # checks the checksum
+            data = _unpacked(path, archive, member)
     except _BROKEN_ZIP as error:
         raise DataError(f"{path}: {_why_broken(path, error)}") from error
     return _not_empty(Source(f"{path}, {member}", Path(member).name, data))
+
+
+def _unpacked(path: Path, archive: zipfile.ZipFile, member: str) -> bytes:
+    """Return the content of a member, which must not be far larger than the zip.
+
+    ``zipfile`` stops at the size that was checked, and checks the checksum.
+    """
+    size, packed = archive.getinfo(member).file_size, path.stat().st_size
+    if size > max(MOST_BYTES, MOST_GROWTH * packed):
+        raise DataError(
+            f"{path}: would unpack to {size / 1e6:,.0f} MB from {packed / 1e6:,.1f} MB, more than market "
+            f"data do. {AGAIN}"
+        )
+    return archive.read(member)
 
 
 def _member(path: Path, archive: zipfile.ZipFile, wanted: str | None) -> str:
