@@ -6,6 +6,7 @@ what every limit costs at the margin.
 
 from __future__ import annotations
 
+import threading
 from typing import Any, NamedTuple
 
 import highspy
@@ -16,6 +17,7 @@ from agents.lp.data import ROUNDING, Horizon, horizon_of, put, put_estimates, wh
 from agents.lp.model import WHOLE, Programme
 from agents.planning.pieces import join, pieces
 from agents.policy import Lots, Observations, Policy, read_observations, read_state
+from agents.policy.observed import check_going
 from execution_env import Scenario
 from execution_env.allocation.actions import split_lots
 from execution_env.allocation.market.day_stream import POLICY, stream_generator
@@ -103,7 +105,8 @@ class LinearProgramme(Policy):
     """Posts the first bucket of the best plan at the current estimates.
 
     A decision is a function of the observation alone: every solve starts from a basis that depends
-    on the bucket and the remaining lots only (see ``lp_model.Programme``).
+    on the bucket and the remaining lots only (see ``lp_model.Programme``). Threads may share a policy;
+    they solve one after the other.
 
     Args:
         scenario: what is planned for.
@@ -145,8 +148,23 @@ class LinearProgramme(Policy):
         self._cut = self._pieces.algo.size > len(scenario.algos)
         bits = 62 - 2 * int(scenario.lots).bit_length()
         self._fine = 2.0 ** min(20, bits)  # lots times weights stay below 2^63
+        self._forget()
+
+    def _forget(self) -> None:
+        """Start without the solver's state, which no other thread may touch and no copy can share."""
+        self._lock = threading.RLock()
         self._horizons: dict[int, tuple[Horizon, Programme]] = {}
         self._bases: dict[tuple[int, int], highspy.HighsBasis] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state of a copy or a pickle, which builds its programmes anew."""
+        native = ("_lock", "_horizons", "_bases")
+        return {name: value for name, value in vars(self).items() if name not in native}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what ``__getstate__`` returned."""
+        vars(self).update(state)
+        self._forget()
 
     scenarios = 1
     """S, of fills."""
@@ -179,6 +197,10 @@ class LinearProgramme(Policy):
 
     def _wanted(self, observations: Observations) -> Floats:
         """(n, K) lots of the plans' first buckets, not rounded."""
+        with self._lock:
+            return self._solved(observations)
+
+    def _solved(self, observations: Observations) -> Floats:
         wanted = np.empty((len(observations), len(self.scenario.algos)))
         for e, observation in enumerate(observations):
             programme = self._ready(observation)
@@ -223,6 +245,7 @@ class LinearProgramme(Policy):
         put_estimates(horizon, observation, fills)
 
     def _bucket(self, observation: Observations) -> int:
+        check_going(observation[None])
         return self.scenario.buckets - round(float(observation[1]) * self.scenario.buckets)
 
     def _built(self, bucket: int) -> tuple[Horizon, Programme]:
@@ -298,14 +321,17 @@ class LinearProgramme(Policy):
                 f"observation of shape {observations.shape}: a plan is for one observation, "
                 f"give ({observations.shape[1]},)."
             )
-        bucket = self._bucket(observations[0])
-        if not 0 <= bucket < self.scenario.buckets:
-            raise ValueError(
-                f"observation[1] = {observations[0, 1]}: buckets left / B must be above 0 and at "
-                "most 1; there is nothing to plan once the order is over."
-            )
-        horizon, programme = self._built(bucket)
-        seen = observations[0].copy()
+        with self._lock:
+            return self._planned(observations[0].copy(), costs, lower, upper)
+
+    def _planned(
+        self,
+        seen: Observations,
+        costs: ArrayLike | None,
+        lower: ArrayLike | None,
+        upper: ArrayLike | None,
+    ) -> Plan:
+        horizon, programme = self._built(self._bucket(seen))
         basis = self._basis(seen)
         changed = self._changed(horizon, seen, costs, lower, upper)
         self._put_fills(changed, seen, programme.arrays.fills)

@@ -16,10 +16,18 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agents.policy.observed import Floats, Lots, Observations, read_postable, widths
+from agents.policy.observed import (
+    Floats,
+    Lots,
+    Observations,
+    check_numbers,
+    read_postable,
+    widths,
+)
 from agents.storage.run_directory import RunConfig
 from execution_env import Scenario
 from execution_env.allocation.actions import action_grid, allocate_grid
+from execution_env.core.validation import check_indices
 
 
 class Policy(ABC):
@@ -96,9 +104,7 @@ class Policy(ABC):
                 f"(n, {needed[self.observation]}) or ({needed[self.observation]},); make the "
                 f'environment with observation="{self.observation}".'
             )
-        # Compiled code uses observations as indices; nan fails the comparison too.
-        if observations.size and not (observations.min() >= 0 and observations.max() <= 1):
-            raise ValueError(f"observation = {observation!r}: must be numbers from 0 to 1.")
+        check_numbers(observations)
         return observations, alone
 
     def environment(self, **arguments: Any) -> gym.Env[Any, Any]:
@@ -169,9 +175,14 @@ def grid_lots(
     """Return the (n, K) lots that grid ``actions`` (n,) post of ``postable`` (n,) lots.
 
     The grid is the scenario's, or one of ``resolution`` where that is given.
+
+    Raises:
+        ValueError: an action is not of the grid, or postable lots are negative.
     """
     algos = len(scenario.algos)
     grid = action_grid(algos, resolution or scenario.actions.resolution)
+    check_indices("actions", actions, len(grid.parts))
+    check_indices("postable", postable)
     posted = np.empty((algos, actions.size), np.int32)
     everyone = np.ones(actions.size, np.bool_)
     allocate_grid(

@@ -36,6 +36,31 @@ class Observed(NamedTuple):
     postable: Lots
 
 
+def check_numbers(observations: Observations) -> None:
+    """Check observations of any shape, which compiled code uses as indices.
+
+    Raises:
+        ValueError: a number is outside [0, 1] or NaN.
+    """
+    # NaN fails the comparison too.
+    if observations.size and not (observations.min() >= 0 and observations.max() <= 1):
+        raise ValueError(f"observation = {observations!r}: must be numbers from 0 to 1.")
+
+
+def check_going(observations: Observations) -> None:
+    """Check observations (n, D) of orders that a bucket is to be decided for.
+
+    Raises:
+        ValueError: a number is outside [0, 1] or NaN, or an order is over.
+    """
+    check_numbers(observations)
+    if observations.size and not observations[:, 1].min() > 0:
+        raise ValueError(
+            f"observation[1] = {observations[:, 1].min()}: buckets left / B must be above 0; there is "
+            "nothing to decide once the order is over."
+        )
+
+
 def read_state(scenario: Scenario, observations: Observations) -> tuple[Lots, Lots]:
     """Return buckets and remaining lots, each (n,), of observations of any kind."""
     remaining = np.rint(observations[:, 0] * np.float64(scenario.lots)).astype(np.int64)
@@ -55,7 +80,12 @@ def read_masks(scenario: Scenario, observations: Observations) -> NDArray[np.int
 
 
 def read_observations(scenario: Scenario, observations: Observations) -> Observed:
-    """Return "full" observations (n, 5 + 2 K) in lots."""
+    """Return "full" observations (n, 5 + 2 K) in lots.
+
+    Raises:
+        ValueError: see ``check_going``.
+    """
+    check_going(observations)
     k, n = len(scenario.algos), np.float64(scenario.lots)
     bucket, remaining = read_state(scenario, observations)
     numbers = observations.astype(np.float64)

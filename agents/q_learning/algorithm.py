@@ -33,7 +33,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from numbers import Real
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import gymnasium as gym
 import numpy as np
@@ -303,8 +303,9 @@ def q_learning(
     """Learn on ``env`` step by step, as in Sutton & Barto's figure in section 6.5.
 
     Args:
-        env: environment with ``Discrete`` states and actions. ``info["action_mask"]`` (A,), where
-            there is one, tells which actions are allowed.
+        env: environment with ``Discrete`` states and actions, which may start at any number; the table
+            starts there. ``info["action_mask"]`` (A,), where there is one, tells which actions are
+            allowed.
         episodes: number of episodes to play.
         hyperparameters: step size, exploration and so on. ``trace`` must be 0, because every step
             is learned from at once.
@@ -313,21 +314,33 @@ def q_learning(
 
     Raises:
         TypeError: states or actions are not discrete.
-        ValueError: ``trace`` is not 0.
+        ValueError: ``trace`` is not 0; or the environment returns a state outside its space, or a
+            mask that does not fit its actions.
     """
     if hyperparameters.trace != 0:
         raise ValueError(f"trace = {hyperparameters.trace}: must be 0 when learning step by step.")
     for name in ("observation_space", "action_space"):
         if not isinstance(getattr(env, name), gym.spaces.Discrete):
             raise TypeError(f"{name} = {getattr(env, name)}: must be Discrete.")
-    states, actions = int(env.observation_space.n), int(env.action_space.n)  # type: ignore[attr-defined]
+    observation_space = cast(gym.spaces.Discrete, env.observation_space)
+    action_space = cast(gym.spaces.Discrete, env.action_space)
+    states, actions = int(observation_space.n), int(action_space.n)
+
+    def row(observation: Any) -> int:
+        """Return the row of the table; compiled code below would not notice a wrong one."""
+        state = int(observation) - int(observation_space.start)
+        if not 0 <= state < states:
+            raise ValueError(f"observation = {observation}: must be in {observation_space}.")
+        return state
+
     table = Table.start(hyperparameters.tables, states, actions, initial_value)
     step_sizes = hyperparameters.step_sizes()
     generator = stream_generator(seed, POLICY)
     env.reset(seed=seed)
     for episode in range(episodes):
         epsilon = hyperparameters.epsilon_at(episode / episodes)
-        state, info = env.reset()
+        observation, info = env.reset()
+        state = row(observation)
         barred, allowed = _masks(info, actions)
         over = False
         while not over:
@@ -335,7 +348,8 @@ def q_learning(
             action = epsilon_greedy(
                 table.values, state, barred, allowed, allowed.size, epsilon, uniform
             )
-            following, reward, terminated, truncated, info = env.step(action)
+            observation, reward, terminated, truncated, info = env.step(action + action_space.start)
+            following = row(observation)
             barred, allowed = _masks(info, actions)
             which = int(generator.integers(hyperparameters.tables))
             target = float(reward)
@@ -354,4 +368,6 @@ def _masks(info: dict[str, Any], actions: int) -> tuple[Values, Actions]:
     Gymnasium's Taxi has a mask of the same kind as our environments.
     """
     mask = np.asarray(info.get("action_mask", np.ones(actions)), np.bool_)
+    if mask.shape != (actions,) or not mask.any():
+        raise ValueError(f"action_mask = {mask}: must allow at least one of {actions} actions.")
     return np.where(mask, np.float32(0), np.float32(-np.inf)), np.flatnonzero(mask).astype(np.int32)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.policy.observed import check_going
 from execution_env import Scenario
 from execution_env.allocation.estimation import prior_of_estimates
 from execution_env.core.jit import inline, jit
@@ -67,7 +68,11 @@ class StateSpace(NamedTuple):
         """Return the (n,) states of observations (n, 2 + K or more columns).
 
         Two columns suffice where no algo has more than one bin.
+
+        Raises:
+            ValueError: see ``check_going``.
         """
+        check_going(observations)
         if self.combinations == 1 and observations.shape[1] < 2 + self.bins.size:
             padding = np.zeros((len(observations), self.bins.size), np.float32)
             observations = np.hstack([observations[:, :2], padding])

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from execution_env.core.jit import inline, inner_inline, jit
 from execution_env.core.memory import read_only
+from execution_env.core.validation import check_indices
 
 Lots = NDArray[np.int32]
 Index = int | np.integer[Any]
@@ -199,7 +200,11 @@ def write_masks(
 def grid_masks(grid: ActionGrid, postable: Lots) -> NDArray[np.int8]:
     """(n, A) fresh, 1 for actions that differ from all earlier ones where ``postable`` (n,) lots may
     be posted.
+
+    Raises:
+        ValueError: postable lots are negative.
     """
+    check_indices("postable", postable)
     masks = np.empty((postable.size, len(grid.parts)), np.int8)
     write_masks(grid.mask, postable, masks, 0, postable.size)
     return masks

@@ -55,9 +55,12 @@ HANDED_OVER: dict[str, DTypeLike] = {
 """Types by name of the arrays that ``advance`` gets by address: of ``Parameters``, the blocks of orders,
 the days of ``Market``, the blocks of outcomes, and the action grid."""
 
-FACTS = ("algo_count", "grid_size", "resolution", "level", "most", "by_lots")
+FACTS = ("count", "algo_count", "grid_size", "resolution", "level", "most", "by_lots")
 """Numbers that ``advance`` gets beside them. ``level`` is the position of the kind of observation,
 ``most`` the largest number in an action."""
+
+PLAYED, WRONG_SHAPE, FIRST_OVER = -1, -2, -3
+"""What ``advance`` returns where no action is out of range."""
 
 TILE = 512
 """Orders played at a time: few enough that what a bucket touches stays in the L2 cache."""
@@ -84,10 +87,14 @@ def advance(
         observations, terminations, floats, ints, masks: of a ``Report``, written.
 
     Returns:
-        The first order whose action is out of range, and then nothing was played; or -1.
+        ``PLAYED``; or why nothing was started or played: the first order whose action is out of range,
+        ``WRONG_SHAPE``, or ``FIRST_OVER`` minus the first order to be played that is over.
     """
-    n, at = starting.size, handle[0]
-    k, size, resolution = at.algo_count, at.grid_size, at.resolution
+    at = handle[0]
+    n, k, size, resolution = at.count, at.algo_count, at.grid_size, at.resolution
+    width = k if at.by_lots == 1 else 1
+    if starting.size != n or playing.size != n or actions.shape != (n, width):
+        return WRONG_SHAPE
     outside = first_outside(actions, at.most, playing)
     if outside >= 0:
         return outside
@@ -104,6 +111,9 @@ def advance(
         carray(pointer(at.order_floats), (ORDER_FLOATS + FLOATS_PER_ALGO * k, n), np.float64),
         k,
     )
+    for e in range(n):
+        if playing[e] and not starting[e] and not 0 <= orders.bucket[e] < b:
+            return FIRST_OVER - e
     own = b if order[0].own_predictions else 0
     priced = b if order[0].shortfall else 0
     market = Market(

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.error import InvalidAction
+from gymnasium.error import InvalidAction, ResetNeeded
 from numpy.typing import NDArray
 
 from execution_env.allocation.actions import (
@@ -16,7 +16,13 @@ from execution_env.allocation.actions import (
     grid_masks,
     lots_masks,
 )
-from execution_env.allocation.advance import HANDED_OVER, advance
+from execution_env.allocation.advance import (
+    FIRST_OVER,
+    HANDED_OVER,
+    PLAYED,
+    WRONG_SHAPE,
+    advance,
+)
 from execution_env.allocation.market.days import Days
 from execution_env.allocation.orders import (
     Market,
@@ -105,6 +111,7 @@ class Batch:
             "mask": self.grid.mask,
         }
         facts = {
+            "count": count,
             "algo_count": algos,
             "grid_size": len(self.grid.parts),
             "resolution": scenario.actions.resolution,
@@ -133,7 +140,11 @@ class Batch:
             starting, playing: (n,) which orders; none may be in both.
 
         Raises:
-            gymnasium.error.InvalidAction: an action is out of range; then nothing was played.
+            gymnasium.error.InvalidAction: an action is out of range.
+            gymnasium.error.ResetNeeded: an order that is to be played is over.
+            ValueError: an array has the wrong shape.
+
+        After an error nothing was started or played.
         """
         report = Report(
             np.empty((self.count, self._width), np.float32),
@@ -142,11 +153,26 @@ class Batch:
             np.empty(self._sizes[1], np.int64),
             np.empty(self._mask_shape, np.int8),
         )
-        outside = advance(self._handle, actions, starting, playing, *report)
-        self._refuse(actions, outside)
+        found = advance(self._handle, actions, starting, playing, *report)
+        if found != PLAYED:
+            self._explain(found, actions, starting, playing)
         if self.informs and self.by_lots:
             report = report._replace(masks=self.masks())
         return report
+
+    def _explain(
+        self, found: int, actions: NDArray[np.int64], starting: Which, playing: Which
+    ) -> None:
+        """Raise the error for what the compiled ``advance`` returned."""
+        self._refuse(actions, found)
+        if found == WRONG_SHAPE:
+            raise ValueError(
+                f"actions, starting and playing have shapes {actions.shape}, {starting.shape} and "
+                f"{playing.shape}: must be {self.no_actions.shape}, ({self.count},) and ({self.count},)."
+            )
+        raise ResetNeeded(
+            f"playing[{FIRST_OVER - found}]: the order is over; start it before it is played again."
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state of a copy or a pickle, without memory addresses, which would mislead it."""

@@ -4,18 +4,16 @@ numba's own cache keeps a compiled function as long as the file that defines it 
 caller in another file goes on calling the old version of an edited callee. Here every module has a
 cache folder of its own, named by a hash of the sources that its compiled functions can reach: its own,
 and those of the modules whose compiled functions it imports. Constants that it imports count by value.
-An edit of any other source, of a figure or of a reader, recompiles nothing.
+An edit of any other source, of a figure or of a reader, recompiles nothing. Settings of numba that
+change the code count too, such as ``NUMBA_BOUNDSCHECK``.
 
-The folders lie in the user's cache directory, or in the temporary directory where that cannot be
-written, so a read-only installation works too. ``NUMBA_CACHE_DIR``, where set, is the user's wish.
+``code_cache`` says where the folders lie, and who may write there.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -29,6 +27,8 @@ from numba.core import event
 from numba.core.extending import _Intrinsic
 from numba.core.registry import CPUDispatcher
 
+from execution_env.core.code_cache import cache_root, keep
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 AT_ONCE = 0.5
@@ -39,6 +39,9 @@ COMPILING = (
     "learners about as long again ..."
 )
 """Line on stderr that says what takes long."""
+
+SETTINGS = ("BOUNDSCHECK", "DEBUGINFO_DEFAULT", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
+"""Settings of numba that change the code compiled; its own key has the processor, and none of these."""
 
 
 # Sources.
@@ -86,6 +89,7 @@ def constants_of(names: Mapping[str, Any]) -> str:
 def hash_of(module: ModuleType) -> str:
     """Return a hash of the sources and constants of all reached modules, and of the compilers."""
     digest = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode())
+    digest.update(repr([(name, getattr(numba.config, name, None)) for name in SETTINGS]).encode())
     digest.update(Path(__file__).read_bytes())  # how all of them are compiled
     for one in sorted(reached(module), key=lambda one: one.__name__):
         digest.update(one.__name__.encode() + b"\0" + Path(str(one.__file__)).read_bytes() + b"\0")
@@ -96,55 +100,15 @@ def hash_of(module: ModuleType) -> str:
 # Folders.
 
 
-def _user_cache() -> Path:
-    if sys.platform == "win32":
-        default = "~/AppData/Local"
-    elif sys.platform == "darwin":
-        default = "~/Library/Caches"
-    else:
-        default = "~/.cache"
-    variable = "LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME"
-    return Path(os.environ.get(variable) or os.path.expanduser(default))
-
-
-def _usable(folder: Path) -> bool:
-    """Whether we can write ``folder`` and nobody else owns it: cache files are code."""
-    if not folder.is_absolute():  # there is no home directory
-        return False
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if sys.platform != "win32":
-            owners = {folder.stat().st_uid, folder.parent.stat().st_uid}
-            if owners != {os.getuid()}:
-                return False
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
-
-
 @cache
-def cache_root() -> Path:
-    """Return the folder that cache folders are made in; it exists, and it and its parent are ours.
+def cache_folder(name: str) -> Path | None:
+    """Return the folder for compiled code of the module called ``name``, made when it is written to.
 
-    It lies one folder deeper than our own, because the temporary directory belongs to somebody else.
+    It is None where no folder can be written.
     """
-    who = os.getuid() if sys.platform != "win32" else ""
-    for root in (
-        _user_cache() / "execution_env" / "compiled",
-        Path(tempfile.gettempdir()) / f"execution_env-{who}" / "compiled",
-    ):
-        if _usable(root):
-            return root
-    return Path(tempfile.mkdtemp(prefix="execution_env-"))
-
-
-@cache
-def cache_folder(name: str) -> Path:
-    """Return the folder for compiled code of the module called ``name``; numba creates it."""
-    module = sys.modules[name]
+    root = cache_root()
     last = name.rpartition(".")[2]
-    return Path(numba.config.CACHE_DIR or cache_root()) / f"{last}-{hash_of(module)}"
+    return None if root is None else root / f"{last}-{hash_of(sys.modules[name])}"
 
 
 # Decorators.
@@ -177,15 +141,9 @@ def compiler(
     options |= {"forceinline": inlined, "inline": "always" if spliced else "never"}
 
     def decorator(function: Function) -> Function:
-        # numba reads the setting when a function is decorated: give it back at once, other
-        # packages' caches are not ours to move.
-        before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(cache_folder(function.__module__))
-        try:
-            # error_model: a division by zero gives inf or nan as in NumPy, and costs no branch.
-            compiled = numba.njit(cache=True, error_model="numpy", **options)(function)
-        finally:
-            numba.config.CACHE_DIR = before
+        # error_model: a division by zero gives inf or nan as in NumPy, and costs no branch.
+        compiled = numba.njit(error_model="numpy", **options)(function)
+        keep(compiled, cache_folder(function.__module__))
         if not from_python:
             _refuse_python(compiled, function.__name__)
         return cast(Function, compiled)

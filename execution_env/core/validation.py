@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class ScenarioError(ValueError):
@@ -140,6 +141,23 @@ def text(key: str, value: Any) -> str:
     if not isinstance(value, str):
         raise fail(key, value, "must be a text in quotes.")
     return value
+
+
+def check_indices(name: str, indices: NDArray[np.integer[Any]], size: int | None = None) -> None:
+    """Check indices of any shape before compiled code uses them, because that does not.
+
+    Args:
+        name: their name in errors.
+        indices: whole numbers, at least 0.
+        size: size of the axis that they index; default no limit.
+
+    Raises:
+        ValueError: one is out of range.
+    """
+    if indices.size and not (indices.min() >= 0 and (size is None or indices.max() < size)):
+        wrong = indices.min() if indices.min() < 0 else indices.max()
+        right = "at least 0" if size is None else f"from 0 to {size - 1}"
+        raise ValueError(f"{name}: has {wrong}, must be {right}.")
 
 
 def natural(key: str, seed: Any) -> int:

@@ -353,3 +353,44 @@ def test_a_rejected_reset_leaves_the_orders_and_the_training_stream_alone(
 def test_a_wrong_reset_mask(mask: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         OrderAllocationVectorEnv(2).reset(options={"reset_mask": mask})
+
+
+# The compiled loop under both environments, called by itself.
+
+
+@pytest.mark.parametrize("action", ["grid", "lots"])
+def test_a_batch_refuses_orders_that_are_over(action: str) -> None:
+    batch = OrderAllocationVectorEnv(3, action=action).batch
+    batch.advance(batch.no_actions, batch.everyone, batch.nobody)
+    for _ in range(batch.scenario.buckets):
+        batch.advance(batch.no_actions, batch.nobody, batch.everyone)
+    before = batch.orders.remaining.copy()
+    for playing in (batch.everyone, np.array([False, True, False])):
+        first = int(np.flatnonzero(playing)[0])
+        with pytest.raises(ResetNeeded, match=rf"playing\[{first}\]: the order is over; start it"):
+            batch.advance(batch.no_actions, batch.nobody, playing)
+    np.testing.assert_array_equal(batch.orders.remaining, before)
+    batch.advance(batch.no_actions, batch.everyone, batch.nobody)
+    batch.advance(batch.no_actions, batch.nobody, batch.everyone)
+
+
+@pytest.mark.parametrize("bucket", [-1, 2**30, -(2**31)])
+def test_a_batch_refuses_buckets_that_are_none(bucket: int) -> None:
+    batch = OrderAllocationVectorEnv(3).batch
+    batch.advance(batch.no_actions, batch.everyone, batch.nobody)
+    batch.orders.bucket[2] = bucket
+    with pytest.raises(ResetNeeded, match=r"playing\[2\]"):
+        batch.advance(batch.no_actions, batch.nobody, batch.everyone)
+
+
+def test_a_batch_refuses_arrays_of_another_shape() -> None:
+    batch = OrderAllocationVectorEnv(3).batch
+    actions, everyone, nobody = batch.no_actions, batch.everyone, batch.nobody
+    for wrong in (
+        (actions[:2], everyone, nobody),
+        (np.zeros((3, 2), np.int64), everyone, nobody),
+        (actions, np.ones(300, np.bool_), nobody),
+        (actions, everyone, np.zeros(0, np.bool_)),
+    ):
+        with pytest.raises(ValueError, match=r"must be \(3, 1\), \(3,\) and \(3,\)"):
+            batch.advance(*wrong)

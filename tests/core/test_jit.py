@@ -9,6 +9,7 @@ import pytest
 
 import execution_env
 from execution_env.core import jit
+from execution_env.core.code_cache import user_cache
 from execution_env.core.memory import handle
 
 PACKAGE = Path(execution_env.__file__).parent
@@ -177,25 +178,6 @@ def test_a_users_numba_cache_folder_is_respected(package: Path, tmp_path: Path) 
     assert not list((tmp_path / "cache").rglob("*.nbi"))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="file owners are not checked there")
-def test_a_folder_of_somebody_else_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert jit.cache_root.__wrapped__().is_relative_to(tmp_path)
-    monkeypatch.setattr(os, "getuid", lambda: 12345)
-    assert not jit.cache_root.__wrapped__().is_relative_to(tmp_path)
-
-
-def test_the_temporary_directory_need_not_be_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The owner of a folder's parent counts, and the system's temporary directory is root's."""
-    asked: list[Path] = []
-    monkeypatch.setattr(jit, "_usable", lambda folder: bool(asked.append(folder)))
-    jit.cache_root.__wrapped__()
-    assert len(asked) == 2
-    assert all(folder.parent.name.startswith("execution_env") for folder in asked)
-
-
 def test_the_environment_is_compiled_once_for_all_processes(tmp_path: Path) -> None:
     program = """
 import execution_env as e
@@ -203,8 +185,8 @@ from execution_env.allocation.advance import advance
 env = e.OrderAllocationEnv(); env.reset(seed=1); env.step(20)
 print(sum(advance.stats.cache_hits.values()))
 """
-    run(program, tmp_path, jit._user_cache())
-    assert run(program, tmp_path, jit._user_cache()) == "1"
+    run(program, tmp_path, user_cache())
+    assert run(program, tmp_path, user_cache()) == "1"
 
 
 SLOW = """

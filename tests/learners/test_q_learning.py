@@ -356,6 +356,53 @@ def test_a_truncated_episode_would_have_gone_on() -> None:
     assert values["terminated"] == pytest.approx([-1.5, -1])
 
 
+class Shifted(gym.Wrapper[int, int, int, int]):
+    """The same environment, with states and actions that start at other numbers."""
+
+    def __init__(self, env: gym.Env[int, int], state: int, action: int, wrong: int = 0) -> None:
+        super().__init__(env)
+        self.shifts, self.wrong = (state, action), wrong
+        spaces = (env.observation_space, env.action_space)
+        self.observation_space, self.action_space = (
+            gym.spaces.Discrete(space.n, start=shift)  # type: ignore[attr-defined]
+            for space, shift in zip(spaces, self.shifts, strict=True)
+        )
+
+    def reset(self, **options: Any) -> tuple[int, dict[str, Any]]:
+        state, info = self.env.reset(**options)
+        return state + self.shifts[0] + self.wrong, info
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        assert self.action_space.contains(action)
+        state, reward, *over, info = self.env.step(action - self.shifts[1])
+        return state + self.shifts[0] + self.wrong, float(reward), *over, info
+
+
+def test_states_and_actions_may_start_at_any_number() -> None:
+    h = Hyperparameters(trace=0)
+    plain = q_learning(gym.make("FrozenLake-v1"), 50, h)
+    for shifts in ((1, 1), (-7, 1000)):
+        shifted = q_learning(Shifted(gym.make("FrozenLake-v1"), *shifts), 50, h)
+        np.testing.assert_array_equal(shifted.visits, plain.visits)
+        np.testing.assert_array_equal(shifted.values, plain.values)
+
+
+@pytest.mark.parametrize("wrong", [-1, 2, 1000])
+def test_a_state_outside_its_space_is_refused(wrong: int) -> None:
+    with pytest.raises(ValueError, match=f"observation = {wrong}"):
+        q_learning(Shifted(Corridor("terminated"), 0, 0, wrong), 1, Hyperparameters(trace=0))
+
+
+@pytest.mark.parametrize("mask", [[], [1, 1], [0]])
+def test_a_mask_that_does_not_fit_is_refused(mask: list[int]) -> None:
+    class Masked(Corridor):
+        def reset(self, **_: Any) -> tuple[int, dict[str, Any]]:
+            return super().reset()[0], {"action_mask": np.array(mask)}
+
+    with pytest.raises(ValueError, match="must allow at least one of 1 actions"):
+        q_learning(Masked("terminated"), 1, Hyperparameters(trace=0))
+
+
 # Gymnasium's toy problems.
 
 TAXI = max(name for name in gym.registry if name.startswith("Taxi-v"))

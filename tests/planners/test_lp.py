@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -102,6 +106,38 @@ class TestReproducible:
 
     def test_no_observations_no_lots(self):
         assert lp(load_scenario("baseline")).decide(np.zeros((0, 11), np.float32)).shape == (0, 3)
+
+
+class TestSharing:
+    @pytest.mark.parametrize("factory", [lp, lp_scenario])
+    def test_threads_may_share_a_policy(self, factory):
+        scenario, observations = load_scenario("baseline"), observations_of("baseline", 25)
+        right = factory(scenario).decide(observations)
+        policy = factory(scenario)
+        with ThreadPoolExecutor(4) as threads:
+            found = [threads.submit(policy.decide, observations) for _ in range(8)]
+            plans = [threads.submit(policy.plan, observations[e]) for e in range(8)]
+            assert all((one.result() == right).all() for one in found)
+            assert all(one.result().status == "Optimal" for one in plans)
+
+    @pytest.mark.parametrize(
+        "copied", [lambda policy: pickle.loads(pickle.dumps(policy)), deepcopy]
+    )
+    def test_copies_decide_alike_after_the_first_decision(self, copied):
+        observations = observations_of("baseline", 20)
+        policy = lp_scenario(load_scenario("baseline"))
+        right = policy.decide(observations)
+        again = copied(policy)
+        assert (again.decide(observations) == right).all()
+        assert (policy.decide(observations) == right).all()
+        assert again.predict(observations[0], deterministic=False)[0].shape == (3,)
+
+    @pytest.mark.parametrize("left", [0.0, -0.1, 1.5, np.nan])
+    def test_orders_that_are_over_and_no_observations(self, left):
+        observation = observations_of("baseline", 1)
+        observation[0, 1] = left
+        with pytest.raises(ValueError, match=r"observation"):
+            lp(load_scenario("baseline")).decide(observation)
 
 
 class TestExploration:
@@ -344,7 +380,7 @@ class TestBadInput:
             lp(self.scenario).plan(np.zeros((2, 11)))
 
     def test_plan_of_an_order_that_is_over(self):
-        with pytest.raises(ValueError, match="nothing to plan once the order is over"):
+        with pytest.raises(ValueError, match="nothing to decide once the order is over"):
             lp(self.scenario).plan(np.zeros(11))
 
     def test_observation_of_another_kind(self):

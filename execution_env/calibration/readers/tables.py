@@ -98,8 +98,8 @@ def _unpacked(path: Path, archive: zipfile.ZipFile, member: str) -> bytes:
     size, packed = archive.getinfo(member).file_size, path.stat().st_size
     if size > max(MOST_BYTES, MOST_GROWTH * packed):
         raise DataError(
-            f"{path}: would unpack to {size / 1e6:,.0f} MB from {packed / 1e6:,.1f} MB, more than market "
-            f"data do. {AGAIN}"
+            f"{path}: would unpack to {size / 1e6:,.0f} MB from {packed / 1e6:,.1f} MB, more than "
+            f"market data do. {AGAIN}"
         )
     return archive.read(member)
 
