@@ -67,7 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, GymnasiumError, ImportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        for line in getattr(error, "lines", (error,)):  # a fill log has a line for every fault
+            print(f"error: {line}", file=sys.stderr)
         return 2
     return 0
 

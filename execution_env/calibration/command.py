@@ -139,6 +139,9 @@ def _check(options: argparse.Namespace, figure: Path | None) -> None:
             "--days: a fill log shows what was filled, not what could have been; days to replay need "
             "--lean or --lobster."
         )
+    for key in ("columns", "time_format", "decimal"):
+        if getattr(options, key) and not options.fill_log:
+            raise DataError(f"--{key.replace('_', '-')} goes with --fill-log.")
     if options.fill_log and (options.split or options.fit_on):
         raise DataError("--split and --fit-on go with --lean and --lobster; a log is all used.")
     if options.days and names and not {"train", "test"} <= set(names):
@@ -208,8 +211,14 @@ def _from_log(options: argparse.Namespace) -> Found:
     from execution_env.calibration.fitting.fit_log import fit_log  # noqa: PLC0415
     from execution_env.calibration.readers.fill_log import read_fill_log  # noqa: PLC0415
 
-    log = read_fill_log(options.fill_log)
-    fitted, seen = fit_log(
+    log = read_fill_log(
+        options.fill_log,
+        columns=dict(options.columns or []),
+        time_format=options.time_format,
+        symbol=options.symbol,
+        decimal=options.decimal,
+    )
+    fitted, seen, more = fit_log(
         log,
         bucket=options.bucket,
         window=options.orders_of,
@@ -220,9 +229,10 @@ def _from_log(options: argparse.Namespace) -> Found:
         touch=options.touch,
     )
     days = np.unique(log.time.astype("datetime64[D]")).astype(str)
-    data = f"{Path(options.fill_log).name}, {log.time.size:,} child orders, {days[0]} to {days[-1]}"
+    children = log.time.size if log.order is None else np.unique(log.order).size
+    data = f"{Path(options.fill_log).name}, {children:,} child orders, {days[0]} to {days[-1]}"
     size = options.size or SHARE * sum(b.value for b in fitted.expected)
-    assumed = ["depth is cut off at what was posted, and estimated as such"]
+    assumed = ["depth is cut off at what was posted, and estimated as such", *more]
     return Found(
         fit=fitted,
         size=size,

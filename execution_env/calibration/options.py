@@ -95,6 +95,11 @@ def number(text: str) -> float:
     return value
 
 
+def column_names(text: str) -> list[tuple[str, str]]:
+    """Return the pairs of OURS=THEIRS,OURS=THEIRS."""
+    return [named(part) for part in text.split(",") if part.strip()]
+
+
 def placement(text: str) -> dict[str, Any]:
     """Return arguments of ``placement.Placement`` from NAME=AT[,queue=Q][,ticks=N][,half-ticks]."""
     name, value = named(text)
@@ -151,7 +156,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     which.add_argument(
         "--fill-log", metavar="FILE", help="your own child orders (csv: time, algo, ...)"
     )
-    data.add_argument("--symbol", help="such as ibm")
+    data.add_argument("--symbol", help="such as ibm; of a fill log with several, the one to fit")
     data.add_argument("--dates", type=dates, help="20131007,20131008 (default: all there are)")
 
 
@@ -204,6 +209,22 @@ def _add_child_orders(parser: argparse.ArgumentParser) -> None:
 
 def _add_fill_log(parser: argparse.ArgumentParser) -> None:
     """Add the options that stand for columns a fill log lacks."""
+    read = parser.add_argument_group("how to read a fill log")
+    read.add_argument(
+        "--columns",
+        type=column_names,
+        action="extend",
+        metavar="OURS=THEIRS,...",
+        help="names of columns that are not recognised, such as algo=Desk,posted=Size; - for none",
+    )
+    read.add_argument(
+        "--time-format",
+        metavar="FORMAT",
+        help='as strptime has it, such as "%%d.%%m.%%Y %%H:%%M:%%S" (default 2013-10-07T09:30:00.25)',
+    )
+    read.add_argument(
+        "--decimal", choices=(".", ","), help="the decimal sign (default: . where that is clear)"
+    )
     own = parser.add_argument_group("what a fill log may lack")
     own.add_argument(
         "--volume", type=number, metavar="SHARES", help="the market's, per bucket; no column volume"

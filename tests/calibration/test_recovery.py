@@ -117,7 +117,7 @@ def test_a_fill_log_gives_its_scenario_back(tmp_path) -> None:
         algos__Aggressive__depth=0.15,
     )
     log = made_log(scenario, 100, 4, [200_000, 60_000, 60_000])
-    found = fit_log(read_fill_log(write_fill_log(log, tmp_path / "log.csv")))[0]
+    found = fit_log(read_fill_log(write_fill_log(log, tmp_path / "log.csv"))).fit
     check(found, scenario)
 
 

@@ -1,9 +1,9 @@
 """Fit of a scenario's numbers to a log of a trader's own child orders.
 
-A child order shows no depth beyond its posted shares. A full fill shows that the depth was no less.
+What an algo posted in a bucket shows no depth beyond it. A full fill shows that the depth was no less.
 A fill cut short shows the depth. No fill (or less than a share) shows that there was no depth.
-``fit_depth`` takes such data. The clock assigns rows to buckets and windows, from the open on. Rows
-of a window and side are taken for one parent order, and windows for independent of each other.
+``fit_depth`` takes such data. ``children`` adds rows up to buckets; windows are taken for independent
+of each other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from execution_env.calibration.fitting.estimate import Estimate, Floats, Ints, estimate, weights
+from execution_env.calibration.fitting.children import Children, add_up
+from execution_env.calibration.fitting.estimate import Estimate, Floats, estimate, weights
 from execution_env.calibration.fitting.evidence import Evidence
 from execution_env.calibration.fitting.fit import (
     LARGEST_CHILD,
@@ -25,8 +26,9 @@ from execution_env.calibration.fitting.fit import (
 )
 from execution_env.calibration.fitting.fit_market import fit_volume
 from execution_env.calibration.fitting.sample import SIGNS, Sample
+from execution_env.calibration.readers.cleaning import note
 from execution_env.calibration.readers.fill_log import FillLog
-from execution_env.calibration.readers.tape import NANOSECONDS, OPEN, DataError
+from execution_env.calibration.readers.tape import DataError
 from execution_env.calibration.simulator.windows import DEFAULT_BUCKET, DEFAULT_WINDOW, buckets_of
 
 USUAL = 0.2
@@ -35,14 +37,12 @@ USUAL = 0.2
 GIVEN = "given, not estimated"
 
 
-class _Cells(NamedTuple):
-    """Places of a log's rows: (m,) window, order, bucket and algo, and which rows are used."""
+class LogFit(NamedTuple):
+    """The fit of a log: the market, the data it was fitted on, and lines on what was assumed."""
 
-    window: Ints
-    order: Ints
-    bucket: Ints
-    algo: Ints
-    used: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    fit: Fit
+    evidence: Evidence
+    assumed: list[str]
 
 
 def fit_log(
@@ -55,8 +55,8 @@ def fit_log(
     half_spreads: Mapping[str, float] | None = None,
     price_sd: float | None = None,
     touch: float | None = None,
-) -> tuple[Fit, Evidence]:
-    """Fit the market that a log of fills comes from; return the fit and the evidence.
+) -> LogFit:
+    """Fit the market that a log of fills comes from.
 
     Args:
         log: log of child orders.
@@ -68,7 +68,8 @@ def fit_log(
         touch: basis points from the mid to the far touch; None is the largest half-spread.
 
     Raises:
-        DataError: the log lacks a column that no argument stands in for.
+        DataError: the log lacks a column that no argument stands in for, or its child orders are far
+            from as long as a bucket.
     """
     given = dict(half_spreads or {})
     _check_columns(log, volume, given, price_sd)
@@ -77,23 +78,24 @@ def fit_log(
     with np.errstate(invalid="ignore"):
         price = SIGNS[log.side] * (log.price - mid) / mid * 1e4
     names = _names(log, price, given)
-    cells = _cells(log, names, bucket, window)
-    traded = np.full(log.time.size, np.nan if volume is None else volume, np.float64)
-    if log.volume is not None and volume is None:
-        traded = log.volume
-    sample = _sample(log, cells, price, traded, buckets, len(names))
+    algo = np.array([names.index(name) for name in log.algo])
+    children = add_up(log, price, algo, bucket, window)
+    if volume is not None:
+        children = children._replace(volume=np.full_like(children.volume, volume))
+    traded = children.volume[children.window, children.bucket]
+    sample = _sample(children, traded, buckets, len(names))
     weight = weights(sample.cluster)
-    expected, volume_sd, volume_persistence = _volume(cells, traded, buckets, volume)
+    expected, volume_sd, volume_persistence = _volume(children.volume, volume)
     with np.errstate(invalid="ignore", divide="ignore"):
-        posted = (log.posted / traded)[cells.used & (traded > 0)]
+        posted = (children.posted / traded)[traded > 0]
     if not posted.size:
         raise DataError(
             "no row of the log has a volume above 0. Fill the column, or give --volume."
         )
     size = float(np.quantile(posted, USUAL))
     mean = float(np.mean([b.value for b in expected]))
-    counts = {"child orders after an algo's first in a bucket, left out": int((~cells.used).sum())}
-    counts["rows in buckets without a trade"] = int((cells.used & (traded == 0)).sum())
+    counts = dict(children.counts)
+    note(counts, "buckets of an algo without a trade in the market", int((traded == 0).sum()))
     widest = _largest(sample, given, names) if touch is None else touch
     sample = sample._replace(touch=np.full(sample.cluster.size, widest))
     found = fit_sample(
@@ -106,10 +108,10 @@ def fit_log(
         expected,
         volume_sd,
         volume_persistence,
-        {why: count for why, count in counts.items() if count},
+        counts,
     )
-    seen = _evidence(log, cells, traded, sample, bucket)
-    return _with_given(found, log, given, price_sd, touch, widest), seen
+    seen = _evidence(children, sample)
+    return LogFit(_with_given(found, log, given, price_sd, touch, widest), seen, children.assumed)
 
 
 def _check_columns(
@@ -150,96 +152,66 @@ def _names(log: FillLog, price: Floats, given: Mapping[str, float]) -> list[str]
     return sorted(paid, key=lambda name: (-paid[name], name))
 
 
-def _cells(log: FillLog, names: list[str], bucket: int, window: int) -> _Cells:
-    day = log.time.astype("datetime64[D]")
-    since = (log.time - day).astype("timedelta64[ns]").astype(np.int64) - OPEN
-    windows = np.stack([day.astype(np.int64), since // window], axis=1)
-    number = np.unique(windows, axis=0, return_inverse=True)[1].reshape(-1)
-    order = np.unique(2 * number + log.side, return_inverse=True)[1]
-    algo = np.array([names.index(name) for name in log.algo])
-    place = since % window // bucket
-    key = np.stack([order, place, algo], axis=1)
-    first = np.unique(key, axis=0, return_index=True)[1]
-    used = np.zeros(log.time.size, np.bool_)
-    used[first] = True  # np.unique gives the first of equal rows, and the log is in order of time
-    return _Cells(number, order, place, algo, used)
-
-
-def _sample(
-    log: FillLog, cells: _Cells, price: Floats, volume: Floats, buckets: int, algos: int
-) -> Sample:
-    orders = int(cells.order.max()) + 1
-    at = cells.order[cells.used], cells.bucket[cells.used], cells.algo[cells.used]
-    filled = np.where(log.filled < 1.0, 0.0, log.filled)
+def _sample(children: Children, traded: Floats, buckets: int, algos: int) -> Sample:
+    orders = int(children.order.max()) + 1
+    at = children.order, children.bucket, children.algo
+    filled = np.where(children.filled < 1.0, 0.0, children.filled)
 
     def spread_out(values: Floats) -> Floats:
         out = np.full((orders, buckets, algos), np.nan)
-        out[at] = values[cells.used]
+        out[at] = values
         return out
 
     with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(volume > 0, filled / volume, np.nan)
-        posted = np.where(volume > 0, log.posted / volume, np.nan)
-    cluster = np.empty(orders, np.int64)
-    cluster[cells.order] = cells.window
-    move = np.full((orders, buckets), np.nan)
-    if log.mid is not None and log.mid_end is not None:
-        arrival = np.full(orders, np.nan)
-        known = np.flatnonzero(~np.isnan(log.mid))[::-1]  # an order's first row is written last
-        arrival[cells.order[known]] = log.mid[known]
-        moved = SIGNS[log.side] * (log.mid_end - log.mid) / arrival[cells.order] * 1e4
-        there = ~np.isnan(moved)
-        move[cells.order[there], cells.bucket[there]] = moved[there]
-    traded = np.ones((orders, buckets))
-    known = np.flatnonzero(cells.used & (volume > 0))
-    traded[cells.order[known], cells.bucket[known]] = volume[known] / volume[known].mean()
+        share = np.where(traded > 0, filled / traded, np.nan)
+        posted = np.where(traded > 0, children.posted / traded, np.nan)
+    cluster, sign = np.empty(orders, np.int64), np.empty(orders)
+    cluster[children.order] = children.window
+    sign[children.order] = SIGNS[children.side]
+    mid = children.mid[cluster]
+    arrival = np.take_along_axis(mid, (~np.isnan(mid)).argmax(axis=1)[:, None], axis=1)
+    move = sign[:, None] * (children.mid_end[cluster] - mid) / arrival * 1e4
+    volume = np.ones((orders, buckets))
+    known = np.flatnonzero(traded > 0)
+    volume[children.order[known], children.bucket[known]] = traded[known] / traded[known].mean()
     return Sample(
         cluster=cluster,
         share=spread_out(share),
         posted=spread_out(posted),
-        price=spread_out(price),
+        price=spread_out(children.price),
         filled=np.nan_to_num(spread_out(filled)),
         move=move,
         touch=np.full(orders, np.nan),
-        volume=traded,
+        volume=volume,
     )
 
 
-def _evidence(log: FillLog, cells: _Cells, volume: Floats, sample: Sample, bucket: int) -> Evidence:
+def _evidence(children: Children, sample: Sample) -> Evidence:
     """Return the same sample in shares."""
-    orders, buckets = sample.move.shape
-    traded, time = np.full((2, orders, buckets), np.nan)
-    known = ~np.isnan(volume)
-    traded[cells.order[known], cells.bucket[known]] = volume[known]
-    since = (log.time - log.time.astype("datetime64[D]")).astype("timedelta64[ns]")
-    start = since.astype(np.int64) - (since.astype(np.int64) - OPEN) % bucket
-    time[cells.order, cells.bucket] = start / NANOSECONDS
+    volume = children.volume[sample.cluster]
     return Evidence(
         cluster=sample.cluster,
-        depth=sample.share * traded[..., None],
+        depth=sample.share * volume[..., None],
         # slightly less, so that rounding does not make the posted shares look larger
-        posted=sample.posted * traded[..., None] * (1 - 1e-12),
-        volume=traded,
+        posted=sample.posted * volume[..., None] * (1 - 1e-12),
+        volume=volume,
         move=sample.move,
-        time=time,
+        time=children.start[sample.cluster],
     )
 
 
-def _volume(
-    cells: _Cells, volume: Floats, buckets: int, given: float | None
-) -> tuple[tuple[Estimate, ...], Estimate, Estimate]:
-    """Return the expected volume of every bucket, and sd and autocorrelation of its logarithm."""
+def _volume(volume: Floats, given: float | None) -> tuple[tuple[Estimate, ...], Estimate, Estimate]:
+    """Return the expected volume of every bucket, and sd and autocorrelation of its logarithm.
+
+    Args:
+        volume: (W, B) shares; NaN where unknown.
+        given: shares per bucket, for a log without volume.
+    """
+    windows, buckets = volume.shape
     if given is not None:
         nothing = Estimate(0.0, note="no column volume")
         return (Estimate(given, note=GIVEN),) * buckets, nothing, nothing
-    windows = int(cells.window.max()) + 1
-    total, count = np.zeros((windows, buckets)), np.zeros((windows, buckets))
-    known = ~np.isnan(volume)
-    np.add.at(total, (cells.window[known], cells.bucket[known]), volume[known])
-    np.add.at(count, (cells.window[known], cells.bucket[known]), 1.0)
-    with np.errstate(invalid="ignore"):
-        seen = total / count
-    law = fit_volume(weights(np.arange(windows)), seen)
+    law = fit_volume(weights(np.arange(windows)), volume)
     if not np.isfinite(law.expected[0]).all():
         empty = ", ".join(str(b + 1) for b in np.flatnonzero(~np.isfinite(law.expected[0])))
         raise DataError(
