@@ -350,7 +350,7 @@ def read_progress(directory: PathLike) -> list[dict[str, float]]:
 
 
 def _number(text: str) -> float:
-    return int(text) if re.fullmatch(r"-?\d{1,18}", text) else float(text)
+    return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else float(text)
 
 
 # Directories.

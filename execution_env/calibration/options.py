@@ -35,7 +35,7 @@ NEEDS = 'needs other libraries: pip install "execution_env[calibration]"'
 
 def duration(text: str) -> int:
     """Return the nanoseconds of "180s", "3min", "1h" or "5ms"."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h)", text.strip())
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|h)", text.strip())
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 180s, 3min or 1h")
     return round(float(match[1]) * UNIT_NANOSECONDS[match[2]])
@@ -53,7 +53,7 @@ def dates(text: str) -> tuple[str, ...]:
     """Return the dates of "20131007,2013-10-08", sorted, as "20131007"."""
     found = tuple(part.strip().replace("-", "") for part in text.split(",") if part.strip())
     for date in found:
-        if not re.fullmatch(r"\d{8}", date):
+        if not re.fullmatch(r"[0-9]{8}", date):
             raise argparse.ArgumentTypeError(f"{date!r} is no date; write 20131007")
     if not found or len(set(found)) < len(found):
         raise argparse.ArgumentTypeError(f"{text!r}: give dates, each once: 20131007,20131008")
@@ -87,7 +87,7 @@ def points(text: str) -> tuple[str, float]:
 def number(text: str) -> float:
     """Return a finite number."""
     try:
-        value = float(text)
+        value = float(text) if text.isascii() else math.nan
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
@@ -111,7 +111,7 @@ def placement(text: str) -> dict[str, Any]:
             found["half_ticks"] = True
         elif key == "queue" and equals:
             found["queue"] = number(given)
-        elif key == "ticks" and equals and given.isdecimal():
+        elif key == "ticks" and equals and re.fullmatch("[0-9]+", given):
             found["ticks"] = int(given)
         else:
             raise argparse.ArgumentTypeError(

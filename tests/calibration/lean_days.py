@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 from execution_env.calibration.readers.lean import read_lean
 from execution_env.calibration.readers.tape import Tape
 from tests.calibration.writers import write_zip
+from tests.fuzzing import damaged
 
 Row = tuple[object, ...]
 MS = 1_000_000
@@ -59,3 +62,14 @@ def same(tape: Tape, other: Tape) -> None:
     for name in ("quotes", "trades"):
         for mine, theirs in zip(getattr(tape, name), getattr(other, name), strict=True):
             np.testing.assert_array_equal(mine, theirs)
+
+
+def inside(content: bytes, draw: np.random.Generator) -> bytes:
+    """Damage to the csv in a zip, packed well."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        (name,) = archive.namelist()
+        text = archive.read(name)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, damaged(text, draw))
+    return packed.getvalue()

@@ -131,9 +131,9 @@ def test_quotes_are_states_that_changed(tmp_path: Path) -> None:
 )
 def test_time_is_exact(tmp_path: Path, written: str, read: int) -> None:
     messages, book = base()
-    messages[0] = (written, *messages[0][1:])
+    messages[1] = (written, *messages[1][1:])
     tape = read_lobster(*write(tmp_path, messages, book))
-    assert tape.quotes.time[0] == read
+    assert tape.quotes.time[1] == read
 
 
 def test_levels_that_do_not_exist(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ and sizes, no crossed quotes, no absurdly wide ones, no prints far outside the q
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +37,18 @@ QUIET_SPELL = 1800 * NANOSECONDS
 """Longest time without prints at an end of the session that is not reported, half an hour."""
 
 MINUTE = 60 * NANOSECONDS
+
+OPENING = 5 * NANOSECONDS
+"""Longest time after the open in which the first usable state counts as that of the open. Files begin
+with the first message or quote of the session, which comes some milliseconds after its bell."""
+
+NEIGHBOURS, JUMP = 5, 0.1
+"""Numbers of states before and after whose mids a mid is compared with, and the largest share by which
+it may differ from their median. A market that moves so far takes its neighbours with it."""
+
+LARGE_SIZE, USUAL_SIZE, FEWEST_SIZES = 1_000.0, 0.99, 100
+"""Limit of a size: so many times this quantile of all sizes, where there are enough of them. Real blocks
+stay below."""
 
 Bools = NDArray[np.bool_]
 
@@ -95,15 +109,32 @@ def session_close(
     return close
 
 
+class Session(NamedTuple):
+    """Usable quotes of a session.
+
+    Attributes:
+        quotes: usable states, the first at the open.
+        open: start of the session that they cover, nanoseconds since midnight.
+        first: time of the first usable state as in the data; later than the open by at most
+            ``OPENING``.
+    """
+
+    quotes: Quotes
+    open: int
+    first: int
+
+
 def clean_quotes(
     place: str, states: Quotes, open_: int, close: int, repairs: dict[str, int]
-) -> tuple[Quotes, int]:
+) -> Session:
     """Return the usable states of the session and when it opens.
 
-    Three kinds of states are left out and counted: those with a side missing or of size 0, locked
-    or crossed ones, and absurdly wide ones (see ``WIDE_SPREADS``). The state before them then holds
-    until the next usable one. States before the open are left out, except the last usable one: it
-    becomes the state at the open.
+    Five kinds of states are left out and counted: those with a side missing or of size 0, locked
+    or crossed ones, absurdly wide ones (see ``WIDE_SPREADS``), those far from the states around
+    (``JUMP``), and those of absurd size (``LARGE_SIZE``). The state before them then holds until the
+    next usable one. States before the open are left out, except the last usable one: it becomes the
+    state at the open. Where there is none, the first usable state does so if it comes within
+    ``OPENING``.
 
     Args:
         place: name of the data in errors.
@@ -140,6 +171,12 @@ def clean_quotes(
     wide = good & (ask - bid > _absurd(median, (bid + ask) / 2.0))
     note(repairs, "absurdly wide quotes left out", (inside & wide).sum())
     good &= ~wide
+    for reason, wrong in (
+        ("quotes far from those around left out", _jumps((bid + ask) / 2.0, good)),
+        ("quotes of absurd size left out", absurd_sizes(np.maximum(bid_size, ask_size), good)),
+    ):
+        note(repairs, reason, (inside & wrong).sum())
+        good &= ~wrong
 
     kept = np.flatnonzero(good & inside)
     before = np.flatnonzero(good & (time < open_))
@@ -149,6 +186,9 @@ def clean_quotes(
         kept = np.concatenate([before[-1:], kept])
     quotes = Quotes(*(np.ascontiguousarray(column[kept], dtype=np.int64) for column in states))
     if carried:
+        quotes.time[0] = open_
+    first = int(quotes.time[0])
+    if first <= open_ + OPENING:
         quotes.time[0] = open_
     _count_gaps(quotes.time, close, repairs)
     if quotes.time[0] > open_ + GAP:
@@ -160,7 +200,54 @@ def clean_quotes(
         raise DataError(
             f"{place}: usable quotes cover only {clock(open_)} to {clock(close)}. Leave this day out."
         )
-    return quotes, open_
+    return Session(quotes, open_, first)
+
+
+def halts_of(halted: Bools, time: Ints, quotes: Quotes, open_: int, close: int) -> Ints:
+    """Return the (h, 2) times of halts that touch the session: from a halt until the next usable quote.
+
+    Args:
+        halted: (m,) whether trading is halted after each row of the data.
+        time: (m,) of the rows, not decreasing.
+        quotes: usable ones of the session.
+        open_, close: session, nanoseconds since midnight.
+    """
+    change = np.diff(halted.astype(np.int8), prepend=0)
+    begins, ends = time[change == 1], time[change == -1]
+    ends = np.append(ends, close)[: begins.size]
+    after = np.searchsorted(quotes.time, ends, "left")
+    resumed = np.append(quotes.time, close)[after]
+    halts = np.stack([np.maximum(begins, open_), np.minimum(resumed, close)], axis=1)
+    return halts[halts[:, 0] < halts[:, 1]].astype(np.int64)
+
+
+def _jumps(mid: NDArray[np.float64], good: Bools) -> Bools:
+    """Return which (m,) good states have a mid far from those of the good states around."""
+    found = np.zeros(mid.size, np.bool_)
+    at = np.flatnonzero(good)
+    mids = mid[at]
+    if at.size <= 2 * NEIGHBOURS:
+        return found
+    # most states move by a tick or none: only beside a jump is a median needed
+    steps = np.abs(np.diff(np.log(mids))) > JUMP / 2
+    beside = np.flatnonzero(np.append(steps, False) | np.insert(steps, 0, False))
+    reach = np.arange(-NEIGHBOURS, NEIGHBOURS + 1)
+    around = mids[np.clip(beside[:, None] + reach, 0, mids.size - 1)]
+    far = np.abs(np.log(mids[beside] / np.median(around, axis=1))) > JUMP
+    found[at[beside[far]]] = True
+    return found
+
+
+def absurd_sizes(size: Ints, good: Bools) -> Bools:
+    """Return which (m,) good sizes are above ``LARGE_SIZE`` times their quantile ``USUAL_SIZE``.
+
+    None is where fewer than ``FEWEST_SIZES`` are good.
+    """
+    if good.sum() < FEWEST_SIZES:
+        return np.zeros_like(good)
+    usual = np.quantile(size[good], USUAL_SIZE, method="lower")
+    absurd: Bools = good & (size > LARGE_SIZE * max(float(usual), 1.0))
+    return absurd
 
 
 def _from(quotes: Quotes, start: int) -> Quotes:
@@ -205,7 +292,10 @@ def clean_trades(
     far &= inside & ~empty
     note(repairs, "prints far outside the quotes left out", far.sum())
 
-    kept = inside & ~empty & ~far
+    absurd = absurd_sizes(trades.size, inside & ~empty & ~far)
+    note(repairs, "prints of absurd size left out", absurd.sum())
+
+    kept = inside & ~empty & ~far & ~absurd
     trades = Trades(*(np.ascontiguousarray(column[kept]) for column in trades))
     if not trades.time.size:
         note(repairs, "minutes without prints, the whole session", (close - open_) // MINUTE)

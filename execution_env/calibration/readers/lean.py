@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from execution_env.calibration.readers.cleaning import (
     Bools,
     clean_quotes,
     clean_trades,
+    halts_of,
     in_time_order,
     note,
     price_step,
@@ -82,9 +84,9 @@ indications and quotes that are slow or not firm. The samples have only the firs
 OFF_EXCHANGE = "D"
 """Exchange letter of FINRA's trade reporting facilities: dark pools and internalised orders."""
 
-_ZIP_NAME = re.compile(r"(\d{8})_(trade|quote)\.zip")
+_ZIP_NAME = re.compile(r"([0-9]{8})_(trade|quote)\.zip")
 _MEMBER = re.compile(
-    r"(?P<date>\d{8})_(?P<symbol>.+)_(?P<kind>trade|quote)_tick\.csv", re.IGNORECASE
+    r"(?P<date>[0-9]{8})_(?P<symbol>.+)_(?P<kind>trade|quote)_tick\.csv", re.IGNORECASE
 )
 
 
@@ -128,13 +130,15 @@ def read_lean(
     trades, condition = _trades(prints, repairs)
     tell(f"{symbol} {date}: reading quotes")
     rows = read_table(_source(folder, symbol, date, "quote"), QUOTE_COLUMNS)
-    states, last = _states(rows, repairs)
+    states, last, firm = _states(rows, repairs)
 
     tell(f"{symbol} {date}: cleaning")
     closing = trades.time[condition & CLOSING != 0]
     half_day = bool(((closing >= HALF_DAY) & (closing < HALF_DAY + 3 * GAP)).any())
     close = session_close(OPEN, CLOSE, last, half_day, repairs)
-    quotes, open_ = clean_quotes(rows.place, states, OPEN, close, repairs)
+    quotes, open_, _ = clean_quotes(rows.place, states, OPEN, close, repairs)
+    halts = halts_of(~firm.of, firm.time, quotes, open_, close)
+    note(repairs, "trading halts, or times without firm quotes", len(halts))
     regular = condition & ~REGULAR == 0
     session = (trades.time >= open_) & (trades.time < close)
     note(
@@ -152,6 +156,7 @@ def read_lean(
         messages=None,
         book=None,
         tick=price_step(quotes),
+        halts=halts,
         repairs=repairs,
     )
 
@@ -174,10 +179,17 @@ def _take_trades(trades: Trades, which: NDArray[np.bool_ | np.intp]) -> Trades:
     return Trades(trades.time[which], trades.price[which], trades.size[which], trades.lit[which])
 
 
-def _states(table: Table, repairs: dict[str, int]) -> tuple[Quotes, int]:
+class _Firm(NamedTuple):
+    """Times of quote rows, not decreasing, and whether each could be executed."""
+
+    time: Ints
+    of: Bools
+
+
+def _states(table: Table, repairs: dict[str, int]) -> tuple[Quotes, int, _Firm]:
     """Return the best bid and offer after each time stamp's last row, and the time of the last row.
 
-    A side that no row has carried yet is 0.
+    A side that no row has carried yet is 0. The third part tells halts.
     """
     time = _time(table)
     columns = ("bid", "bid size", "ask", "ask size")
@@ -189,6 +201,9 @@ def _states(table: Table, repairs: dict[str, int]) -> tuple[Quotes, int]:
     bid, bid_size, ask, ask_size = (table.ints(name) for name in columns)
     neither = (bid == 0) & (ask == 0)
     note(repairs, "quote rows without bid and ask left out", (good & firm & neither).sum())
+    known = np.flatnonzero(good)
+    known = known[np.argsort(time[known], kind="stable")]
+    firmness = _Firm(time[known], firm[known])
     chosen = np.flatnonzero(good & firm & ~neither)
     order = in_time_order(time[chosen], "quote rows", repairs)
     if order is not None:
@@ -200,7 +215,7 @@ def _states(table: Table, repairs: dict[str, int]) -> tuple[Quotes, int]:
     bid, bid_size = _held(bid, bid_size, ends)
     ask, ask_size = _held(ask, ask_size, ends)
     last = int(time[-1]) if time.size else -1
-    return Quotes(time[ends], bid, bid_size, ask, ask_size), last
+    return Quotes(time[ends], bid, bid_size, ask, ask_size), last, firmness
 
 
 def _held(price: Ints, size: Ints, ends: Ints) -> tuple[Ints, Ints]:
@@ -279,9 +294,9 @@ def _dates(folder: Path) -> list[str]:
 
 def _date(folder: Path, date: str) -> str:
     """Return ``date`` as "20131007"; it must be one of those with files."""
-    plain = date.replace("-", "") if re.fullmatch(r"\d{4}-\d{2}-\d{2}", date) else date
+    plain = date.replace("-", "") if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", date) else date
     try:
-        if not re.fullmatch(r"\d{8}", plain):
+        if not re.fullmatch(r"[0-9]{8}", plain):
             raise ValueError
         datetime.strptime(plain, "%Y%m%d")
     except ValueError:

@@ -25,15 +25,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from execution_env.calibration.readers.cleaning import (
+    LARGE_SIZE,
     Bools,
+    absurd_sizes,
     clean_quotes,
     clean_trades,
+    halts_of,
     in_time_order,
     note,
     price_step,
     session_close,
 )
-from execution_env.calibration.readers.tables import Source, Table, read_source, read_table, width
+from execution_env.calibration.readers.tables import (
+    AGAIN,
+    Source,
+    Table,
+    read_source,
+    read_table,
+    width,
+)
 from execution_env.calibration.readers.tape import (
     CLOSE,
     DAY,
@@ -58,8 +68,8 @@ DUMMY = 9_999_999_999
 EXECUTED, HIDDEN, CROSS, HALT = 4, 5, 6, 7
 
 _CSV_NAME = re.compile(
-    r"(?P<symbol>[^_]+)_(?P<date>\d{4}-\d{2}-\d{2})_(?P<start>\d+)_(?P<end>\d+)_"
-    r"(?P<kind>message|orderbook)_(?P<levels>\d+)\.\w+(\.zip)?"
+    r"(?P<symbol>[^_]+)_(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})_(?P<start>[0-9]+)_(?P<end>[0-9]+)_"
+    r"(?P<kind>message|orderbook)_(?P<levels>[0-9]+)\.\w+(\.zip)?"
 )
 
 
@@ -73,8 +83,8 @@ def read_lobster(
     """Return the session in two files of LOBSTER; its ``repairs`` count what was left out.
 
     The tape has messages and book order by order. Quotes are level 1 after every message that
-    changed it; those during trading halts are not usable. Trades are executions; those of hidden
-    orders are not lit.
+    changed it; none holds from a halt until the first after trading resumed. Trades are executions;
+    those of hidden orders are not lit.
 
     Args:
         message_file, orderbook_file: csv, or zips of them. One zip with both may be given twice.
@@ -124,9 +134,12 @@ def _tape(
     inside = (time >= open_) & (time < close)
     note(repairs, "quotes during trading halts left out", (inside & halted).sum())
     states = Quotes(time, *(level[:, 0] for level in book))
-    quotes, open_ = clean_quotes(
-        table.place, Quotes(*(column[~halted] for column in states)), open_, close, repairs
+    told = ~halted & (kind != HALT)  # a row of a halt repeats the book before it
+    quotes, open_, first = clean_quotes(
+        table.place, Quotes(*(column[told] for column in states)), open_, close, repairs
     )
+    halts = halts_of(halted, time, quotes, open_, close)
+    time = np.where((time >= open_) & (time <= first), open_, time)  # the book at the open
     inside &= time >= open_
     note(repairs, "cross trades left out", (inside & (kind == CROSS)).sum())
     executed = (kind == EXECUTED) | (kind == HIDDEN)
@@ -160,6 +173,7 @@ def _tape(
         messages=messages,
         book=book,
         tick=price_step(quotes),
+        halts=halts,
         repairs=repairs,
     )
 
@@ -173,6 +187,11 @@ def _checked_time(table: Table) -> Ints:
     table.refuse("type", (kind < 1) | (kind > HALT), "must be one of 1 to 7.")
     of_order = kind < CROSS
     table.refuse("size", of_order & (size <= 0), "must be a number of shares above 0.")
+    table.refuse(
+        "size",
+        absurd_sizes(size, of_order),
+        f"must not be above {LARGE_SIZE:,.0f} times what nearly all messages have. {AGAIN}",
+    )
     table.refuse("price", of_order & (price <= 0), "must be above 0, in 1/10,000 dollar.")
     table.refuse("direction", of_order & (np.abs(side) != 1), "must be 1 (buy) or -1 (sell).")
     halt = (kind == HALT) & (np.abs(price) > 1)
@@ -267,7 +286,7 @@ def _day(
             )
     symbol, date = str(given["symbol"]), str(given["date"])
     try:
-        if not re.fullmatch(r"\d{8}", date):
+        if not re.fullmatch(r"[0-9]{8}", date):
             raise ValueError
         datetime.strptime(date, "%Y%m%d")
     except ValueError:

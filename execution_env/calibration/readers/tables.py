@@ -168,8 +168,8 @@ class Table:
     def decimals(self, name: str, digits: int, unit: str) -> Ints:
         """Return a column of decimal numbers times 10^``digits``, (rows,); exact, never floats."""
         column = self.frame[name]
-        whole = column.str.extract(r"^(\d{1,9})(?:\.\d{1,9})?$")
-        part = column.str.extract(r"\.(\d+)$").fill_null("")
+        whole = column.str.extract(r"^([0-9]{1,9})(?:\.[0-9]{1,9})?$")
+        part = column.str.extract(r"\.([0-9]+)$").fill_null("")
         wrong = whole.is_null() | (part.str.len_bytes() > digits)
         self.refuse(
             name,

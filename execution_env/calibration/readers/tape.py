@@ -103,6 +103,11 @@ class Book(NamedTuple):
     ask_size: Ints
 
 
+def no_halts() -> Ints:
+    """Return (0, 2) times of halts."""
+    return np.zeros((0, 2), np.int64)
+
+
 @dataclass(frozen=True)
 class Tape:
     """A stock-day.
@@ -115,6 +120,8 @@ class Tape:
         trades: prints of the session.
         messages, book: messages and book order by order, where the data have them; of equal length.
         tick: price step, 1/10,000 dollar.
+        halts: (h, 2) times at which trading was halted: from the halt until the first usable quote
+            after trading resumed. No quote holds there.
         repairs: number of rows left out or mended in reading, for each sentence-like reason, such
             as {"locked or crossed quotes left out": 12}; only counts above 0.
     """
@@ -128,6 +135,7 @@ class Tape:
     messages: Messages | None = None
     book: Book | None = None
     tick: int = TICK
+    halts: Ints = field(default_factory=no_halts)
     repairs: dict[str, int] = field(default_factory=dict)
 
 

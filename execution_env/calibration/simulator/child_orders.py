@@ -12,6 +12,8 @@ In both cases:
   later fills cost its limit price;
 - prints of all exchanges count alike, as if the order stood at each of them in one queue;
 - off-exchange prints and executions of hidden orders do not count, unless ``dark`` says so;
+- no quote holds while trading is halted: an order posted then finds no market, its depth is 0; one
+  that is in the market when a halt begins fills until then;
 - there are no fees and no rebates, because they depend on the broker; the scenario sets them.
 
 Depth without impact is generous to large orders. Cont & Kukanov (2017), Optimal order placement in
@@ -103,6 +105,10 @@ def simulate(
     starts, left_out = _usable(tape, assumptions, starts, bucket, buckets)
 
     edges = starts[:, None] + bucket * np.arange(buckets + 1)
+    if tape.halts.size:
+        touched = (tape.halts[:, 0] < edges[:, -1:]) & (tape.halts[:, 1] > edges[:, :1])
+        if touched.any():
+            left_out["windows with a trading halt, no depth meanwhile"] = int(touched.any(1).sum())
     state = np.searchsorted(quotes.time, edges, "right") - 1
     bid, ask = quotes.bid[state], quotes.ask[state]
     mid = (bid + ask) / 2
@@ -141,6 +147,10 @@ def _walk(
     shape = edges[:, :-1].shape
     arrival, end = (edges[:, :-1] + assumptions.latency).ravel(), edges[:, 1:].ravel()
     late = arrival >= end  # they reach the market after their bucket
+    for begin, over in tape.halts:
+        late |= (begin <= arrival) & (arrival < over)
+        late |= (begin <= arrival - assumptions.latency) & (arrival - assumptions.latency < over)
+        end = np.where((arrival < begin) & (begin < end), begin, end)
     arrival = np.where(late, end, arrival)
     dark = bool(assumptions.dark)
     if tape.messages is None or tape.book is None:
