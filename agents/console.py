@@ -1,4 +1,4 @@
-"""Terminal output: consoles for results and notes, progress bars, and errors in one line.
+"""Terminal output: consoles for results and notes, and progress bars.
 
 Results go to stdout; progress, notes and errors go to stderr, so a redirected table holds no notes.
 Bars show only on a terminal and vanish when done. Code that takes long gets a ``Track``. It opens a
@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from gymnasium.error import Error as GymnasiumError
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -108,12 +107,3 @@ def bars(console: Console | None = None) -> Iterator[Track]:
 
     with progress:
         yield track
-
-
-USER_ERRORS = (ValueError, OSError, ImportError, GymnasiumError, MemoryError)
-"""Errors that a user can cause. Any other error is a mistake of ours and keeps its traceback."""
-
-
-def flat(error: BaseException) -> str:
-    """Return the message of ``error`` in one line, or its type where there is no message."""
-    return " ".join(str(error).split()) or type(error).__name__

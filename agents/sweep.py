@@ -22,7 +22,6 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
-from agents.console import USER_ERRORS, flat
 from agents.learners import LEARNERS
 from agents.storage.files import RunError
 from agents.storage.run_directory import (
@@ -36,6 +35,7 @@ from agents.training.interrupts import interrupts_wait
 from agents.training.run import Run, differences, draw
 from agents.training.training import Row, RunSettings
 from execution_env import __file__ as execution_env_file
+from execution_env.core.command import USER_ERRORS, flat
 from execution_env.core.validation import choice
 
 FUTILE = 3
@@ -149,26 +149,42 @@ def train(job: Job, stop: Stop) -> Outcome:
     An error that a user can cause, such as a full disk, is returned as an outcome, so that other
     runs go on.
     """
-    if os.getpid() != stop.driver:
-        with contextlib.suppress(ValueError):  # not in the main thread, where signals do not go
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which will ask
     try:
-        if stop.asked():
-            return Outcome(None, 0.0, STOPPED)
-        config = check(job)
-        directory = new_run_directory(job.directory, resume=True)
-        training = LEARNERS[config.kind].training(config, directory)
-        run = Run(directory, config, training, resume=True)
-        finished = run.finished
-        if not finished:
-            run.go(lambda *_: None, stop.asked)
-        if not (finished and (directory / LEARNING_CURVE).exists()):
-            draw(run)
-        return Outcome(training.result(run.rows), training.seconds, "")
+        with _only_asked(stop):
+            return _train(job, stop)
     except KeyboardInterrupt:
         return Outcome(None, 0.0, STOPPED)
     except USER_ERRORS as error:
         return Outcome(None, 0.0, flat(error))
+
+
+@contextmanager
+def _only_asked(stop: Stop) -> Iterator[None]:
+    """A block that Ctrl-C and SIGTERM do not stop in a worker: the driver gets them too, and asks."""
+    if os.getpid() == stop.driver or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)  # an idle worker may be ended
+
+
+def _train(job: Job, stop: Stop) -> Outcome:
+    if stop.asked():
+        return Outcome(None, 0.0, STOPPED)
+    config = check(job)
+    directory = new_run_directory(job.directory, resume=True)
+    training = LEARNERS[config.kind].training(config, directory)
+    run = Run(directory, config, training, resume=True)
+    finished = run.finished
+    if not finished:
+        run.go(lambda *_: None, stop.asked)
+    if not (finished and (directory / LEARNING_CURVE).exists()):
+        draw(run)
+    return Outcome(training.result(run.rows), training.seconds, "")
 
 
 def train_all(
@@ -189,7 +205,8 @@ def train_all(
 
     Raises:
         ImportError: Ray is not installed.
-        KeyboardInterrupt: after Ctrl-C, when all runs are saved; after a second one, at once.
+        KeyboardInterrupt: after Ctrl-C, when all runs are saved; after a second one, at once. As
+            ``Terminated`` after SIGTERM.
         RunError: workers die repeatedly before any run makes progress; a run that was finished on
             another machine cannot be seen here.
         ConnectionError: there is no Ray cluster at RAY_ADDRESS.
@@ -256,13 +273,15 @@ def _round(jobs: Sequence[Job], workers: Workers) -> list[Outcome]:
         try:
             outcomes: list[Outcome] = parallel(delayed(train)(job, stop) for job in jobs)
         except workers.death as death:
-            if interrupted():
-                raise KeyboardInterrupt from None
+            asked = interrupted()
+            if asked:
+                raise asked from None
             raise WorkerDiedError(type(death).__name__) from death
         finally:
             stop.flag.unlink(missing_ok=True)
-        if interrupted():
-            raise KeyboardInterrupt
+        asked = interrupted()
+        if asked:
+            raise asked
     return outcomes
 
 

@@ -5,12 +5,10 @@ data.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import textwrap
 
 import numpy as np
-from gymnasium.error import Error as GymnasiumError
 
 from execution_env.allocation.diagnosis import oddities
 from execution_env.allocation.env import OrderAllocationEnv
@@ -20,10 +18,14 @@ from execution_env.allocation.rendering import Recorder
 from execution_env.allocation.scenario import Scenario
 from execution_env.allocation.scenario_file import load_scenario, scenario_to_toml, scenarios
 from execution_env.calibration.options import NEEDS, add_calibrate
+from execution_env.core.atomic import atomic_write
+from execution_env.core.command import run_command
+from execution_env.core.streams import standard_streams
 
 SKETCH_ROWS = 12
 
 
+@standard_streams()
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(
@@ -51,25 +53,21 @@ def main(arguments: list[str] | None = None) -> int:
     play.add_argument("--picture", metavar="FILE", help="write the order as a picture, a PNG file")
     add_calibrate(commands)
     options = parser.parse_args(arguments)
-    try:
-        if options.command == "calibrate":
-            return _calibrate(options, sys.argv[1:] if arguments is None else arguments)
-        if options.command in (None, "list"):
-            print(_table())
-        elif options.command == "show":
-            print(_shown(load_scenario(options.scenario)))
-        elif options.command == "check":
-            print(_checked(load_scenario(options.scenario)))
-        else:
-            _play(options.scenario, options.seed, options.action, options.picture)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader of the pipe has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, GymnasiumError, ImportError, OSError) as error:
-        for line in getattr(error, "lines", (error,)):  # a fill log has a line for every fault
-            print(f"error: {line}", file=sys.stderr)
-        return 2
+    words = sys.argv[1:] if arguments is None else arguments
+    return run_command(lambda: _run(options, words), "stopped.")
+
+
+def _run(options: argparse.Namespace, words: list[str]) -> int:
+    if options.command == "calibrate":
+        return _calibrate(options, words)
+    if options.command in (None, "list"):
+        print(_table())
+    elif options.command == "show":
+        print(_shown(load_scenario(options.scenario)))
+    elif options.command == "check":
+        print(_checked(load_scenario(options.scenario)))
+    else:
+        _play(options.scenario, options.seed, options.action, options.picture)
     return 0
 
 
@@ -96,7 +94,8 @@ def _play(scenario: str, seed: int, action: int | None, picture: str | None) -> 
     if picture:
         from PIL import Image  # noqa: PLC0415  comes with matplotlib, which is optional
 
-        Image.fromarray(env.render()).save(picture, format="PNG")
+        image = Image.fromarray(env.render())
+        atomic_write(picture, lambda file: image.save(file, format="PNG"))
         print(f"wrote {picture}")
 
 

@@ -14,11 +14,13 @@ import tyro
 
 from agents import console
 from agents.commands import evaluate, train
-from agents.commands.command_line import INTERRUPTED, Count, parse, run_command
+from agents.commands.command_line import Count, parse
 from agents.commands.compare import COMPARISON_CSV
 from agents.commands.frontier import FRONTIER_MD
 from agents.storage.files import RunError, writable_folder, write_text
 from agents.storage.run_directory import POLICY_FILE
+from execution_env.core.command import run_command, stop_if_asked
+from execution_env.core.streams import standard_streams
 from execution_env.core.validation import choice
 from results.pages import overview, readme, scenario_page, tables
 from results.plan import EVERYTHING, FRONTIERS, PLANS, RESULTS, RUNS_FOLDER, shell
@@ -119,7 +121,7 @@ class Results:
             console.say(console.notes(), f"{name}: evaluated before; --again evaluates again.")
             return
         stamp.unlink(missing_ok=True)
-        step("evaluate.py", evaluate.main, evaluation)
+        step("evaluate.py", evaluate.main, [*evaluation, "--overwrite"])
         finish()
         write_text(stamp, done)
 
@@ -136,17 +138,18 @@ def step(script: str, main: Callable[[list[str]], int], words: list[str]) -> Non
     """Run a command line as if it had been typed.
 
     Raises:
-        RunError: it failed, after a message with the reason; KeyboardInterrupt: Ctrl-C ended it.
+        RunError: it failed, after a message with the reason; KeyboardInterrupt: Ctrl-C or
+            SIGTERM ended it.
     """
     command = shell(script, words)
     console.say(console.notes(), f"\n$ {command}")
     code = main(words)
-    if code == INTERRUPTED:
-        raise KeyboardInterrupt
+    stop_if_asked(code)
     if code:
         raise RunError(f"a step failed: {command}")
 
 
+@standard_streams()
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     command = parse({"results": Results}, "results", arguments, "-m")

@@ -19,7 +19,7 @@ import tyro
 
 from agents import console
 from agents.commands import train
-from agents.commands.command_line import Count, parse, run_command
+from agents.commands.command_line import Count, parse
 from agents.commands.compare import Compare
 from agents.evaluation import compare
 from agents.evaluation.allocation.comparison import Comparison
@@ -30,6 +30,8 @@ from execution_env import DayStream, load_scenario, numbered_days
 from execution_env import __main__ as environment
 from execution_env.allocation.market.day_stream import VALIDATION
 from execution_env.allocation.market.days_file import days_file, write_days
+from execution_env.core.command import run_command
+from execution_env.core.streams import standard_streams
 from results.__main__ import step
 from results.pages import real_figures, real_page, real_tables
 from results.pages.real_tables import RIGHT, Orders
@@ -245,7 +247,9 @@ class RealDays:
     def _page_of(self, fold: Fold) -> None:
         """Write the comparison on the main date as evaluate.py does, with its figures."""
         folder = str(FOLDER / f"{fold.symbol}-{fold.date}")
-        Compare(scenario=str(fold.replay), policies=fold.policies(), out=folder).run()
+        Compare(
+            scenario=str(fold.replay), policies=fold.policies(), out=folder, overwrite=True
+        ).run()
 
 
 def played(
@@ -270,6 +274,7 @@ def say(text: str) -> None:
     console.say(console.notes(), text)
 
 
+@standard_streams()
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     command = parse({"real_days": RealDays}, "real_days", arguments, "-m")

@@ -1,8 +1,7 @@
 """Tools of ``train.py`` and ``evaluate.py``: commands as dataclasses, ``--set``, errors of one line.
 
-A command is a dataclass; tyro makes its options and help of it. ``parse`` gives an instance, and
-``run_command`` runs what is done with it, so that whatever a user can cause ends with one line on
-stderr and exit code 2.
+A command is a dataclass; tyro makes its options and help of it. ``parse`` gives an instance.
+``run_command`` of ``execution_env.core.command`` runs what is done with it.
 """
 
 from __future__ import annotations
@@ -15,14 +14,13 @@ import re
 import sys
 import tomllib
 import typing
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
-from agents.console import USER_ERRORS, flat
 from agents.storage.files import writable_folder
 from execution_env.allocation.scenario import Scenario
 from execution_env.core.validation import ScenarioError, shown, suggestion
@@ -34,9 +32,6 @@ RULE = re.compile(r"[-─╭╮╰╯]{3,}")
 
 RUNS = Path("runs")
 """Default folder of runs and results."""
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 
 # Types of options.
@@ -222,45 +217,3 @@ def stop(message: str) -> typing.NoReturn:
     """End with a line on stderr and exit code 2."""
     print(f"error: {message}", file=sys.stderr)
     raise SystemExit(2)
-
-
-# Running.
-
-
-def run_command(
-    main: Callable[[], int | None], interrupted: str = "stopped; nothing was written."
-) -> int:
-    """Run ``main``; returns the exit code.
-
-    That is what ``main`` returns (None is 0); 2 after an error that a user can cause, with one line
-    on stderr; 130 after Ctrl-C; 0 where the reader of a pipe has seen enough.
-
-    Args:
-        main: does what the command line asks for.
-        interrupted: said after Ctrl-C, outside ``saying``.
-    """
-    try:
-        code = main()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt as stop:
-        print(f"\n{str(stop) or interrupted}", file=sys.stderr)
-        return INTERRUPTED
-    except MemoryError as error:
-        print(f"error: not enough memory ({flat(error)}).", file=sys.stderr)
-        return 2
-    except USER_ERRORS as error:
-        print(f"error: {flat(error)}", file=sys.stderr)
-        return 2
-    return code or 0
-
-
-@contextlib.contextmanager
-def saying(interrupted: str) -> Iterator[None]:
-    """A block after whose Ctrl-C ``run_command`` says ``interrupted``."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(interrupted) from None

@@ -18,8 +18,8 @@ from agents.commands.command_line import (
     Settings,
     read_settings,
     results_folder,
-    saying,
 )
+from agents.commands.earlier import check_earlier
 from agents.console import bars, counted, notes, output
 from agents.evaluation.allocation.columns import episodes_csv, table_csv
 from agents.evaluation.allocation.comparison import MOST_DAYS, Comparison, compare
@@ -34,9 +34,10 @@ from agents.evaluation.allocation.shortfall import (
 )
 from agents.evaluation.gallery import PICTURES, drawn, rollouts_fit
 from agents.evaluation.tables import Row, csv_text
-from agents.storage.files import write_bytes, write_text
+from agents.storage.files import write_files
 from agents.storage.run_directory import git_commit, package_versions
 from execution_env import Scenario, load_scenario
+from execution_env.core.command import saying
 
 COMPARISON_CSV, EPISODES_CSV, COMPARISON_MD = "comparison.csv", "episodes.csv", "comparison.md"
 SHORTFALL_CSV = "shortfall.csv"
@@ -79,9 +80,10 @@ class Compare:
           lists the shipped ones; the path of a TOML file does as well
 
     The table is printed, and written to --out with all numbers (comparison.csv), with the command that
-    makes it and figures (comparison.md), and day by day (episodes.csv), one after the other at the end:
-    a comparison stopped before that leaves earlier files as they were. Where costs are a shortfall,
-    shortfall.csv tells its parts, the slippage against the market's VWAP, and the markout.
+    makes it and figures (comparison.md), and day by day (episodes.csv), all of them at the end: a
+    comparison stopped before that leaves earlier files as they were. If --out holds results of another
+    scenario or of other policies, --overwrite replaces them. Where costs are a shortfall, shortfall.csv
+    tells its parts, the slippage against the market's VWAP, and the markout.
 
     The other commands are frontier (several envelope penalties), advise (what to post now) and trace
     (one day, bucket by bucket): python evaluate.py advise --help.
@@ -109,6 +111,8 @@ class Compare:
         tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/comparison-SCENARIO)"),
     ] = None
     """Folder for the results; made where it is missing."""
+    overwrite: bool = False
+    """Replace results of another scenario or of other policies in --out."""
     settings: Settings = field(default_factory=list)
     """Override fields of the scenario, such as order.buckets=20; none removes one."""
 
@@ -116,7 +120,8 @@ class Compare:
         """Compare, print and write.
 
         Raises:
-            ValueError: an argument is wrong, as ``compare`` has it; RunError: --out cannot be written.
+            ValueError: an argument is wrong, as ``compare`` has it; RunError: --out cannot be written,
+                or holds other results.
         """
         console = notes()
         scenario = load_scenario(self.scenario, read_settings(self.settings))
@@ -129,6 +134,8 @@ class Compare:
             given, found = everything(scenario, RUNS)
             for note in found:
                 console.print(note, markup=False)
+        if self.out is not None and not self.overwrite:
+            check_earlier(folder, COMPARISON_MD, COMPARISON_CSV, self.command(given))
         start = time.perf_counter()
         with bars(console) as track:
             result = compare(
@@ -145,9 +152,8 @@ class Compare:
         for note in result.notes:
             console.print(note, markup=False)
         with saying(
-            f"stopped while writing, one file after the other; {COMPARISON_CSV}, {EPISODES_CSV} "
-            f"and {COMPARISON_MD} in {folder} may be new or as they were, and so may others there. Run "
-            "it again."
+            f"stopped while writing; {COMPARISON_CSV}, {EPISODES_CSV} and {COMPARISON_MD} in {folder} "
+            "may be new or as they were, and so may others there. Run it again."
         ):
             self._write(folder, result, given, pictures)
         with saying(f"stopped; the results are in {folder}."):
@@ -182,15 +188,15 @@ class Compare:
         policies, bounds = split(result.rows)
         named = dict(zip(result.names, result.objectives, strict=True)) | result.bounds
         order = [str(row["policy"]) for row in policies + bounds if row["policy"] in named]
-        write_text(folder / COMPARISON_CSV, table_csv(result.rows))
-        write_text(
-            folder / EPISODES_CSV, episodes_csv(result.seeds, {name: named[name] for name in order})
-        )
+        files: dict[str, str | bytes] = {
+            COMPARISON_CSV: table_csv(result.rows),
+            EPISODES_CSV: episodes_csv(result.seeds, {name: named[name] for name in order}),
+        }
         if result.shortfalls:
-            write_text(folder / SHORTFALL_CSV, csv_text(SHORTFALL_COLUMNS, _shortfall(result)))
-        for name, picture in pictures.items():
-            write_bytes(folder / name, picture)
-        write_text(folder / COMPARISON_MD, self._page(result, given, list(pictures)))
+            files[SHORTFALL_CSV] = csv_text(SHORTFALL_COLUMNS, _shortfall(result))
+        files |= pictures
+        files[COMPARISON_MD] = self._page(result, given, list(pictures))
+        write_files({folder / name: content for name, content in files.items()})
 
     def _page(self, result: Comparison, given: list[Given], pictures: list[str]) -> str:
         versions = ", ".join(f"{name} {text}" for name, text in package_versions().items())

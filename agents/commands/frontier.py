@@ -20,8 +20,8 @@ from agents.commands.command_line import (
     Settings,
     read_settings,
     results_folder,
-    saying,
 )
+from agents.commands.earlier import check_earlier
 from agents.evaluation.allocation.comparison import MOST_DAYS
 from agents.evaluation.allocation.frontier import (
     FRONTIER_COLUMNS,
@@ -37,8 +37,9 @@ from agents.evaluation.allocation.report import markdown_table
 from agents.evaluation.figures import frontier as figure_of
 from agents.evaluation.figures import png
 from agents.evaluation.tables import Row, csv_text
-from agents.storage.files import write_bytes, write_text
+from agents.storage.files import write_files
 from execution_env import load_scenario
+from execution_env.core.command import saying
 
 FRONTIER_CSV, WINS_CSV, FRONTIER_MD, FRONTIER_PNG = (
     "frontier.csv",
@@ -109,6 +110,8 @@ class FrontierCommand:
         tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/frontier-SCENARIO)"),
     ] = None
     """Folder for the results; made where it is missing."""
+    overwrite: bool = False
+    """Replace results of another scenario, of other policies or of other penalties in --out."""
     settings: Settings = field(default_factory=list)
     """Override fields of the scenario, such as order.buckets=20; none removes one."""
 
@@ -116,7 +119,8 @@ class FrontierCommand:
         """Play, print and write.
 
         Raises:
-            ValueError: an argument is wrong, as ``frontier`` has it; RunError: --out cannot be written.
+            ValueError: an argument is wrong, as ``frontier`` has it; RunError: --out cannot be written,
+                or holds other results.
         """
         if not self.policies:
             raise ValueError("--policies: there are none; give at least one, such as lp.")
@@ -126,6 +130,8 @@ class FrontierCommand:
         if self.episodes > MOST_DAYS:
             raise ValueError(f"--episodes {self.episodes}: must be at most {MOST_DAYS:,}.")
         folder = results_folder(self.out, "frontier", scenario)
+        if self.out is not None and not self.overwrite:
+            check_earlier(folder, FRONTIER_MD, FRONTIER_CSV, self.command())
         with console.bars(notes) as track:
             result = frontier(
                 self.policies,
@@ -140,11 +146,15 @@ class FrontierCommand:
         for note in result.notes:
             console.say(notes, note)
         with saying(f"stopped while writing; files in {folder} may be new or as they were."):
-            write_text(folder / FRONTIER_CSV, csv_text(FRONTIER_COLUMNS, result.rows))
             wins = [win._asdict() for win in result.wins]
-            write_text(folder / WINS_CSV, csv_text(Win._fields, wins))
-            write_text(folder / FRONTIER_MD, self.page(result))
-            write_bytes(folder / FRONTIER_PNG, picture)
+            write_files(
+                {
+                    folder / FRONTIER_CSV: csv_text(FRONTIER_COLUMNS, result.rows),
+                    folder / WINS_CSV: csv_text(Win._fields, wins),
+                    folder / FRONTIER_MD: self.page(result),
+                    folder / FRONTIER_PNG: picture,
+                }
+            )
         output = console.output()
         output.print(_table(result.rows))
         output.print()

@@ -18,13 +18,14 @@ from rich.table import Table
 from rich.text import Text
 
 from agents import console
-from agents.commands.command_line import Count, grouped, parse, run_command, stop
+from agents.commands.command_line import Count, grouped, parse, stop
 from agents.commands.train_options import LEARNER_COMMANDS, PPO, QLearning
 from agents.evaluation.validation import VALIDATION_DAYS
 from agents.learners import LEARNERS, Q_LEARNING
 from agents.storage.files import writable_folder, write_text
 from agents.sweep import Job, Outcome, check, train_all
 from agents.training.training import OBJECTIVE
+from execution_env.core.command import run_command
 from execution_env.core.validation import shown, suggestion
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ class Sweep:
     with several; every combination of the values is a run. Flags and --set are the same for all.
 
     Runs are directories in --out, named by the options given, with sweep.csv beside them. The same
-    command goes on after Ctrl-C or kill -9, finished runs are not repeated, and more values add runs. A
-    worker that is killed costs a few seconds: its run goes on from its last checkpoint. Results do not
-    depend on --jobs or --engine.
+    command goes on after Ctrl-C, kill or kill -9, finished runs are not repeated, and more values add
+    runs. A worker that is killed costs a few seconds: its run goes on from its last checkpoint. Results
+    do not depend on --jobs or --engine.
 
     For example
       python train.py sweep --seed 0 1 2 3 4

@@ -8,13 +8,14 @@ from typing import Annotated
 
 import tyro
 
-from agents.commands.command_line import Natural, Settings, read_settings, results_folder, saying
+from agents.commands.command_line import Natural, Settings, read_settings, results_folder
 from agents.console import bars, notes, output, say
 from agents.evaluation.allocation.played_days import FIRST_SEED
 from agents.evaluation.allocation.selection import Given
 from agents.evaluation.allocation.trace import DEFAULT, trace, trace_csv
-from agents.storage.files import write_bytes, write_text
+from agents.storage.files import write_files
 from execution_env import load_scenario
+from execution_env.core.command import saying
 
 TRACE_CSV, TRACE_PNG = "trace.csv", "trace.png"
 
@@ -81,8 +82,7 @@ class Trace:
             f"stopped while writing; {TRACE_CSV} and {TRACE_PNG} in {folder} may be new or as they "
             "were. Run it again."
         ):
-            write_text(folder / TRACE_CSV, trace_csv(found))
-            write_bytes(folder / TRACE_PNG, image)
+            write_files({folder / TRACE_CSV: trace_csv(found), folder / TRACE_PNG: image})
         with saying(f"stopped; the results are in {folder}."):
             show(found, output())
             sys.stdout.flush()

@@ -9,17 +9,26 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from agents import console
-from agents.commands.command_line import RUNS, parse, run_command
+from agents.commands.command_line import RUNS, parse
 from agents.commands.sweep import run_sweep
 from agents.commands.train_options import LEARNER_COMMANDS, PPO, QLearning
 from agents.evaluation.validation import validated_on
 from agents.learners import LEARNERS, Q_LEARNING
 from agents.storage.files import RunError
-from agents.storage.run_directory import RunConfig, existing_config, new_run_directory
+from agents.storage.run_directory import (
+    CHECKPOINT,
+    CONFIG,
+    RunConfig,
+    existing_config,
+    new_run_directory,
+)
 from agents.training.run import Run, differences, draw
 from agents.training.training import Row, Training
+from execution_env.core.command import run_command
+from execution_env.core.streams import standard_streams
 
 
+@standard_streams()
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
@@ -42,11 +51,14 @@ def _train(command: QLearning | PPO, given: set[str]) -> int:
     out = str(_default_directory(command)) if command.out is None else command.out
     config = _config(command, Path(out), given)
     directory = new_run_directory(out, command.resume)
+    notes, output = console.notes(), console.output()
+    if command.resume and not (directory / CHECKPOINT).exists():
+        what = "checkpoint yet" if (directory / CONFIG).exists() else "run yet"
+        console.say(notes, f"--resume: there is no {what} in {directory}; this starts one.")
     learner = LEARNERS[command.kind]
     with console.bars() as track, track(f"preparing {command.kind}", None):
         training = learner.training(config, directory)
     run = Run(directory, config, training, command.resume)
-    notes, output = console.notes(), console.output()
     if run.finished:
         console.say(
             notes,

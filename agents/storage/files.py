@@ -7,19 +7,18 @@ cause is a ``RunError``: one line that names the path and the remedy.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
-import os
-import secrets
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from execution_env.core import atomic
 from execution_env.core.archive import ArchiveError, Field, Sizes, read_archive
+from execution_env.core.atomic import PathLike, Write
 
 REMEDIES = {
     "config.json": "Restore it from a copy, or train again with another --out.",
@@ -34,11 +33,6 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 RESERVED = (CHECKSUM, "file", "args", "allow_pickle")
 """Names that arrays must not have: the checksum's, and those of arguments of ``numpy.savez``."""
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-PathLike = str | os.PathLike[str]
-
 
 class RunError(ValueError):
     """Error of a file that cannot be read or written, in one line with the path and the remedy."""
@@ -51,13 +45,7 @@ def remedy(path: Path) -> str:
 
 def unwritable(path: Path, error: OSError) -> RunError:
     """Return the error for a file or folder that the system does not let us write."""
-    if error.errno in DISK_FULL:
-        advice = "Free some space, or choose another --out; what was there before is untouched."
-    elif error.errno in FORBIDDEN:
-        advice = "Choose another --out, or change its permissions."
-    else:
-        advice = "Choose another --out."
-    return RunError(f"{path}: cannot be written ({error.strerror or error}). {advice}")
+    return RunError(str(atomic.unwritable(path, error)))
 
 
 def unreadable(path: Path, error: OSError) -> RunError:
@@ -70,37 +58,14 @@ def unreadable(path: Path, error: OSError) -> RunError:
 # Writing.
 
 
-def atomic_write(path: PathLike, write: Callable[[BinaryIO], object]) -> None:
-    """Let ``write`` write a file, and put it at ``path`` at once or not at all.
-
-    The bytes go to a temporary file in the same folder. They reach the disk before that file takes
-    the name ``path``. After any failure, an interrupt included, there is no temporary file and the
-    old file is intact.
-
-    Args:
-        path: path of the file; its folder must exist.
-        write: function that gets the temporary file, open for writing bytes.
+def atomic_write(path: PathLike, write: Write) -> None:
+    """Write a file as ``atomic.atomic_write`` does.
 
     Raises:
         RunError: the disk is full, or the file cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        try:
-            with open(temporary, "xb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise unwritable(path, error) from error
-    with contextlib.suppress(OSError):  # not every system lets a folder be flushed
-        _flush_folder(path.parent)
+    with _run_errors():
+        atomic.atomic_write(path, write)
 
 
 def writable_folder(path: PathLike) -> Path:
@@ -130,6 +95,20 @@ def writable_folder(path: PathLike) -> Path:
     return folder
 
 
+def write_files(files: Mapping[PathLike, str | bytes]) -> None:
+    """Replace the files at these paths by these contents, texts in UTF-8, all of them or none.
+
+    Raises:
+        RunError: the disk is full, or a file cannot be written. Then all files are as they were.
+    """
+    contents = {
+        path: content.encode() if isinstance(content, str) else content
+        for path, content in files.items()
+    }
+    with _run_errors():
+        atomic.write_files(contents)
+
+
 def write_text(path: PathLike, text: str) -> None:
     """Replace the file at ``path`` by ``text`` in UTF-8, at once or not at all.
 
@@ -148,13 +127,12 @@ def write_bytes(path: PathLike, content: bytes) -> None:
     atomic_write(path, lambda file: file.write(content))
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make a rename last through a power failure."""
-    handle = os.open(folder, os.O_RDONLY)
+@contextlib.contextmanager
+def _run_errors() -> Iterator[None]:
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        yield
+    except atomic.WriteError as error:
+        raise RunError(str(error)) from error
 
 
 # Arrays.

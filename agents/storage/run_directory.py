@@ -33,7 +33,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from agents.storage.files import (
-    PathLike,
     RunError,
     load_arrays,
     one_line,
@@ -45,6 +44,7 @@ from agents.storage.files import (
 from execution_env import Scenario, ScenarioError, __version__
 from execution_env.allocation.scenario_file import scenario_from_dict, scenario_to_dict
 from execution_env.core.archive import Field, Sizes
+from execution_env.core.atomic import PathLike, remove_leftovers
 from execution_env.core.validation import shown, suggestion
 
 CONFIG, POLICY_FILE, CHECKPOINT = "config.json", "policy.npz", "checkpoint.npz"
@@ -359,6 +359,8 @@ def _number(text: str) -> float:
 def new_run_directory(path: PathLike, resume: bool = False) -> Path:
     """Return the run directory ``path``, which is made if missing and checked to be writable.
 
+    Temporary files of writes that were killed are removed.
+
     Args:
         path: path of the run, ``--out``.
         resume: whether to continue the run in the directory, if there is one.
@@ -374,4 +376,5 @@ def new_run_directory(path: PathLike, resume: bool = False) -> Path:
             f"{folder}: holds another run ({', '.join(found)}). Choose another --out, or continue "
             "that run with --resume."
         )
+    remove_leftovers(folder, FILES)
     return folder

@@ -1,6 +1,6 @@
 """A training in its run directory: progress, validation, checkpoints, stopping and resuming.
 
-A run of any ``Training`` survives Ctrl-C, ``kill -9`` and full disks. Resumed, it ends with the
+A run of any ``Training`` survives Ctrl-C, SIGTERM, ``kill -9`` and full disks. Resumed, it ends with the
 same result as a run without interruption.
 """
 
@@ -96,14 +96,15 @@ class Run:
         report: Callable[[Training, Row | None], object],
         asked_to_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Train to the end. Ctrl-C writes a checkpoint first.
+        """Train to the end. Ctrl-C and SIGTERM write a checkpoint first.
 
         Args:
             report: called now and then with the training, and the newest row where there is one.
             asked_to_stop: called now and then; if it returns True, training stops as at Ctrl-C.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C, or if ``asked_to_stop`` returned True.
+            KeyboardInterrupt: after Ctrl-C, or if ``asked_to_stop`` returned True; as ``Terminated``
+                after SIGTERM.
             RunError: a file cannot be written.
         """
         training = self.training
@@ -116,11 +117,11 @@ class Run:
                 while training.blocks < training.total:
                     row = self._validate() if self._due() else None
                     training.advance(min(self._until_next_point(), training.at_once))
-                    stop = interrupted() or asked_to_stop()
+                    stop = interrupted() or (KeyboardInterrupt() if asked_to_stop() else None)
                     if stop or time.perf_counter() - self._saved_at > self._interval():
                         self._checkpoint()
                     if stop:
-                        raise KeyboardInterrupt
+                        raise stop
                     report(training, row)
             if self._due():
                 report(training, self._validate())

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,8 +32,9 @@ from execution_env.calibration.write import (
     lot_of,
     scenario_of,
     scenario_toml,
-    write_files,
 )
+from execution_env.core.atomic import PathLike, write_files
+from execution_env.core.command import saying
 from execution_env.core.validation import fail, integer, number, suggestion
 
 SHARE = 0.05
@@ -73,12 +73,10 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
     Raises:
         ValueError, OSError, ImportError: an error that the user can correct.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM.
     """
-    try:
+    with saying("interrupted: nothing was written"):
         _calibrate(options, arguments)
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        return 130
     return 0
 
 
@@ -90,7 +88,9 @@ def _calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> None:
         choices = _choices(options, found)
         scenario = scenario_of(found.fit, choices)  # raises before anything is written
         head = _head(arguments, found)
-        files = {options.out: scenario_toml(found.fit, choices, head).encode()}
+        files: dict[PathLike, bytes] = {
+            options.out: scenario_toml(found.fit, choices, head).encode()
+        }
         if found.days is not None:
             files[options.days] = found.days
             where = Path(os.path.relpath(options.days, options.out.parent)).as_posix()
@@ -103,10 +103,13 @@ def _calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> None:
 
             unit, title = shown_duration(options.bucket), f"{found.data}; {found.used}"
             files[figure] = diagnostic(scenario, found.evidence, found.fit.posted, title, unit)
-        write_files(files)
-    show(found.fit, choices, found.data, found.used, found.counts)
-    for path in files:
-        print(f"wrote {path}")
+        names = ", ".join(map(str, files))
+        with saying(f"interrupted while writing: {names} may be new or as they were"):
+            write_files(files)
+    with saying(f"interrupted: wrote {names}"):
+        show(found.fit, choices, found.data, found.used, found.counts)
+        for path in files:
+            print(f"wrote {path}")
 
 
 def _check(options: argparse.Namespace, figure: Path | None) -> None:

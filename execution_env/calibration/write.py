@@ -1,18 +1,13 @@
 """Writing of scenario files of a fitted market, with a comment beside every estimate.
 
-Values that the data do not give are choices (``Choices``), and their comments say so. Files are
-written whole or not at all.
+Values that the data do not give are choices (``Choices``), and their comments say so.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from execution_env.allocation.scenario import Scenario
@@ -200,38 +195,6 @@ def _content(fit: Fit, choices: Choices) -> tuple[dict[str, Any], dict[str, str]
         "; mid to far touch at an order's end"
     )  # fmt: skip
     return content, comments
-
-
-def write_files(files: Mapping[Path, bytes]) -> None:
-    """Write several files, each whole or not at all.
-
-    Each is written to a temporary file beside it, which is then renamed.
-
-    Raises:
-        OSError: a file cannot be written; then none has been, unless a renaming itself failed.
-    """
-    waiting: list[tuple[str, Path]] = []
-    try:
-        for path, content in files.items():
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            waiting.append((temporary, path))
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.chmod(temporary, 0o666 & ~_umask())
-        while waiting:
-            temporary, path = waiting[0]
-            os.replace(temporary, path)
-            waiting.pop(0)
-    finally:
-        for temporary, _ in waiting:
-            with suppress(OSError):
-                os.unlink(temporary)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _algo(algo: AlgoFit, choices: Choices, keep: Callable[..., float]) -> dict[str, Any]:

@@ -30,7 +30,6 @@ from execution_env.calibration.write import (
     lot_of,
     scenario_of,
     scenario_toml,
-    write_files,
 )
 from tests.calibration.made_outcomes import outcomes_of
 
@@ -268,14 +267,3 @@ def test_impact_is_a_square_root_law_where_none_is_given() -> None:
 )
 def test_about_a_hundred_lots(size: float, lot: int) -> None:
     assert lot_of(size) == lot
-
-
-def test_files_are_written_whole_or_not_at_all(tmp_path) -> None:
-    first, second = tmp_path / "a.toml", tmp_path / "missing" / "b.npz"
-    first.write_text("before")
-    with pytest.raises(FileNotFoundError):
-        write_files({first: b"after", second: b""})
-    assert first.read_text() == "before"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.toml"]
-    write_files({first: b"after"})
-    assert first.read_text() == "after"

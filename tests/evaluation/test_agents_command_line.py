@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from agents.commands.command_line import Count, Natural, Settings, parse, read_settings, run_command
+from agents.commands.command_line import Count, Natural, Settings, parse, read_settings
 from agents.storage.files import RunError
 from execution_env import ScenarioError, load_scenario
+from execution_env.core.command import run_command
 
 
 @dataclass

@@ -14,6 +14,7 @@ import pytest
 
 from agents.storage import files as storage
 from agents.storage.files import RunError, atomic_write, load_arrays, save_arrays, write_text
+from execution_env.core import atomic
 from execution_env.core.archive import Field
 from tests.learners.complaints import one_line, only
 
@@ -77,7 +78,7 @@ def test_a_full_disk_costs_nothing(
     path = tmp_path / "policy.npz"
     save_arrays(path, **ARRAYS)
     good = path.read_bytes()
-    monkeypatch.setattr(storage, "open", full_disk, raising=False)
+    monkeypatch.setattr(atomic, "open", full_disk, raising=False)
     with pytest.raises(RunError, match="No space left on device") as error:
         save_arrays(path, q=np.zeros((rows, 20)))
     one_line(error, str(path), "Free some space")
@@ -138,14 +139,14 @@ def test_a_folder_that_may_not_be_written(
     def forbidden(path: Path, mode: str) -> BinaryIO:
         raise OSError(number, os.strerror(number), str(path))
 
-    monkeypatch.setattr(storage, "open", forbidden, raising=False)
+    monkeypatch.setattr(atomic, "open", forbidden, raising=False)
     with pytest.raises(RunError, match="cannot be written") as error:
         atomic_write(tmp_path / "file", writing(b""))
-    one_line(error, str(tmp_path / "file"), os.strerror(number), "permissions", "another --out")
+    one_line(error, str(tmp_path / "file"), os.strerror(number), "permissions", "another path")
 
 
 def test_no_folder_to_write_to(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"No such file or directory.*Choose another --out"):
+    with pytest.raises(RunError, match=r"No such file or directory.*Choose another path"):
         atomic_write(tmp_path / "missing" / "file", writing(b""))
     (tmp_path / "folder").mkdir()
     with pytest.raises(RunError, match="cannot be written"):

@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from execution_env.allocation.market.days import UNLIMITED, Days
 from execution_env.allocation.scenario import Scenario
 from execution_env.core.archive import ArchiveError, Field, read_archive
+from execution_env.core.atomic import atomic_write
 from execution_env.core.memory import read_only
 from execution_env.core.validation import ScenarioError, fail, suggestion
 
@@ -101,15 +102,15 @@ FIELDS = {
 
 
 def write_days(path: Path, days: DaysFile) -> None:
-    """Write a file of days.
+    """Write a file of days, at once or not at all.
 
     Raises:
-        OSError: the file cannot be written.
+        WriteError: the file cannot be written.
     """
     content: dict[str, Any] = {"format": DAYS_FORMAT, **days._asdict()}
     content |= {f"split_{name}": which for name, which in content.pop("splits").items()}
-    with path.open("wb") as file:  # savez would append .npz to another ending
-        np.savez_compressed(file, **content)
+    # An open file, because savez would append .npz to another ending.
+    atomic_write(path, lambda file: np.savez_compressed(file, **content))
 
 
 def read_days(path: Path) -> DaysFile:
