@@ -51,20 +51,20 @@ def _train(command: QLearning | PPO, given: set[str]) -> int:
     out = str(_default_directory(command)) if command.out is None else command.out
     config = _config(command, Path(out), given)
     directory = new_run_directory(out, command.resume)
-    notes, output = console.notes(), console.output()
-    if command.resume and not (directory / CHECKPOINT).exists():
-        what = "checkpoint yet" if (directory / CONFIG).exists() else "run yet"
-        console.say(notes, f"--resume: there is no {what} in {directory}; this starts one.")
+    fresh = _nothing_to_resume(directory) if command.resume else ""
     learner = LEARNERS[command.kind]
     with console.bars() as track, track(f"preparing {command.kind}", None):
         training = learner.training(config, directory)
     run = Run(directory, config, training, command.resume)
+    notes, output = console.notes(), console.output()
     if run.finished:
         console.say(
             notes,
             f"{directory}: this run is finished; {command.length} and another --out start a new one.",
         )
     else:
+        if fresh:
+            console.say(notes, fresh)
         verb = "going on with" if training.blocks else "training"
         console.say(
             notes,
@@ -83,6 +83,15 @@ def _train(command: QLearning | PPO, given: set[str]) -> int:
     )
     console.say(notes, f"compare it on held-out days: {_next_command(command, config, directory)}")
     return 0
+
+
+def _nothing_to_resume(directory: Path) -> str:
+    """Return what to say where there is no checkpoint to go on from; empty where there is one."""
+    if (directory / CHECKPOINT).exists():
+        return ""
+    if (directory / CONFIG).exists():
+        return f"--resume: the run in {directory} has no checkpoint; it starts from the beginning."
+    return f"--resume: there is no run in {directory}; this starts one."
 
 
 def _default_directory(command: QLearning | PPO) -> Path:

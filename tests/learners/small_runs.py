@@ -94,16 +94,27 @@ class SmallRun:
         return Run(directory, config, training, resume=True)
 
     def interrupted(
-        self, directory: Path, block: int, monkeypatch: pytest.MonkeyPatch, times: int = 1
+        self,
+        directory: Path,
+        block: int,
+        monkeypatch: pytest.MonkeyPatch,
+        times: int = 1,
+        number: int = signal.SIGINT,
     ) -> None:
-        """Start a run and stop it by Ctrl-C in a block."""
+        """Start a run and stop it by Ctrl-C, or by another signal, in a block."""
         with monkeypatch.context() as patch:
-            self.interrupt_in(patch, block, times)
+            self.interrupt_in(patch, block, times, number)
             with pytest.raises(KeyboardInterrupt):
                 self.new_run(directory).go(quiet)
 
-    def interrupt_in(self, monkeypatch: pytest.MonkeyPatch, block: int, times: int = 1) -> None:
-        """Press Ctrl-C while this block is learned; numbers include blocks without learning."""
+    def interrupt_in(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        block: int,
+        times: int = 1,
+        number: int = signal.SIGINT,
+    ) -> None:
+        """Send a signal while this block is learned; numbers include blocks without learning."""
         played = [0]
 
         def counted(original: Any) -> Any:
@@ -111,7 +122,7 @@ class SmallRun:
                 found = original(*args, **options)
                 played[0] += 1
                 for _ in range(times if played[0] == block else 0):
-                    os.kill(os.getpid(), signal.SIGINT)
+                    os.kill(os.getpid(), number)
                 return found
 
             return playing

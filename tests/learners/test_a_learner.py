@@ -202,6 +202,18 @@ def test_ctrl_c_in_the_middle_of_a_block(
     assert again.finished
 
 
+def test_sigterm_is_like_ctrl_c(
+    learner: SmallRun, expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent three times, as ``timeout`` and batch systems may: the first counts."""
+    directory = tmp_path / "run"
+    learner.interrupted(directory, learner.stops[2], monkeypatch, 3, signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert (directory / "checkpoint.npz").exists()
+    learner.resumed(directory).go(quiet)
+    assert same(expected, learner.learned(directory))
+
+
 def test_ctrl_c_outside_of_blocks(
     learner: SmallRun, expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,7 +237,7 @@ def test_the_same_seed_gives_the_same_policy(learner: Command, finished: Path) -
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_ctrl_c_and_resume(
+def test_ctrl_c_sigterm_and_resume(
     learner: Command,
     finished: Path,
     capsys: pytest.CaptureFixture[str],
@@ -247,10 +248,14 @@ def test_ctrl_c_and_resume(
     going_on = (
         f"going on with {learner.kind} on two-algos, seed 3, {learner.orders:,} orders -> run"
     )
-    for words, beginning in ((command, "training "), ([*command, "--resume"], going_on)):
+    stops = (
+        (command, "training ", signal.SIGINT, 130),
+        ([*command, "--resume"], going_on, signal.SIGTERM, 143),
+    )
+    for words, beginning, number, code in stops:
         with monkeypatch.context() as patch:
-            small_run(learner.kind).interrupt_in(patch, learner.halfway)
-            assert train.main(words) == 130
+            small_run(learner.kind).interrupt_in(patch, learner.halfway, number=number)
+            assert train.main(words) == code
         said = capsys.readouterr()
         assert said.out == ""
         assert said.err.startswith(beginning)
@@ -306,8 +311,19 @@ def test_resuming_where_there_is_nothing_starts(
     learner: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The same command resumes a run that was killed before it wrote anything."""
-    assert train.main([*learner.words(learner.shortest), "--resume", "--out", "new"]) == 0
-    assert capsys.readouterr().err.startswith(f"training {learner.kind}")
+    words = [*learner.words(learner.shortest), "--resume", "--out", "new"]
+    assert train.main(words) == 0
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first == "--resume: there is no run in new; this starts one."
+    assert second.startswith(f"training {learner.kind}")
+    Path("new/checkpoint.npz").unlink()
+    Path("new/policy.npz").unlink()
+    Path("new/.policy.npz.0123abcd.tmp").write_bytes(b"half")
+    assert train.main([learner.kind, "--resume", "--out", "new"]) == 0
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first == "--resume: the run in new has no checkpoint; it starts from the beginning."
+    assert second.startswith(f"training {learner.kind}")
+    assert sorted(os.listdir("new")) == sorted(learner.files)
 
 
 @pytest.mark.usefixtures("undrawn")

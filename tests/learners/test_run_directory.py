@@ -258,6 +258,17 @@ def test_a_directory_with_another_run(tmp_path: Path, name: str) -> None:
     assert (tmp_path / name).read_text() == "precious"
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_leftovers_of_killed_writes_are_removed(tmp_path: Path, resume: bool) -> None:
+    for name in run_directory.FILES:
+        (tmp_path / f".{name}.89abcdef.tmp").write_bytes(b"half")
+    mine = ("notes.txt", ".notes.txt.89abcdef.tmp", ".policy.npz.tmp", ".policy.npz.backup.tmp")
+    for name in mine:
+        (tmp_path / name).write_text("mine")
+    assert new_run_directory(tmp_path, resume) == tmp_path
+    assert only(tmp_path, *mine)
+
+
 def test_a_directory_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "run"):

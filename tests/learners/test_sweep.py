@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -163,12 +163,19 @@ def begun(folder: Path, count: int) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.slow
-def test_ctrl_c_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "to"),
+    [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.killpg), (signal.SIGTERM, os.kill)],
+)
+def test_stopping_loses_nothing(
+    tmp_path: Path, number: int, to: Callable[[int, int], None]
+) -> None:
+    """By a signal to all processes, as from a terminal or ``timeout``, or to the driver alone."""
     process = begun(tmp_path / "all", 2)
     time.sleep(2)  # for the workers to be at it
     now = time.time()
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(60) == 130
+    to(process.pid, number)
+    assert process.wait(60) == 128 + number
     runs = sorted(path.parent for path in (tmp_path / "all").rglob(CONFIG))
     assert len(runs) == 2
     for run in runs:
