@@ -32,7 +32,7 @@ OURS = tuple(os.path.join(ROOT, package) for package in ("agents", "execution_en
 
 LENGTHS = {
     Q_LEARNING: "--bins 4 --episodes 40960",
-    PPO: "--n-envs 16 --minibatches 2 --n-epochs 1 --width 8 --timesteps 768",
+    PPO: "--n-envs 16 --minibatches 2 --n-epochs 1 --width 8 --timesteps 512",
 }
 """Options of each learner's training."""
 
@@ -118,8 +118,8 @@ class Killings:
             os.kill(child, signal.SIGKILL)
         else:
             writing = way == "write"
-            # Half of a whole run's operations at most, so that most runs are killed repeatedly.
-            fatal = self._random.randint(1, self._operations[writing] // 2)
+            # A third of a whole run's operations at most, so that most runs are killed repeatedly.
+            fatal = self._random.randint(1, self._operations[writing] // 3)
             child = self._started(directory, fatal, writing)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         assert code in (0, -signal.SIGKILL), (directory, code)
