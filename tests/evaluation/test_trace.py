@@ -228,7 +228,7 @@ def test_a_mistake_in_words_says_what_there_is(capsys: pytest.CaptureFixture[str
     assert "There is: compare, frontier, advise, trace." in complaint(capsys, "advice")
 
 
-@pytest.mark.parametrize("where", ["trace", "write_text", "write_bytes"])
+@pytest.mark.parametrize("where", ["trace", "write_files"])
 def test_an_interrupt_leaves_whole_files(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:

@@ -222,7 +222,7 @@ def q_learning() -> SmallRun:
         long_settings=q_run.Settings(length, 4),
         kills=(
             ("config.json", signal.SIGKILL),
-            ("checkpoint.npz", signal.SIGKILL),
+            ("checkpoint.npz", signal.SIGTERM),
             ("checkpoint.npz", signal.SIGKILL),
             ("checkpoint.npz", signal.SIGINT),
         ),
