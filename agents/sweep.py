@@ -308,7 +308,10 @@ def _ray(processes: int | None, note: Note) -> Iterator[Workers]:
         ) from error
     ours = not ray.is_initialized()
     if ours:
+        handler = signal.getsignal(signal.SIGTERM)
         _connect(ray, processes, note)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # that of Ray ends before anything is saved
     register_ray()
     backend = {"backend": "ray", "ray_remote_args": {"scheduling_strategy": "SPREAD"}}
     try:

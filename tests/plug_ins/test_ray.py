@@ -17,6 +17,7 @@ import pytest
 
 from agents import sweep
 from agents.policy import load_policy
+from agents.storage.run_directory import CHECKPOINT, CONFIG
 from agents.sweep import Job, train_all
 from tests.learners.sweeps import Killer, assert_same, contents, ppo_jobs, q_jobs
 
@@ -135,3 +136,24 @@ def test_no_cluster_where_one_was_named(tmp_path: Path, monkeypatch: pytest.Monk
     ):
         train_all(q_jobs(tmp_path, 1), engine="ray")
     assert not any(tmp_path.iterdir())
+
+
+def test_sigterm_saves_all_runs(tmp_path: Path) -> None:
+    """Though Ray has a handler of its own, which would end the driver at once."""
+    words = ["--engine", "ray", "--jobs", "2", "--seed", "0", "1", "--episodes", "100000000"]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), "sweep", *words, "--out", "all"],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "all").rglob(CONFIG))) < 2:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    time.sleep(2)
+    now = time.time()
+    process.terminate()
+    assert process.wait(60) == 143
+    for path in (tmp_path / "all").rglob(CONFIG):
+        assert (path.parent / CHECKPOINT).stat().st_mtime > now
