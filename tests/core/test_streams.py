@@ -55,7 +55,6 @@ def shell(command: str, body: str = "", folder: Path = ROOT) -> subprocess.Compl
     )
 
 
-@pytest.mark.parametrize("code", [0, 3])
 @pytest.mark.parametrize(
     ("command", "out"),
     [
@@ -68,9 +67,9 @@ def shell(command: str, body: str = "", folder: Path = ROOT) -> subprocess.Compl
         ("OURS 2>/dev/full >/dev/null", ""),
     ],
 )
-def test_a_closed_stream_keeps_the_exit_code(command: str, out: str | None, code: int) -> None:
-    found = shell(command, f"{MANY}{NOTE}return {code}")
-    assert found.returncode == code
+def test_a_closed_stream_keeps_the_exit_code(command: str, out: str | None) -> None:
+    found = shell(command, f"{MANY}{NOTE}return 3")
+    assert found.returncode == 3
     assert found.stderr in ("", "note\n")
     if out is not None:
         assert found.stdout == out
