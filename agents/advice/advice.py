@@ -141,6 +141,7 @@ def advise(
     *,
     prediction: PerAlgo | None = None,
     trust: bool = False,
+    normalise: Sequence[str | Path] = (),
     track: Track = silent,
 ) -> Advice:
     """Return the advice of ``policy`` for the current bucket.
@@ -154,7 +155,8 @@ def advise(
         volume: shares traded in the market in every past bucket; default as expected.
         prediction: the order's own predicted fill rates in the first bucket, such as "0.9,0.7,0.3",
             where a scenario's orders have some; default the scenario's.
-        trust: whether to load zips; see ``load_policy``.
+        trust: whether to load zips and their statistics; see ``load_policy``.
+        normalise: statistics of a zip; see ``select``.
         track: opens bars for steps that take long.
 
     Raises:
@@ -163,7 +165,7 @@ def advise(
     """
     scenario = load_scenario(scenario)
     history = replayed(scenario, posted, filled, volume, prediction)
-    (entry, *others), notes = select([policy], scenario, track, trust)
+    (entry, *others), notes = select([policy], scenario, track, trust, normalise)
     reference = others[0].policy if others else entry.policy
     replay = history.replay
     orders, cells = replay.batch.orders, replay.batch.parameters.cells[len(history.past)]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from agents.commands.command_line import Settings, read_settings
+from agents.commands.command_line import Normalise, Settings, read_settings
 from agents.console import bars, notes, output, say
 from execution_env import load_scenario
 
@@ -63,6 +63,9 @@ class Advise:
     """Print JSON."""
     trust: bool = False
     """Load Stable-Baselines3 zips. They are pickled: loading one can run code of whoever made it."""
+    normalise: Normalise = field(default_factory=list)
+    """Statistics of a zip's observations, as VecNormalize saved them, pickled too; none for raw ones;
+    LABEL=FILE where there are several zips."""
     settings: Settings = field(default_factory=list)
     """Override fields of the scenario, such as order.buckets=20; none removes one."""
 
@@ -87,6 +90,7 @@ class Advise:
                 self.volume or None,
                 prediction=self.prediction,
                 trust=self.trust,
+                normalise=self.normalise,
                 track=track,
             )
         for note in advice.notes:

@@ -61,6 +61,9 @@ Natural = Annotated[int, _whole(0, "a whole number of at least 0")]
 Settings = Annotated[
     list[str], tyro.conf.arg(name="set", metavar="KEY=VALUE ...", help_behavior_hint="")
 ]
+Normalise = Annotated[
+    list[str], tyro.conf.arg(metavar="FILE ...", help_behavior_hint="(default: raw observations)")
+]
 
 
 def read_settings(settings: Sequence[str]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from agents.commands.command_line import (
     RUNS,
     Count,
     Natural,
+    Normalise,
     Settings,
     read_settings,
     results_folder,
@@ -98,6 +99,9 @@ class Compare:
     """Names, run directories, Stable-Baselines3 zips, package.module:factory; also as label=POLICY."""
     trust: bool = False
     """Load Stable-Baselines3 zips. They are pickled: loading one can run code of whoever made it."""
+    normalise: Normalise = field(default_factory=list)
+    """Statistics of a zip's observations, as VecNormalize saved them, pickled too; none for raw ones;
+    LABEL=FILE where there are several zips."""
     episodes: Annotated[
         Count, tyro.conf.arg(help_behavior_hint="(default: 10000, or all that are replayed)")
     ] = 0
@@ -146,6 +150,7 @@ class Compare:
                 keep_rollouts=not self.no_figures
                 and self._rollouts_fit(scenario, len(given), self.episodes),
                 trust=self.trust,
+                normalise=self.normalise,
             )
             with track("drawing figures", None):
                 pictures = {} if self.no_figures else dict(drawn(result))
@@ -231,6 +236,7 @@ class Compare:
         words += ["--policies", *map(str, given), "--episodes", str(self.episodes)]
         words += ["--first-seed", str(self.first_seed)]
         words += ["--trust"] if self.trust else []
+        words += ["--normalise", *self.normalise] if self.normalise else []
         words += ["--set", *self.settings] if self.settings else []
         words += ["--no-figures"] if self.no_figures else []
         words += ["--out", self.out] if self.out is not None else []

@@ -17,6 +17,7 @@ from agents import console
 from agents.commands.command_line import (
     Count,
     Natural,
+    Normalise,
     Settings,
     read_settings,
     results_folder,
@@ -99,6 +100,9 @@ class FrontierCommand:
     """Envelope penalties, half-spreads per share outside the envelope and bucket."""
     trust: bool = False
     """Load Stable-Baselines3 zips. They are pickled: loading one can run code of whoever made it."""
+    normalise: Normalise = field(default_factory=list)
+    """Statistics of a zip's observations, as VecNormalize saved them, pickled too; none for raw ones;
+    LABEL=FILE where there are several zips."""
     episodes: Annotated[
         Count, tyro.conf.arg(help_behavior_hint="(default: 10000, or all that are replayed)")
     ] = 0
@@ -140,6 +144,7 @@ class FrontierCommand:
                 range(self.first_seed, self.first_seed + self.episodes),
                 track=track,
                 trust=self.trust,
+                normalise=self.normalise,
             )
             with track("drawing", None):
                 picture = png(figure_of(result.rows))
@@ -194,6 +199,7 @@ class FrontierCommand:
         words += ["--penalties", *(plain(price) for price in self.penalties)]
         words += ["--episodes", str(self.episodes), "--first-seed", str(self.first_seed)]
         words += ["--trust"] if self.trust else []
+        words += ["--normalise", *self.normalise] if self.normalise else []
         words += ["--set", *self.settings] if self.settings else []
         words += ["--out", self.out] if self.out is not None else []
         return shlex.join(words)

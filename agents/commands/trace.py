@@ -8,7 +8,13 @@ from typing import Annotated
 
 import tyro
 
-from agents.commands.command_line import Natural, Settings, read_settings, results_folder
+from agents.commands.command_line import (
+    Natural,
+    Normalise,
+    Settings,
+    read_settings,
+    results_folder,
+)
 from agents.console import bars, notes, output, say
 from agents.evaluation.allocation.played_days import FIRST_SEED
 from agents.evaluation.allocation.selection import Given
@@ -51,6 +57,9 @@ class Trace:
     """Number of the day."""
     trust: bool = False
     """Load Stable-Baselines3 zips. They are pickled: loading one can run code of whoever made it."""
+    normalise: Normalise = field(default_factory=list)
+    """Statistics of a zip's observations, as VecNormalize saved them, pickled too; none for raw ones;
+    LABEL=FILE where there are several zips."""
     out: Annotated[
         str | None,
         tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/trace-SCENARIO-SEED)"),
@@ -73,7 +82,14 @@ class Trace:
         folder = results_folder(self.out, "trace", scenario, self.seed)
         given: list[Given] = list(self.policies)
         with bars(console) as track:
-            found = trace(given, scenario, self.seed, track=track, trust=self.trust)
+            found = trace(
+                given,
+                scenario,
+                self.seed,
+                track=track,
+                trust=self.trust,
+                normalise=self.normalise,
+            )
             with track("drawing", None):
                 image = figures.png(figures.day(found))
         for note in found.notes:

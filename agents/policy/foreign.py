@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from agents.policy.base import Policy, grid_lots
 from agents.policy.observed import Lots, Observations, read_masks, read_postable, widths
+from agents.policy.sb3_normalised import Normalise, live_normalise
 from agents.storage.files import one_line
 from execution_env import Scenario
 from execution_env.allocation.actions import lots_masks
@@ -38,14 +39,17 @@ class Predictor(Policy):
         scenario: the scenario to play.
         name: name in tables.
         model: object that predicts, a batch at a time.
+        normalise: function that is applied to the model's observations first; None for none.
 
     Raises:
         ValueError: the model's attributes or spaces are not of an environment of this scenario.
     """
 
-    def __init__(self, scenario: Scenario, name: str, model: Any) -> None:
+    def __init__(
+        self, scenario: Scenario, name: str, model: Any, normalise: Normalise | None = None
+    ) -> None:
         super().__init__(scenario, name)
-        self.model = model
+        self.model, self._normalise = model, normalise
         needed = widths(scenario)
         read = choice(f"{name}: observation", _observation(model, name, needed), list(needed))
         self._width = needed[read]
@@ -69,6 +73,8 @@ class Predictor(Policy):
 
     def _act(self, observations: Observations, deterministic: bool) -> NDArray[np.int64]:
         read = np.ascontiguousarray(observations[:, : self._width])
+        if self._normalise is not None:
+            read = self._normalise(read)
         masks = {"action_masks": self._masks(observations)} if self._masked else {}
         try:
             actions, state = self.model.predict(read, deterministic=deterministic, **masks)
@@ -150,6 +156,9 @@ def _of(space: Any) -> str:
 def load_foreign(reference: str, scenario: Scenario) -> Policy:
     """Return the policy that ``package.module:factory`` makes for ``scenario``.
 
+    A model of Stable-Baselines3 whose environment is a ``VecNormalize`` gets observations that are
+    normalised by its statistics.
+
     Args:
         reference: name of a function that takes a scenario and returns a ``Policy``, or any object
             with ``predict``.
@@ -157,7 +166,8 @@ def load_foreign(reference: str, scenario: Scenario) -> Policy:
 
     Raises:
         ValueError: the module cannot be imported, has no such function, or the function fails or
-            returns something else.
+            returns something else, or a model that was trained under ``VecNormalize`` without its
+            statistics.
     """
     factory = _imported(reference)
     try:
@@ -173,7 +183,7 @@ def load_foreign(reference: str, scenario: Scenario) -> Policy:
         raise ValueError(
             f"policy {reference}: gave {made!r}; must give a Policy, or an object with predict."
         )
-    return Predictor(scenario, reference, made)
+    return Predictor(scenario, reference, made, live_normalise(f"policy {reference}", made))
 
 
 def _imported(reference: str) -> Callable[[Scenario], Any]:

@@ -40,6 +40,7 @@ def load_policy(
     name_or_run_directory: str | Path,
     scenario: str | Path | Mapping[str, Any] | Scenario | None = None,
     trust: bool = False,
+    normalise: str | Path | None = None,
 ) -> Policy:
     """Load a policy.
 
@@ -53,21 +54,24 @@ def load_policy(
             scenario and returns a ``Policy`` or an object with Stable-Baselines3's ``predict``.
         scenario: the scenario to play, as for ``load_scenario``; default "baseline", and for a run
             directory the scenario that it was trained on.
-        trust: whether to load such a zip.
+        trust: whether to load such a zip, and its statistics.
+        normalise: statistics of a zip's observations; see ``load_zip``.
 
     Raises:
         ValueError: there is no such policy; a run's scenario differs in algos, buckets, lots or
-            resolution; or a zip is not trusted, damaged, of another program, or of a model for
-            another scenario.
+            resolution; or a zip is not trusted, damaged, of another program, of a model for another
+            scenario, or lacks its statistics.
         RunError: the run directory is missing or damaged (it is a ValueError too).
         ScenarioError: the scenario does not exist or is wrong (a ValueError too).
     """
     name = name_or_run_directory
     if not isinstance(name, str | Path):
         raise ValueError(f"policy {name!r}: must be a name, a path or module:factory.")
+    if normalise is not None and not is_zip(Path(name)):
+        raise ValueError(f"policy {name}: is no zip, and needs no statistics {normalise}.")
     wanted = None if scenario is None else load_scenario(scenario)
     if isinstance(name, Path):
-        return _load_path(name, wanted, trust)
+        return _load_path(name, wanted, trust, normalise)
     if name in BOUNDS:
         raise ValueError(
             f"policy {name}: is a bound, no policy: it knows the future. evaluate.py always "
@@ -81,22 +85,24 @@ def load_policy(
         return cast(Policy, attribute("agents.rules:rules")(there)[name](there))
     path = Path(name)
     if name and path.exists():
-        return _load_path(path, wanted, trust)
+        return _load_path(path, wanted, trust, normalise)
     if FACTORY_PATTERN.fullmatch(name):
         policy = load_foreign(name, there)
         check_fits(policy, there)
         return policy
     if path.name != name or path.suffix == ".zip":
-        return _load_path(path, wanted, trust)
+        return _load_path(path, wanted, trust, normalise)
     raise ValueError(
         f"policy {shown(name)}: is no built-in policy, and there is no such run directory."
         f"{suggestion(name, known)} Built in for {there.name} are {', '.join(known)}."
     )
 
 
-def _load_path(path: Path, scenario: Scenario | None, trust: bool) -> Policy:
+def _load_path(
+    path: Path, scenario: Scenario | None, trust: bool, normalise: str | Path | None
+) -> Policy:
     if is_zip(path):
-        return load_zip(path, scenario or load_scenario(), trust)
+        return load_zip(path, scenario or load_scenario(), trust, normalise)
     return _load_run(path, scenario)
 
 

@@ -24,6 +24,15 @@ from typing import Any, BinaryIO, NamedTuple
 
 from agents.policy.base import Policy
 from agents.policy.foreign import Predictor
+from agents.policy.sb3_normalised import (
+    LAST,
+    ORIGINAL,
+    Training,
+    from_text,
+    from_values,
+    refusal,
+    statistics_for,
+)
 from agents.storage.files import ELSEWHERE, RunError, one_line, unreadable
 from execution_env import Scenario
 from execution_env.core.validation import shown
@@ -75,12 +84,14 @@ class Saved(NamedTuple):
         module, algorithm: module and name of the model, such as "stable_baselines3" and "PPO".
         version: version of Stable-Baselines3 that wrote it; "unknown" where it is not stored.
         pickled: names of the pickled attributes.
+        training: what is known of ``VecNormalize``; None where only pickled values tell.
     """
 
     module: str
     algorithm: str
     version: str
     pickled: list[str]
+    training: Training | None
 
 
 def is_zip(path: Path) -> bool:
@@ -90,28 +101,36 @@ def is_zip(path: Path) -> bool:
     return path.suffix.lower() == ".zip" or (path.is_file() and zipfile.is_zipfile(path))
 
 
-def load_zip(path: Path, scenario: Scenario, trust: bool = False) -> Policy:
+def load_zip(
+    path: Path, scenario: Scenario, trust: bool = False, normalise: str | Path | None = None
+) -> Policy:
     """Return the policy of a model that ``model.save(path)`` wrote. It computes on the CPU.
 
     The model may be PPO, A2C, DQN, or sb3-contrib's MaskablePPO, TRPO, QRDQN or ARS.
 
     Its observations and actions must have the shape of ``scenario``'s. The zip does not tell
-    whether the model was trained on that scenario, or whether ``VecNormalize`` was used. A model
-    trained on normalised observations has their statistics in another file, and decides badly here.
+    whether the model was trained on that scenario. A model that was trained under ``VecNormalize``
+    has the statistics of its observations in another file, and needs it.
 
     Args:
         path: path of the zip.
         scenario: the scenario to play.
-        trust: whether to load the zip, which can run its maker's code.
+        trust: whether to load the zip and the statistics, which can run their maker's code.
+        normalise: path of the statistics that ``VecNormalize`` saved; "none" for a model that reads
+            raw observations although it was trained under it; None for a model that was not.
 
     Raises:
-        ValueError: the zip is not trusted, and nothing was unpickled; there is no such file; it is
-            damaged or of another program; its algorithm cannot act here, or is not installed; the
-            model cannot be unpickled, or is for another scenario.
+        ValueError: the zip is not trusted, and nothing was unpickled; the model was trained under
+            ``VecNormalize`` and ``normalise`` is None, or it was not and there are statistics, or
+            they are not of such observations; there is no such file; it is damaged or of another
+            program; its algorithm cannot act here, or is not installed; the model cannot be
+            unpickled, or is for another scenario.
     """
     try:
         with open(path, "rb") as file:
             saved = _inspect(path, file)
+            if saved.training is Training.NORMALISED and normalise is None:
+                raise refusal(str(path))
             if not trust:
                 raise ValueError(
                     f"{path}: a Stable-Baselines3 zip holds pickled data; loading it can run code of "
@@ -123,7 +142,9 @@ def load_zip(path: Path, scenario: Scenario, trust: bool = False) -> Policy:
         raise RunError(f"{path}: there is no such file. Check the path.") from None
     except OSError as error:
         raise unreadable(path, error) from error
-    policy = Predictor(scenario, str(path), model)
+    training = saved.training or from_values(model)
+    before = statistics_for(str(path), training, normalise, model.observation_space)
+    policy = Predictor(scenario, str(path), model, before)
     policy.name, policy.train_steps = path.stem, int(model.num_timesteps)
     return policy
 
@@ -158,7 +179,7 @@ def _inspect(path: Path, file: BinaryIO) -> Saved:
     if any(module.startswith(MASKABLE[0]) for module in modules):
         module, algorithm = MASKABLE[1]
     pickled = [name for name, value in data.items() if _is_pickled(value)]
-    return Saved(module, algorithm, version, pickled)
+    return Saved(module, algorithm, version, pickled, from_text(data))
 
 
 def _read(path: Path, file: BinaryIO) -> tuple[dict[str, Any], str]:
@@ -239,7 +260,8 @@ def _load(path: Path, file: BinaryIO, saved: Saved) -> Any:
             f"{path}: holds a model of {saved.algorithm}, which needs the package {package} "
             f"({one_line(error)}): pip install {package}."
         ) from error
-    unused = {name: None for name in saved.pickled if name not in NEEDED} | INERT
+    needed = NEEDED if saved.training else (*NEEDED, LAST, ORIGINAL)
+    unused = {name: None for name in saved.pickled if name not in needed} | INERT
     file.seek(0)
     try:
         with warnings.catch_warnings():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,7 @@ def compare(
     track: Track = silent,
     keep_rollouts: bool = True,
     trust: bool = False,
+    normalise: Sequence[str | Path] = (),
     bounded: bool = True,
 ) -> Comparison:
     """Play every policy on the days that ``env.reset(seed=seed)`` plays, and compare.
@@ -98,7 +99,8 @@ def compare(
             or all the days that the scenario replays.
         track: shows progress; see ``agents.console``.
         keep_rollouts: whether to keep the rollouts, 8 B (K + 2) bytes a day and policy.
-        trust: whether to load zips, which can run code of whoever made them.
+        trust: whether to load zips and their statistics, which can run code of whoever made them.
+        normalise: statistics of zips; see ``select``.
         bounded: whether to compute the bounds.
 
     Raises:
@@ -109,7 +111,7 @@ def compare(
     scenario = load_scenario(scenario)
     seeds = _checked_seeds(default_seeds(scenario) if seeds is None else seeds)
     clusters, about = replayed(scenario, seeds)
-    entries, notes = select(policies, scenario, track, trust)
+    entries, notes = select(policies, scenario, track, trust, normalise)
     notes += about
     days = _drawn(scenario, seeds, track)
     rollouts: dict[str, Rollout] = {}

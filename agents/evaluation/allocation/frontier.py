@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,7 @@ MEASURES = ("posting_cost", "posting_and_residual")
 """Costs that frontiers show: the posting cost, and its sum with the residual penalty."""
 
 Floats = NDArray[np.float64]
+Item = TypeVar("Item")
 
 
 class Win(NamedTuple):
@@ -123,6 +124,7 @@ def frontier(
     *,
     track: Track = silent,
     trust: bool = False,
+    normalise: Sequence[str | Path] = (),
 ) -> Frontier:
     """Play every policy at every envelope penalty on the same days.
 
@@ -135,6 +137,7 @@ def frontier(
         seeds: seeds of the days.
         track: shows progress.
         trust: as for ``compare``.
+        normalise: as for ``compare``; ``{}`` stands for the penalty here too.
 
     Raises:
         ValueError: penalties are impossible; labels differ between penalties; or as ``compare``.
@@ -146,12 +149,18 @@ def frontier(
     notes: list[str] = []
     scores: list[Floats] = []
     for price in prices:
-        given = [
-            item.replace(PRICE, plain(price)) if isinstance(item, str) else item
-            for item in policies
-        ]
+        given = [_at(item, price) for item in policies]
+        statistics = [_at(item, price) for item in normalise]
         priced = load_scenario(base, {"penalties.envelope": price})
-        result = compare(given, priced, seeds, track=track, trust=trust, bounded=False)
+        result = compare(
+            given,
+            priced,
+            seeds,
+            track=track,
+            trust=trust,
+            normalise=statistics,
+            bounded=False,
+        )
         if names and result.names != names:
             raise ValueError(
                 f"policies are called {', '.join(result.names)} at an envelope penalty of {price:g}, "
@@ -166,6 +175,11 @@ def frontier(
     with track("frontiers", None):
         wins = _wins(names, np.stack(scores, axis=2))
     return Frontier(base, list(seeds), rows, wins, notes)
+
+
+def _at(item: Item, price: float) -> Item | str:
+    """Return ``item`` with the penalty in place of ``{}``, if it is a text."""
+    return item.replace(PRICE, plain(price)) if isinstance(item, str) else item
 
 
 def _scores(result: Comparison) -> Floats:

@@ -19,6 +19,8 @@ from agents.policy import (
     load_policy,
     policy_names,
 )
+from agents.policy.sb3_normalised import RAW
+from agents.policy.sb3_zip import is_zip
 from agents.storage.files import RunError
 from agents.storage.run_directory import CONFIG, RunConfig, read_config
 from execution_env import Scenario
@@ -42,7 +44,11 @@ class Entry(NamedTuple):
 
 
 def select(
-    given: Iterable[Given], scenario: Scenario, track: Track = silent, trust: bool = False
+    given: Iterable[Given],
+    scenario: Scenario,
+    track: Track = silent,
+    trust: bool = False,
+    normalise: Sequence[str | Path] = (),
 ) -> tuple[list[Entry], list[str]]:
     """Return the policies to compare, always with plain ``lp``, and notes on them, a sentence each.
 
@@ -51,11 +57,13 @@ def select(
             ``package.module:factory``, each also as ``label=...``; or policies.
         scenario: scenario that they will play.
         track: shows slow steps.
-        trust: whether to load such zips; see ``load_policy``.
+        trust: whether to load such zips, and their statistics; see ``load_policy``.
+        normalise: statistics of zips that were trained under ``VecNormalize``, or "none", each also
+            as ``label=...``, which it must be where there are several zips.
 
     Raises:
         ValueError: a policy is unknown, does not fit the scenario, or shares its label with
-            another.
+            another; or statistics are for no zip, or for which zip is not said.
     """
     if isinstance(given, str | Path | Policy):
         raise ValueError(f"policies = {given!r}: must be a list, also of one policy.")
@@ -66,9 +74,10 @@ def select(
     quick_first = sorted(range(len(wanted)), key=lambda j: _split(wanted[j])[1] in BUILT_IN)
     labels = [_label(item) for item in wanted]
     _check_labels([label for label in labels if label is not None])
+    statistics = _statistics(wanted, normalise)
     loaded: dict[int, Entry] = {}
     for j in quick_first:
-        loaded[j] = _load(wanted[j], scenario, track, trust)
+        loaded[j] = _load(wanted[j], scenario, track, trust, statistics.get(j))
     entries = [loaded[j] for j in range(len(wanted))]
     _check_labels([entry.label for entry in entries])
     return entries, [note for entry in entries for note in _elsewhere(entry, scenario)]
@@ -167,6 +176,31 @@ def _split(item: Given) -> tuple[str | None, Given]:
     return label.strip(), rest.strip()
 
 
+def _statistics(wanted: Sequence[Given], normalise: Sequence[str | Path]) -> dict[int, str | Path]:
+    """Return the statistics that ``normalise`` gives, by the position of the zip in ``wanted``."""
+    zips = {
+        j: label or Path(rest).stem
+        for j, (label, rest) in enumerate(map(_split, wanted))
+        if isinstance(rest, str | Path) and rest not in BUILT_IN and is_zip(Path(rest))
+    }
+    found: dict[int, str | Path] = {}
+    for item in normalise:
+        label, file = None, item
+        if isinstance(item, str) and "=" in item and not Path(item).exists():
+            label, _, file = (part.strip() for part in item.partition("="))
+        which = [j for j, name in zips.items() if label in (None, name)]
+        if len(which) != 1:
+            there = f"zips here: {', '.join(zips.values())}" if zips else "there is no zip here"
+            raise ValueError(
+                f"--normalise {item}: must be for one zip, as FILE.pkl or {RAW}, or as "
+                f"LABEL=FILE.pkl where there are several; {there}."
+            )
+        if which[0] in found:
+            raise ValueError(f"--normalise {item}: {zips[which[0]]} has statistics already.")
+        found[which[0]] = file
+    return found
+
+
 def _label(item: Given) -> str | None:
     """Return the label of an item, or None where it is not known before loading."""
     label, rest = _split(item)
@@ -175,14 +209,16 @@ def _label(item: Given) -> str | None:
     return rest if label is None and isinstance(rest, str) and rest in BUILT_IN else label
 
 
-def _load(item: Given, scenario: Scenario, track: Track, trust: bool) -> Entry:
+def _load(
+    item: Given, scenario: Scenario, track: Track, trust: bool, normalise: str | Path | None
+) -> Entry:
     label, rest = _split(item)
     if isinstance(rest, Policy):
         policy = rest
         check_fits(policy, scenario)
     elif isinstance(rest, str | Path):
         with track(f"making {rest}", None):
-            policy = load_policy(rest, scenario, trust)
+            policy = load_policy(rest, scenario, trust, normalise)
         if policy.run is not None:
             label = label or Path(rest).resolve().name
     else:

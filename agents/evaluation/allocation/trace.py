@@ -6,7 +6,7 @@ bucket's cost is the environment's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,6 +122,7 @@ def trace(
     *,
     track: Track = silent,
     trust: bool = False,
+    normalise: Sequence[str | Path] = (),
 ) -> Trace:
     """Play the day that ``env.reset(seed=seed)`` plays under every policy.
 
@@ -131,7 +132,8 @@ def trace(
         scenario: as for ``load_scenario``.
         seed: seed of the day.
         track: shows slow steps.
-        trust: whether to load zips; see ``load_policy``.
+        trust: whether to load zips and their statistics; see ``load_policy``.
+        normalise: statistics of zips; see ``select``.
 
     Raises:
         ValueError: as ``compare``, or there are no policies.
@@ -140,7 +142,7 @@ def trace(
     wanted = policies if isinstance(policies, str | Path) else list(policies)
     if not wanted:
         raise ValueError("policies: there are none; name at least one, such as lp.")
-    result = compare(wanted, scenario, [seed], track=track, trust=trust)
+    result = compare(wanted, scenario, [seed], track=track, trust=trust, normalise=normalise)
     day = numbered_days(scenario, [seed])
     orders = [
         Played(
