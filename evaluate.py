@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from agents.commands.evaluate import main
+from execution_env.core.extras import command
+
+main = command("agents.commands.evaluate")
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(None))

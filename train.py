@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sys
 
-from agents.commands.train import main
+from execution_env.core.extras import command
+
+main = command("agents.commands.train")
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(None))

@@ -14,10 +14,13 @@ from execution_env.allocation.diagnosis import oddities
 from execution_env.allocation.env import OrderAllocationEnv
 from execution_env.allocation.estimation import prior_of_estimates
 from execution_env.allocation.market.day_stream import POLICY, stream_generator
+from execution_env.allocation.market.days_file import replayed
 from execution_env.allocation.rendering import Recorder
 from execution_env.allocation.scenario import Scenario
 from execution_env.allocation.scenario_file import load_scenario, scenario_to_toml, scenarios
+from execution_env.allocation.sections import Replay
 from execution_env.calibration.options import NEEDS, add_calibrate
+from execution_env.core.arguments import Parser, whole
 from execution_env.core.atomic import atomic_write
 from execution_env.core.command import run_command
 from execution_env.core.streams import standard_streams
@@ -28,7 +31,7 @@ SKETCH_ROWS = 12
 @standard_streams()
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m execution_env",
         description="List, show, check and play scenarios, or make one of market data. Without a "
         "command: list the shipped ones.",
@@ -43,12 +46,13 @@ def main(arguments: list[str] | None = None) -> int:
         "play",
         help="play one day of a scenario, a line per bucket",
         description="Play one day, a line per bucket: the same grid action in every bucket, or random "
-        "ones. The environment is all there is yet; policies that decide well come later.",
+        "ones. Policies that decide well play in evaluate.py of the clone: python evaluate.py trace "
+        "--help.",
     )
     play.add_argument("scenario", metavar="NAME", help="a shipped name or the path of a TOML file")
-    play.add_argument("--seed", type=int, default=0, help="number of the day (default 0)")
+    play.add_argument("--seed", type=whole, default=0, help="number of the day (default 0)")
     play.add_argument(
-        "--action", type=int, help="index into the allocation grid; random where left out"
+        "--action", type=whole, help="index into the allocation grid; random where left out"
     )
     play.add_argument("--picture", metavar="FILE", help="write the order as a picture, a PNG file")
     add_calibrate(commands)
@@ -135,7 +139,8 @@ def _charged(scenario: Scenario) -> str:
 
 
 def _shown(scenario: Scenario) -> str:
-    lines = [textwrap.fill(scenario.description.strip(), 88), "", scenario_to_toml(scenario)]
+    about = printable(scenario.description.strip())
+    lines = [textwrap.fill(about, 88), "", scenario_to_toml(scenario)]
     lines += ["# What follows from it", ""]
     lines.append(f"{scenario.lots} lots, {scenario.grid_size} actions")
     weights, correlations = prior_of_estimates(scenario)
@@ -144,7 +149,7 @@ def _shown(scenario: Scenario) -> str:
             learning = "nothing about its fill rate is hidden"
         else:
             learning = f"its prediction is worth {weights[i]:.3g} expected filled lots"
-        lines.append(f"{name}: {learning}; intraclass correlation {correlations[i]:.3g}")
+        lines.append(f"{printable(name)}: {learning}; intraclass correlation {correlations[i]:.3g}")
     lines += ["", _sketch(scenario)]
     return "\n".join(lines)
 
@@ -178,15 +183,29 @@ def _sketch(scenario: Scenario) -> str:
 
 
 def _checked(scenario: Scenario) -> str:
-    warnings = oddities(scenario)
+    """Return what is odd about a valid scenario, whose replayed days are read as well.
+
+    Raises:
+        ScenarioError: they are missing or damaged, or do not fit the scenario.
+    """
+    days = ""
+    if scenario.replay is not None:
+        sizes = {name: replayed(scenario, name).size for name in _splits(scenario.replay)}
+        found = ", ".join(f"{size:,} {name}" for name, size in sizes.items())
+        days = f" Its replayed days: {printable(found)}."
+    warnings, name = oddities(scenario), printable(scenario.name)
     if not warnings:
-        return f"{scenario.name}: fine, and nothing odd about it."
-    lines = [f"{scenario.name}: valid, but odd:"]
+        return f"{name}: fine, and nothing odd about it.{days}"
+    lines = [f"{name}: valid, but odd:{days}"]
     lines += [
-        textwrap.fill(warning, 88, initial_indent="- warning: ", subsequent_indent="  ")
+        textwrap.fill(printable(warning), 88, initial_indent="- warning: ", subsequent_indent="  ")
         for warning in warnings
     ]
     return "\n".join(lines)
+
+
+def _splits(replay: Replay) -> list[str]:
+    return list(dict.fromkeys([replay.train, replay.test]))
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ A command is a dataclass; tyro makes its options and help of it. ``parse`` gives
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import difflib
 import io
 import itertools
 import os
 import re
 import sys
-import tomllib
 import typing
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,8 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from agents.storage.files import writable_folder
 from execution_env.allocation.scenario import Scenario
-from execution_env.core.validation import ScenarioError, shown, suggestion
+from execution_env.allocation.scenario_file import toml_content
+from execution_env.core.validation import ScenarioError, digits, shown, suggestion
 
 Command = TypeVar("Command")
 
@@ -40,11 +42,11 @@ RUNS = Path("runs")
 def _whole(least: int, what: str) -> Any:
     def read(words: list[str]) -> int:
         try:
-            number = int(words[0])
+            number = digits(words[0])
         except ValueError:
             number = least - 1
         if number < least:
-            raise ValueError(f"{words[0]} must be {what}, such as 10000.")
+            raise ValueError(f"{words[0][:80]} must be {what}, such as 10000.")
         return number
 
     return PrimitiveConstructorSpec(
@@ -103,7 +105,7 @@ def results_folder(out: str | None, what: str, scenario: Scenario, *more: object
 
 def _toml_value(text: str) -> Any:
     try:
-        content = tomllib.loads(f"value = {text}")
+        content = toml_content(f"value = {text}")
     except ValueError:
         return text
     return content["value"] if len(content) == 1 else text
@@ -155,7 +157,8 @@ def parse(
     except SystemExit as stopped:
         if stopped.code in (None, 0):
             raise
-        stop(f"{_in_one_line(messages.getvalue())} See python {program} {word} --help.")
+        message = _in_one_line(messages.getvalue(), _options(command))
+        stop(f"{message} See python {program} {word} --help.")
 
 
 def _merged(command: type, arguments: Sequence[str]) -> list[str]:
@@ -204,16 +207,35 @@ def _lists(command: type) -> list[str]:
     return found
 
 
-def _in_one_line(message: str) -> str:
-    """Return the lines of tyro's box up to the first rule, and the option it suggests."""
+def _options(command: type) -> list[str]:
+    """Return the options of ``command``, those of its nested dataclasses included."""
+    found = []
+    for name, hint in typing.get_type_hints(command, include_extras=True).items():
+        if typing.get_origin(hint) is typing.ClassVar:
+            continue
+        kind, *extras = typing.get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
+        if dataclasses.is_dataclass(kind):
+            found += _options(typing.cast(type, kind))
+            continue
+        names = [extra.name for extra in extras if getattr(extra, "name", None)]
+        found.append("--" + (names[0] if names else name).replace("_", "-"))
+    return found
+
+
+def _in_one_line(message: str, options: Sequence[str]) -> str:
+    """Return the lines of tyro's box up to the first rule, and the option that was meant.
+
+    tyro suggests options too, but far fewer: none for ``--policy``.
+    """
     lines = [line.strip("│ ") for line in message.splitlines()[1:]]  # after the title
     if lines and RULE.fullmatch(lines[0]):  # tyro draws so where there is ASCII only
         lines = lines[1:]
     matter = itertools.takewhile(lambda line: not RULE.fullmatch(line), lines)
     text = " ".join(matter).removeprefix("Error parsing ") or " ".join(message.split())
     text = text if text.endswith(".") else f"{text}."
-    meant = re.search(r"Perhaps you meant.*?(--[\w-]+)", message, re.DOTALL)
-    return f"{text} Did you mean {meant[1]}?" if meant else text
+    unknown = re.search(r"Unrecognized.*?(--[\w-]+)", text)
+    meant = difflib.get_close_matches(unknown[1].replace("_", "-"), options, 1) if unknown else []
+    return f"{text} Did you mean {meant[0]}?" if meant else text
 
 
 def stop(message: str) -> typing.NoReturn:

@@ -35,6 +35,7 @@ from agents.policy.sb3_normalised import (
 )
 from agents.storage.files import ELSEWHERE, RunError, one_line, unreadable
 from execution_env import Scenario
+from execution_env.core.extras import missing
 from execution_env.core.validation import shown
 
 MEMBERS = ("data", "policy.pth")
@@ -255,10 +256,8 @@ def _load(path: Path, file: BinaryIO, saved: Saved) -> Any:
     try:
         algorithm = getattr(importlib.import_module(saved.module), saved.algorithm)
     except ImportError as error:
-        package = saved.module.replace("_", "-")
         raise ValueError(
-            f"{path}: holds a model of {saved.algorithm}, which needs the package {package} "
-            f"({one_line(error)}): pip install {package}."
+            f"{path}: holds a model of {saved.algorithm}, which cannot be imported: {missing(error)}"
         ) from error
     needed = NEEDED if saved.training else (*NEEDED, LAST, ORIGINAL)
     unused = {name: None for name in saved.pickled if name not in needed} | INERT

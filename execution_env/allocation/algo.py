@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from execution_env.allocation.sections import INF, Section, number_in
+from execution_env.allocation.sections import INF, MOST_NAME, Section, number_in
 from execution_env.core import validation as check
 from execution_env.core.validation import ScenarioError, fail
 
@@ -62,7 +62,7 @@ class Algo(Section):
     rebate: float = 0.0
 
     def __post_init__(self) -> None:
-        name = check.text("algos.name", self.name)
+        name = check.text("algos.name", self.name, MOST_NAME)
         if not name.strip() or any(sign in name for sign in ".,="):
             raise fail("algos.name", name, "must be a name without dots, commas and equals signs.")
         key = f"algos.{name}"

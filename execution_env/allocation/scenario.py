@@ -13,6 +13,9 @@ from execution_env.allocation.algo import Algo
 from execution_env.allocation.depth import expected_fill
 from execution_env.allocation.sections import (
     MOST_ACTIONS,
+    MOST_CELLS,
+    MOST_NAME,
+    TOTAL,
     Actions,
     Costs,
     Envelope,
@@ -72,25 +75,33 @@ class Scenario:
     replay: Replay | None = None
 
     def __post_init__(self) -> None:
-        check.text("name", self.name)
+        check.text("name", self.name, MOST_NAME)
         check.text("description", self.description)
         self._check_parts()
         if not self.algos:
             raise ScenarioError("algos: none given; add at least one [[algos]] section.")
-        names = [algo.name for algo in self.algos]
-        for j, name in enumerate(names):
-            if name in names[:j]:
+        if len(self.algos) * self.buckets > MOST_CELLS:
+            raise fail(
+                "order.buckets",
+                self.buckets,
+                f"times {len(self.algos):,} algos must be at most {MOST_CELLS:,}.",
+            )
+        taken: set[str] = set()
+        for name in self.algo_names:
+            if name in taken:
                 raise fail("algos.name", name, "is taken by an earlier algo; names must differ.")
+            taken.add(name)
         self._check_lengths()
         self._check_volume()
         self._check_costs()
         self._check_depth()
         size = self.grid_size
         if size > MOST_ACTIONS:
+            shown = f"{size:,}" if size < TOTAL else f"more than {TOTAL:,}"
             raise fail(
                 "actions.resolution",
                 self.actions.resolution,
-                f"makes a grid of {size:,} actions with {len(self.algos)} algos; at most "
+                f"makes a grid of {shown} actions with {len(self.algos)} algos; at most "
                 f"{MOST_ACTIONS:,} are supported. Choose a smaller resolution.",
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
@@ -15,7 +16,25 @@ from execution_env.allocation.algo import Algo
 from execution_env.allocation.scenario import OPTIONAL_SECTIONS, SECTIONS, Scenario
 from execution_env.core.validation import ScenarioError, check_keys, fail, suggestion
 
+MOST_BYTES = 2_000_000
+"""Largest scenario file, bytes. A list of 1,000 buckets takes some 20,000."""
+
+MOST_KEY_PARTS = 16
+"""Largest number of words with dots between them in a key of a file. Sections need two.
+
+The parser's time grows with the square of that number.
+"""
+
 SHIPPED = Path(__file__).parent / "scenarios"
+
+LONG_KEY = re.compile(
+    rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{MOST_KEY_PARTS}}}"""
+)
+"""Pattern of as many words, bare or quoted, each with a dot after it; it never goes back."""
+
+MOST_WORDS = 300
+"""Largest number of characters of the parser's message in ours."""
+
 REQUIRED_SECTIONS = ("order", "penalties")
 
 
@@ -52,7 +71,7 @@ def load_scenario(
     try:
         content = _text(path)
         if overrides:
-            return scenario_from_dict(_overridden(_located(_parsed(content), path), overrides))
+            return scenario_from_dict(_overridden(_located(toml_content(content), path), overrides))
         return _scenario_of(content, path)
     except ScenarioError as error:
         raise ScenarioError(f"{path.name}: {error}") from None
@@ -78,31 +97,57 @@ def _path(scenario: str | Path) -> Path:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ScenarioError(
+                f"is larger than {MOST_BYTES:,} bytes, which no scenario is; give its TOML file."
+            )
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ScenarioError(f"not a text file in UTF-8: {error}.") from None
     except OSError as error:
         raise ScenarioError(f"cannot be read: {error.strerror}.") from None
 
 
-def _parsed(content: str) -> dict[str, Any]:
+def toml_content(text: str) -> dict[str, Any]:
+    """Return the content of a TOML file.
+
+    Raises:
+        ScenarioError: it is no TOML, or nested deeper than any scenario.
+    """
+    if LONG_KEY.search(text):
+        raise ScenarioError(
+            f"has a key of more than {MOST_KEY_PARTS} words with dots between them."
+        )
     try:
-        return tomllib.loads(content)
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ScenarioError(
+            "not a scenario: its lists or sections are nested too deeply."
+        ) from None
     except ValueError as error:
-        raise ScenarioError(f"not valid TOML: {error}.") from None
+        why = " ".join(str(error).split())
+        if "sys.set_int_max_str_digits" in why:
+            why = "a number has more than 4,300 digits"
+        why = why if len(why) <= MOST_WORDS else f"{why[:MOST_WORDS]}..."
+        raise ScenarioError(f"not valid TOML: {why}.") from None
 
 
 def _located(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """Return ``content`` with the path of replayed days resolved against the folder of ``path``."""
     replay = content.get("replay")
     if isinstance(replay, dict) and isinstance(replay.get("file"), str):
-        replay["file"] = str(path.parent / Path(replay["file"]).expanduser())
+        file = Path(replay["file"])
+        with contextlib.suppress(RuntimeError):  # no such user
+            file = file.expanduser()
+        replay["file"] = str(path.parent / file)
     return content
 
 
 @lru_cache(maxsize=64)
 def _scenario_of(content: str, path: Path) -> Scenario:
-    return scenario_from_dict(_located(_parsed(content), path))
+    return scenario_from_dict(_located(toml_content(content), path))
 
 
 def scenario_from_dict(content: Mapping[str, Any]) -> Scenario:
@@ -166,7 +211,11 @@ def scenario_to_toml(scenario: Scenario) -> str:
     """Return ``scenario`` as the text of a TOML file; reading it gives an equal scenario."""
     import tomlkit  # noqa: PLC0415  only writing needs it, and it takes a while
 
-    return tomlkit.dumps(scenario_to_dict(scenario))
+    text = tomlkit.dumps(scenario_to_dict(scenario))
+    # Names and texts may hold signs that command a terminal; all of them are between quotes here.
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else f"\\U{ord(sign):08x}" for sign in text
+    )
 
 
 def with_overrides(scenario: Scenario, overrides: Mapping[str, Any]) -> Scenario:
@@ -202,7 +251,7 @@ def _target(content: dict[str, Any], where: list[str], path: str) -> dict[str, A
         names = [str(algo.get("name")) for algo in algos]
         if where[1] in names:
             return algos[names.index(where[1])]
-        if where[1].isdecimal() and 1 <= int(where[1]) <= len(algos):
+        if where[1].isascii() and where[1].isdecimal() and 1 <= int(where[1]) <= len(algos):
             return algos[int(where[1]) - 1]
         raise ScenarioError(
             f"override {path}: there is no algo {where[1]}.{suggestion(where[1], names)} "

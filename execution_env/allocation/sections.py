@@ -18,9 +18,12 @@ from execution_env.core.validation import ScenarioError, fail
 INF = float("inf")
 MOST_LOTS = 2**24  # whole numbers up to here are exact in float32 observations
 MOST_BUCKETS = 100_000
+MOST_CELLS = 1_000_000  # buckets times algos
 MOST_ACTIONS = 10_000
 MOST_PARTS = 1_000  # the grid's tables have 3 resolution rows of all actions
 TOTAL = 10**12  # shares
+MOST_NAME = 200  # characters
+MOST_PATH = 4096  # characters, as on Linux
 BASES = ("posted", "filled", "shortfall")
 
 
@@ -209,9 +212,9 @@ class Replay(Section):
 
     def __post_init__(self) -> None:
         self._clean(
-            file=lambda v: check.text("replay.file", v),
-            train=lambda v: check.text("replay.train", v),
-            test=lambda v: check.text("replay.test", v),
+            file=lambda v: check.text("replay.file", v, MOST_PATH),
+            train=lambda v: check.text("replay.train", v, MOST_NAME),
+            test=lambda v: check.text("replay.test", v, MOST_NAME),
         )
 
 

@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterator
 
 from gymnasium.error import Error as GymnasiumError
 
+from execution_env.core.extras import missing
+from execution_env.core.validation import printable
+
 INTERRUPTED = 128 + signal.SIGINT
 """Exit code after Ctrl-C, as shells have it: 130."""
 
@@ -28,8 +31,12 @@ class Terminated(KeyboardInterrupt):
 
 
 def flat(error: BaseException) -> str:
-    """Return the message of ``error`` in one line, or its type where there is no message."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return the message of ``error`` in one printable line, or its type where there is no message.
+
+    That of a missing package has the command that installs it.
+    """
+    message = missing(error) if isinstance(error, ImportError) else str(error)
+    return printable(" ".join(message.split())) or type(error).__name__
 
 
 def terminate(number: int, frame: object) -> None:
@@ -81,7 +88,7 @@ def run_command(
             return 2
         except USER_ERRORS as error:
             for line in getattr(error, "lines", (flat(error),)):  # a fill log has a line for each fault
-                print(f"error: {line}", file=sys.stderr)
+                print(f"error: {printable(line)}", file=sys.stderr)
             return 2
     return code or 0
 

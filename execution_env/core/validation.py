@@ -5,16 +5,33 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+WIDTH = 80
+"""Largest number of characters of a value in a message."""
+
 
 class ScenarioError(ValueError):
-    """Error in a scenario; the message names the key, the value and the remedy."""
+    """Error in a scenario; the message names the key, the value and the remedy, in one line."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """Return ``text`` in one line, with escapes for what cannot be printed.
+
+    Names and paths of a scenario may hold any character, those that command a terminal included.
+    """
+    flat = " ".join(text.split()) if any(sign in text for sign in "\n\r\t") else text
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in flat)
 
 
 def fail(key: str, value: object, remedy: str) -> ScenarioError:
@@ -25,20 +42,42 @@ def fail(key: str, value: object, remedy: str) -> ScenarioError:
 
 
 def shown(value: object) -> str:
-    """Return ``value`` as written in a TOML file, shortened to at most 80 characters."""
+    """Return ``value`` as written in a TOML file, in one line of at most ``WIDTH`` characters."""
+    text = _written(value, WIDTH)
+    return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
+
+
+def _written(value: object, room: int) -> str:
+    """Return ``value`` as written in a TOML file; of a longer one the first ``room`` characters.
+
+    Every level of a nested value takes a character of ``room``, so the depth does not matter.
+    """
     if isinstance(value, str):
-        text = json.dumps(value, ensure_ascii=False)
-    elif isinstance(value, bool):
-        text = str(value).lower()
-    elif isinstance(value, Sequence):
-        text = "[" + ", ".join(shown(item) for item in value) + "]"
-    else:
-        text = str(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+        start = value[: room + 1]
+        return json.dumps(start, ensure_ascii=not start.isprintable())
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Sequence | Mapping):
+        text, end = ("{", "}") if isinstance(value, Mapping) else ("[", "]")
+        for j, item in enumerate(value):
+            if len(text) > room:
+                return text
+            text += ", " if j else ""
+            if isinstance(value, Mapping):
+                text += f"{_written(item, room - len(text))} = "
+                item = value[item]  # noqa: PLW2901
+            text += _written(item, room - len(text))
+        return text + end
+    try:
+        return " ".join(str(value).split())
+    except ValueError:  # Python refuses to write whole numbers of more than 4,300 digits
+        return "a whole number of more than 4,300 digits"
 
 
 def suggestion(word: object, known: Iterable[str]) -> str:
     """Return ' Did you mean ...?' if a known word is close, else an empty string."""
+    if not isinstance(word, str | Path) or len(str(word)) > WIDTH:
+        return ""
     close = difflib.get_close_matches(str(word), list(known), n=1)
     return f" Did you mean {shown(close[0])}?" if close else ""
 
@@ -47,7 +86,8 @@ def check_keys(where: str, given: Iterable[str], known: Sequence[str]) -> None:
     """Raise ScenarioError for the first given key that is not known."""
     for key in given:
         if key not in known:
-            word = str(key) if str(key).isprintable() else shown(str(key))
+            short = len(str(key)) <= WIDTH and str(key).isprintable()
+            word = str(key) if short else shown(str(key))
             path = f"{where}.{word}" if where else word
             raise ScenarioError(
                 f"{path}: unknown key.{suggestion(key, known)} Known here: {', '.join(known)}."
@@ -63,6 +103,17 @@ def integer(key: str, value: Any, low: int, high: int, unit: str) -> int:
     if not low <= result <= high:
         raise fail(key, value, f"{right}.")
     return result
+
+
+def digits(text: str) -> int:
+    """Return the whole number that ``text`` writes in ASCII digits, with or without a sign.
+
+    Raises:
+        ValueError: it is written otherwise, such as with underscores, or has over 40 digits.
+    """
+    if not re.fullmatch(r"[+-]?[0-9]{1,40}", text):
+        raise ValueError(f"{shown(text)}: must be a whole number, in at most 40 digits 0 to 9.")
+    return int(text)
 
 
 def number(key: str, value: Any, low: float, high: float, what: str, above: bool = False) -> float:
@@ -136,10 +187,12 @@ def flag(key: str, value: Any) -> bool:
     return bool(value)
 
 
-def text(key: str, value: Any) -> str:
-    """Return ``value``, which must be a string."""
+def text(key: str, value: Any, most: int | None = None) -> str:
+    """Return ``value``, which must be a string, of at most ``most`` characters."""
     if not isinstance(value, str):
         raise fail(key, value, "must be a text in quotes.")
+    if most is not None and len(value) > most:
+        raise fail(key, value, f"has {len(value):,} characters; at most {most:,} are supported.")
     return value
 
 

@@ -235,11 +235,52 @@ def test_the_home_of_nobody(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     "arguments", [["shw", "baseline"], ["show"], ["check", "a", "b"]], ids=" ".join
 )
-def test_wrong_usage_ends_with_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+def test_wrong_usage_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert "See python -m execution_env" in stopped(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["chek", "x"], 'there is no "chek". Did you mean "check"?'),
+        (["play", "baseline", "--sed", "1"], 'unknown arguments: --sed. Did you mean "--seed"?'),
+        (
+            ["play", "baseline", "--sed=1"],
+            'Did you mean "--seed"? See python -m execution_env play',
+        ),
+        (["calibrate", "--fil-log", "a.csv"], 'Did you mean "--fill-log"?'),
+        (["play", "baseline", "--seed", "1_0"], '"1_0": must be a whole number, in at most'),
+        (
+            ["play", "baseline", "--seed", "\uff11"],
+            "whole number, in at most 40 digits 0 to 9.",
+        ),
+        (["play", "baseline", "--seed", "9" * 5000], "in at most 40 digits"),
+    ],
+)
+def test_what_was_meant(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in stopped(capsys, *arguments)
+
+
+def stopped(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line on stderr of a command line that cannot be parsed."""
     with pytest.raises(SystemExit) as ended:
-        main(arguments)
+        main(list(arguments))
     assert ended.value.code == 2
-    assert "usage: python -m execution_env" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def test_help_of_play_says_where_policies_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["play", "--help"])
+    said = capsys.readouterr().out
+    assert "later" not in said
+    assert "evaluate.py trace" in said
 
 
 def test_as_a_process() -> None:

@@ -153,7 +153,7 @@ def test_packages_that_are_not_installed(
 ) -> None:
     new_model(name, environment()).save(tmp_path / "model.zip")
     monkeypatch.setitem(sys.modules, package.replace("-", "_"), None)
-    refused(tmp_path / "model.zip", name, f"needs the package {package}", f"pip install {package}.")
+    refused(tmp_path / "model.zip", name, f'is not installed: pip install "{package}".')
 
 
 class Vanished:
