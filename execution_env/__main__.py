@@ -24,6 +24,7 @@ from execution_env.core.arguments import Parser, whole
 from execution_env.core.atomic import atomic_write
 from execution_env.core.command import run_command
 from execution_env.core.streams import standard_streams
+from execution_env.core.validation import printable
 
 SKETCH_ROWS = 12
 

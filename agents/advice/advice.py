@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from agents.advice.history import PerAlgo, replayed
 from agents.console import Track, silent
 from agents.evaluation.allocation.comparison import Checked
-from agents.evaluation.allocation.selection import Given, select
+from agents.evaluation.allocation.selection import Given, scenario_for, select
 from agents.lp.policy import LinearProgramme, Plan
 from agents.policy import GridPolicy, LearnedPolicy, Observations, Policy, grid_lots
 from agents.rollouts.one_order import HARD_EDGE, Bucket, Replay
@@ -133,7 +133,7 @@ class Advice:
 
 
 def advise(
-    scenario: str | Path | Mapping[str, Any] | Scenario = "baseline",
+    scenario: str | Path | Mapping[str, Any] | Scenario | None = None,
     policy: Given = "lp",
     posted: Sequence[PerAlgo] = (),
     filled: Sequence[PerAlgo] = (),
@@ -147,7 +147,8 @@ def advise(
     """Return the advice of ``policy`` for the current bucket.
 
     Args:
-        scenario: scenario of the order, as for ``load_scenario``.
+        scenario: scenario of the order, as for ``load_scenario``; default that of a run or policy,
+            else "baseline".
         policy: a name, run directory, zip or ``package.module:factory``, also as ``label=...``; or
             a policy.
         posted, filled: shares in every past bucket through every algo, such as ``["1000,500,0"]``
@@ -163,7 +164,9 @@ def advise(
         ValueError: the past is impossible; the policy is unknown or does not fit; or its decision
             is not a number of lots.
     """
-    scenario = load_scenario(scenario)
+    if scenario is None:
+        scenario = scenario_for(policy)
+    scenario = load_scenario() if scenario is None else load_scenario(scenario)
     history = replayed(scenario, posted, filled, volume, prediction)
     (entry, *others), notes = select([policy], scenario, track, trust, normalise)
     reference = others[0].policy if others else entry.policy

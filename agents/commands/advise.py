@@ -11,6 +11,7 @@ import tyro
 
 from agents.commands.command_line import Normalise, Settings, read_settings
 from agents.console import bars, notes, output, say
+from agents.evaluation.allocation.selection import scenario_for
 from execution_env import load_scenario
 
 PerBucket = tyro.conf.arg(metavar="SHARES,SHARES,... ...", help_behavior_hint="(default: none)")
@@ -34,7 +35,7 @@ class Advise:
       python evaluate.py advise --posted 1000,500,0 800,400,400 --filled 900,400,0 700,200,100
           two buckets are over: 1,000 shares were posted through Aggressive in the first, 900 filled
       python evaluate.py advise --policy runs/first --posted 0,0,3000 --filled 0,0,800
-          what a trained policy would do
+          what a trained policy would do, in the scenario that it was trained on
       python evaluate.py advise --scenario vwap-u-shape --posted 0,0,500 --filled 0,0,0 --volume 61000
           the envelope follows the market's volume, which was 61,000 shares in the first bucket
       python evaluate.py advise --set order.size=20000 --json
@@ -43,7 +44,10 @@ class Advise:
     The other commands: python evaluate.py compare --help, python evaluate.py trace --help.
     """
 
-    scenario: str = "baseline"
+    scenario: Annotated[
+        str | None,
+        tyro.conf.arg(metavar="SCENARIO", help_behavior_hint="(default: a run's own, or baseline)"),
+    ] = None
     """Shipped name, or path of a TOML file."""
     policy: Annotated[str, tyro.conf.arg(metavar="POLICY")] = "lp"
     """Name, run directory, Stable-Baselines3 zip, or package.module:factory."""
@@ -79,7 +83,8 @@ class Advise:
         from agents.advice.as_json import as_json  # noqa: PLC0415
         from agents.advice.report import show  # noqa: PLC0415
 
-        scenario = load_scenario(self.scenario, read_settings(self.settings))
+        own = scenario_for(self.policy) if self.scenario is None else self.scenario
+        scenario = load_scenario("baseline" if own is None else own, read_settings(self.settings))
         console = notes()
         with bars(console) as track:
             advice = advise(

@@ -4,9 +4,11 @@ from agents.policy.base import GridPolicy, Judgement, LearnedPolicy, Policy, gri
 from agents.policy.loading import (
     BOUNDS,
     BUILT_IN,
+    changes,
     check_fits,
     differences,
     load_policy,
+    own_scenario,
     policy_names,
 )
 from agents.policy.observed import (
@@ -32,10 +34,12 @@ __all__ = [
     "Observations",
     "Observed",
     "Policy",
+    "changes",
     "check_fits",
     "differences",
     "grid_lots",
     "load_policy",
+    "own_scenario",
     "policy_names",
     "read_masks",
     "read_observations",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -10,8 +11,10 @@ from agents.learners import LEARNERS, attribute
 from agents.policy.base import Policy
 from agents.policy.foreign import FACTORY_PATTERN, load_foreign
 from agents.policy.sb3_zip import is_zip, load_zip
-from agents.storage.run_directory import read_config
-from execution_env import Scenario, load_scenario
+from agents.storage.files import RunError
+from agents.storage.run_directory import CHECKPOINT, CONFIG, POLICY_FILE, read_config
+from execution_env import Scenario, load_scenario, scenarios
+from execution_env.allocation.scenario_file import scenario_changes
 from execution_env.core.validation import shown, suggestion
 
 BUILT_IN = {
@@ -117,9 +120,20 @@ def _load_run(directory: Path, scenario: Scenario | None) -> Policy:
     if scenario is not None and differing:
         raise ValueError(
             f"{directory}: was trained for something else than {scenario.name}: "
-            f"{', '.join(differing)}. Train on a scenario that agrees in these."
+            f"{', '.join(differing)}. Play what it was trained on with "
+            f"{scenario_options(config.scenario)}, or train on a scenario that agrees in these."
         )
-    policy = cast(Policy, LEARNERS[config.kind].load(directory, config))
+    try:
+        policy = cast(Policy, LEARNERS[config.kind].load(directory, config))
+    except RunError as error:
+        if not str(error).startswith(str(directory / POLICY_FILE)) or not (
+            (directory / CHECKPOINT).exists()
+        ):
+            raise
+        command = shlex.join(
+            ["python", "train.py", config.kind, "--resume", "--out", str(directory)]
+        )
+        raise RunError(f"{error} Or make it from the run's checkpoint: {command}") from error
     policy.run, policy.directory = config, directory
     return policy
 
@@ -137,6 +151,53 @@ def check_fits(policy: Policy, scenario: Scenario) -> None:
             f"policy {policy.name}: was made for something else than {scenario.name}: "
             f"{', '.join(differing)}."
         )
+
+
+MOST_CHANGES = 3
+"""Largest number of differences between scenarios that a sentence lists."""
+
+
+def changes(trained: Scenario, scenario: Scenario) -> str:
+    """Return what differs between two scenarios, like "order.buckets 20, here 10; and 2 more"."""
+    found = [
+        f"{key} {_value(there)}, here {_value(here)}"
+        for key, (there, here) in scenario_changes(trained, scenario).items()
+    ]
+    more = [f"and {len(found) - MOST_CHANGES} more"] if len(found) > MOST_CHANGES else []
+    return "; ".join(found[:MOST_CHANGES] + more)
+
+
+def _value(value: object) -> str:
+    return "none" if value is None else shown(value)
+
+
+def scenario_options(scenario: Scenario) -> str:
+    """Return the options of a command that play ``scenario``, like "--scenario drifting"."""
+    if scenario.name not in scenarios():
+        return f"--scenario and the file of {scenario.name}"
+    found = scenario_changes(load_scenario(scenario.name), scenario)
+    if len(found) > MOST_CHANGES or any(isinstance(new, tuple | list) for _, new in found.values()):
+        return f"--scenario and the file of its {scenario.name}, which is not the shipped one"
+    words = ["--scenario", scenario.name, *(["--set"] if found else [])]
+    return shlex.join(words + [f"{key}={_value(new)}" for key, (_, new) in found.items()])
+
+
+def own_scenario(policy: object) -> Scenario | None:
+    """Return the scenario that a policy, or the run in a directory, was made for; None for a name.
+
+    Args:
+        policy: as for ``load_policy``, or a policy.
+
+    Raises:
+        RunError: the run directory is damaged.
+    """
+    if isinstance(policy, Policy):
+        return policy.scenario if policy.run is None else policy.run.scenario
+    if not isinstance(policy, str | Path) or not str(policy):
+        return None
+    if policy in (*policy_names(load_scenario()), *BOUNDS):
+        return None
+    return read_config(policy).scenario if (Path(policy) / CONFIG).is_file() else None
 
 
 def differences(trained: Scenario, scenario: Scenario, grid: bool = True) -> list[str]:

@@ -22,8 +22,8 @@ from agents.policy import (
     read_state,
     widths,
 )
-from agents.storage.files import RunError, remedy, save_arrays
-from agents.storage.run_directory import POLICY_FILE, RunConfig, load_policy_arrays
+from agents.storage.files import RunError, load_arrays, remedy, save_arrays
+from agents.storage.run_directory import POLICY_FILE, RunConfig
 from execution_env import Scenario
 from execution_env.allocation.market.day_stream import POLICY, stream_generator
 from execution_env.core.archive import Field
@@ -181,7 +181,7 @@ def load(directory: Path, config: RunConfig) -> PPOPolicy:
         fields[f"weights_{j}"] = WEIGHTS._replace(axes=(f"width {j + 1}", f"width {j}"))
         fields[f"biases_{j}"] = WEIGHTS._replace(axes=(f"width {j + 1}",))
     ends = {"width 0": feature_count(scenario, sees), f"width {layers + 1}": scenario.grid_size}
-    arrays = load_policy_arrays(directory, fields, ends)
+    arrays = load_arrays(directory / POLICY_FILE, fields, ends)
     network = [Layer(arrays[f"weights_{j}"], arrays[f"biases_{j}"]) for j in range(layers + 1)]
     seconds, steps = float(arrays["seconds"]), int(arrays["steps"])
     return PPOPolicy(scenario, network, sees, masked, directory.name, seconds, steps)

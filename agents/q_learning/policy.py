@@ -12,8 +12,8 @@ from agents.learners import Q_LEARNING
 from agents.policy import Judgement, LearnedPolicy, Observations, read_masks
 from agents.q_learning.algorithm import Table
 from agents.q_learning.states import MOST_BINS, StateSpace, space_from_file
-from agents.storage.files import RunError, remedy, save_arrays
-from agents.storage.run_directory import POLICY_FILE, RunConfig, load_policy_arrays
+from agents.storage.files import RunError, load_arrays, remedy, save_arrays
+from agents.storage.run_directory import POLICY_FILE, RunConfig
 from execution_env import Scenario
 from execution_env.core.archive import Field
 
@@ -105,7 +105,7 @@ def load(directory: Path, config: RunConfig) -> QPolicy:
         RunError: the file is missing, damaged, or does not fit the run's scenario.
     """
     path, scenario = directory / POLICY_FILE, config.scenario
-    arrays = load_policy_arrays(directory, FIELDS, axes_of(scenario))
+    arrays = load_arrays(path, FIELDS, axes_of(scenario))
     try:
         space = space_from_file(scenario, arrays["bins"], arrays["edges"])
     except ValueError as error:

@@ -30,11 +30,8 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from agents.storage.files import (
     RunError,
-    load_arrays,
     one_line,
     remedy,
     unreadable,
@@ -43,7 +40,6 @@ from agents.storage.files import (
 )
 from execution_env import Scenario, ScenarioError, __version__
 from execution_env.allocation.scenario_file import scenario_from_dict, scenario_to_dict
-from execution_env.core.archive import Field, Sizes
 from execution_env.core.atomic import PathLike, remove_leftovers
 from execution_env.core.validation import shown, suggestion
 
@@ -268,28 +264,6 @@ def _is_json(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(_is_json(item) for item in value)
     return value is None or isinstance(value, str | int) or _is_json_object(value)
-
-
-# Policy.
-
-
-def load_policy_arrays(
-    directory: Path, fields: Mapping[str, Field], sizes: Sizes
-) -> dict[str, NDArray[Any]]:
-    """Return the arrays of ``policy.npz``, see ``files.load_arrays``.
-
-    Raises:
-        RunError: the file is missing, damaged, or not as ``fields`` say; where the run has a
-            checkpoint, the message says how to make the policy from it.
-    """
-    try:
-        return load_arrays(directory / POLICY_FILE, fields, sizes)
-    except RunError as error:
-        if not (directory / CHECKPOINT).exists():
-            raise
-        raise RunError(
-            f"{error} Or make it from the run's checkpoint: python train.py --resume --out {directory}"
-        ) from error
 
 
 # Progress.

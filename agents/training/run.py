@@ -18,7 +18,7 @@ from agents.evaluation import statistics
 from agents.evaluation.figures import learning_curve
 from agents.evaluation.validation import validation_days
 from agents.learners import LEARNERS
-from agents.policy import load_policy
+from agents.policy import changes, load_policy
 from agents.rollouts.allocation import play
 from agents.storage.files import RunError, remedy, write_bytes
 from agents.storage.run_directory import (
@@ -173,7 +173,7 @@ class Run:
 def differences(asked: RunConfig, stored: RunConfig) -> dict[str, Any]:
     """Return the settings whose stored value differs from the requested one, with the stored value.
 
-    A scenario is given by its name.
+    A scenario is given by its name, and if that is the same, also by what differs.
 
     Raises:
         RunError: the stored run is not of the requested learner.
@@ -183,9 +183,12 @@ def differences(asked: RunConfig, stored: RunConfig) -> dict[str, Any]:
         {"scenario": config.scenario, "seed": config.seed, **learner.settings(config).flat()}
         for config in (asked, stored)
     )
-    return {
-        key: getattr(value, "name", value) for key, value in there.items() if value != wanted[key]
-    }
+    found = {key: value for key, value in there.items() if value != wanted[key]}
+    if "scenario" in found:
+        same_name = stored.scenario.name == asked.scenario.name
+        what = changes(stored.scenario, asked.scenario) if same_name else ""
+        found["scenario"] = f"{stored.scenario.name}{f' ({what})' if what else ''}"
+    return found
 
 
 def draw(run: Run) -> None:

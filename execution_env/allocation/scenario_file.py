@@ -207,6 +207,38 @@ def _non_default(part: Any) -> dict[str, Any]:
     return values
 
 
+def scenario_changes(one: Scenario, other: Scenario) -> dict[str, tuple[Any, Any]]:
+    """Return the values of ``one`` and ``other`` that differ, by dotted key as in ``load_scenario``.
+
+    A value is None where a scenario does not have its section or algo. Name and description do not
+    count. If the algos have other names, their lists of names are the only difference in them.
+    """
+    algos = one.algo_names == other.algo_names
+    values, given = zip(*(_flat(scenario, algos) for scenario in (one, other)), strict=True)
+    found = {} if algos else {"algos": (list(one.algo_names), list(other.algo_names))}
+    for key in [*values[0], *(key for key in values[1] if key not in values[0])]:
+        pair = values[0].get(key), values[1].get(key)
+        if pair[0] != pair[1] and (key in given[0] or key in given[1]):
+            found[key] = pair
+    return found
+
+
+def _flat(scenario: Scenario, algos: bool) -> tuple[dict[str, Any], set[str]]:
+    """Return all values by dotted key, and the keys of those that are not defaults."""
+    parts = {key: getattr(scenario, key) for key in SECTIONS}
+    parts |= {f"algos.{algo.name}": algo for algo in scenario.algos if algos}
+    values: dict[str, Any] = {}
+    given: set[str] = set()
+    for key, part in parts.items():
+        if part is None:
+            continue
+        values |= {
+            f"{key}.{item.name}": getattr(part, item.name) for item in dataclasses.fields(part)
+        }
+        given |= {f"{key}.{name}" for name in _non_default(part)}
+    return values, given
+
+
 def scenario_to_toml(scenario: Scenario) -> str:
     """Return ``scenario`` as the text of a TOML file; reading it gives an equal scenario."""
     import tomlkit  # noqa: PLC0415  only writing needs it, and it takes a while

@@ -87,7 +87,9 @@ def run_command(
             print(f"error: not enough memory ({flat(error)}).", file=sys.stderr)
             return 2
         except USER_ERRORS as error:
-            for line in getattr(error, "lines", (flat(error),)):  # a fill log has a line for each fault
+            for line in getattr(
+                error, "lines", (flat(error),)
+            ):  # a fill log has a line for each fault
                 print(f"error: {printable(line)}", file=sys.stderr)
             return 2
     return code or 0

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from execution_env import Scenario, ScenarioError, load_scenario, scenario_to_toml
 from execution_env.allocation.algo import Algo
 from execution_env.allocation.scenario_file import (
+    scenario_changes,
     scenario_from_dict,
     scenario_to_dict,
     with_overrides,
@@ -293,6 +294,26 @@ def test_envelope_bounds(envelope: dict[str, Any], lower: list[float], upper: li
     bounds = scenario.envelope_bounds
     np.testing.assert_allclose(bounds[0], lower, atol=1e-14)
     np.testing.assert_allclose(bounds[1], upper, atol=1e-14)
+
+
+def test_changes_of_a_scenario() -> None:
+    scenario = four_buckets(volume={"expected": [10, 30, 20, 40]})
+    assert scenario_changes(scenario, scenario) == {}
+    renamed = load_scenario(scenario, {"name": "b", "description": "c"})
+    assert scenario_changes(scenario, renamed) == {}
+    other = load_scenario(
+        scenario, {"costs.basis": "filled", "volume": None, "algos.1.day_sd": 0.5}
+    )
+    name = scenario.algo_names[0]
+    assert scenario_changes(scenario, other) == {
+        "costs.basis": ("posted", "filled"),
+        "volume.expected": ((10.0, 30.0, 20.0, 40.0), None),
+        f"algos.{name}.day_sd": (scenario.algos[0].day_sd, 0.5),
+    }
+    fewer = load_scenario("two-algos")
+    found = scenario_changes(load_scenario("baseline"), fewer)
+    assert found["algos"] == (["Aggressive", "Neutral", "Passive"], list(fewer.algo_names))
+    assert not any(key.startswith("algos.") for key in found)
 
 
 @settings(max_examples=50, deadline=None)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -14,11 +15,13 @@ import evaluate
 from agents.advice.advice import Advice, advise
 from agents.advice.as_json import as_json
 from agents.advice.report import show
+from agents.learners import Q_LEARNING
 from agents.lp.policy import LinearProgramme
 from agents.policy import Policy, load_policy
 from agents.ppo.policy import Layer, PPOPolicy, feature_count
 from agents.q_learning.policy import QPolicy
 from agents.q_learning.states import without_estimates
+from agents.storage.run_directory import new_config, write_config
 from execution_env import OrderAllocationEnv, Scenario, load_scenario, numbered_days
 from execution_env.allocation.market.model import own_predictions
 from tests.allocation.strategies import scenarios_drawn
@@ -49,6 +52,17 @@ def text(advice: Advice, width: int = 160) -> str:
     with console.capture() as capture:
         show(advice, console)
     return capture.get()
+
+
+def q_run(folder: Path, scenario: Scenario) -> Path:
+    """The directory of a Q-learning run whose policy posts half of what it may passively."""
+    space = without_estimates(scenario)
+    values = np.zeros((space.size, scenario.grid_size), np.float32)
+    policy = QPolicy(scenario, space, values, np.full(space.size, 2, np.int32))
+    folder.mkdir()
+    write_config(folder, new_config(Q_LEARNING, scenario, 0, {}))
+    policy.save(folder)
+    return folder
 
 
 # It is what the policy does in the environment.
@@ -193,6 +207,37 @@ def test_the_last_bucket_has_no_envelope() -> None:
     assert "what is left over counts" in text(advice)
     assert advice.plan is not None
     assert as_json(advice)["plan"]["buckets"][0]["lower"] is None
+
+
+@pytest.mark.parametrize("label", ["", "mine="])
+def test_a_run_of_another_scenario_is_advised_in_its_own(
+    label: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = q_run(tmp_path / "q", load_scenario("baseline-filled", {"order.buckets": 4}))
+    advice = advise(policy=f"{label}{path}")
+    assert advice.scenario.name == "baseline-filled"
+    assert advice.scenario.buckets == 4
+    assert advice.notes == []
+    said, noted = output(capsys, "advise", "--policy", f"{label}{path}")
+    assert said.startswith("baseline-filled: ")
+    assert noted == ""
+    words = ["--policy", str(path), "--set", "penalties.envelope=1.5"]
+    _, noted = output(capsys, "advise", *words)
+    assert "another scenario: penalties.envelope 5.0, here 1.5." in noted
+
+
+def test_a_run_that_cannot_play_the_scenario_names_the_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = q_run(tmp_path / "q", load_scenario("baseline-filled", {"order.buckets": 4}))
+    line = complaint(capsys, "advise", "--policy", str(path), "--scenario", "baseline")
+    assert "buckets 4, here 10. Play what it was trained on with --scenario baseline-filled" in line
+    assert "--set order.buckets=4, or train on a scenario that agrees in these." in line
+    mine = load_scenario("baseline", {"name": "mine", "order.buckets": 4})
+    line = complaint(
+        capsys, "advise", "--policy", str(q_run(tmp_path / "b", mine)), "--scenario", "baseline"
+    )
+    assert "Play what it was trained on with --scenario and the file of mine, or train" in line
 
 
 def test_a_q_table_tells_what_it_expects() -> None:
@@ -350,6 +395,7 @@ def one(posted: str, filled: str, *more: str) -> list[str]:
         (["--policy", "lpp"], ['policy "lpp": is no built-in policy', 'Did you mean "lp"?']),
         (["--scenario", "basline"], ['Did you mean "baseline"?']),
         (["--polcy", "lp"], ["Did you mean --policy?"]),
+        (["--policies", "lp"], ["Did you mean --policy?"]),
     ],
 )
 def test_what_cannot_be_is_an_error(

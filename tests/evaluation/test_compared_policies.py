@@ -67,7 +67,8 @@ def test_policies_made_for_another_scenario_are_noted() -> None:
     given = [Twap(DEARER), LinearProgramme(DEARER, "mine"), LinearProgramme(renamed)]
     entries, notes = select(given, BASELINE)
     assert [entry.label for entry in entries] == ["twap", "mine", "lp"]
-    assert notes == [f"{name} was made for another scenario, dearer." for name in ("twap", "mine")]
+    differs = "made for another scenario, dearer: penalties.envelope 1.0, here 5.0"
+    assert notes == [f"{name} was {differs}." for name in ("twap", "mine")]
 
 
 def test_mistakes_show_before_anything_slow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +222,7 @@ def test_runs_that_differ_in_more_than_their_seed_are_no_group(run: Callable[...
     given = [run("a", 0), run("b", 1, alpha=1), run("c", 2, scenario=other)]
     entries, notes = select(given, BASELINE)
     assert seeds_only(entries) == {}
-    assert notes == ["c was trained on another scenario, baseline."]
+    assert notes == ["c was trained on another scenario: penalties.envelope 1.0, here 5.0."]
 
 
 def test_the_same_run_twice_leaves_the_row_of_all_seeds(run: Callable[..., Path]) -> None:

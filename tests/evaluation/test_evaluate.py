@@ -195,8 +195,9 @@ def test_a_run_from_elsewhere(capsys: pytest.CaptureFixture[str], run: Callable[
     path = run("first", load_scenario("baseline", {"name": "calm", "liquidity.sd": 0.0}))
     arguments = ["--episodes", "5", "--policies", f"mine={path}", "--no-figures", "--out", "out"]
     _, noted = output(capsys, *arguments)
-    assert "mine was trained on another scenario, calm." in noted
-    assert "mine was trained on another scenario, calm." in Path("out/comparison.md").read_text()
+    differs = "mine was trained on another scenario, calm: liquidity.sd 0.0, here "
+    assert differs in noted
+    assert differs in Path("out/comparison.md").read_text()
 
 
 def test_a_policy_from_where_the_user_is(
@@ -266,6 +267,7 @@ def test_from_a_shell_into_a_pipe(elsewhere: Path) -> None:
         (["--policies", "twap", "twap"], ["policy twap: is there twice"]),
         (["--policies", "none_such:make"], ["cannot be imported"]),
         (["--policis", "twap"], ["Did you mean --policies?"]),
+        (["--policy", "twap"], ["Did you mean --policies?"]),
         (["compar"], ["no such command", 'Did you mean "compare"?']),
         (["--out", ""], ["--out is empty"]),
         (["--out", "file"], ["file: it, or a folder above it, is a file"]),
@@ -295,6 +297,7 @@ def test_runs_that_cannot_be_compared(
     path = run("first", load_scenario("textbook"))
     line = complaint(capsys, "--policies", str(path))
     assert "was trained for something else than baseline: buckets 5, here 10." in line
+    assert "Play what it was trained on with --scenario textbook, or train on" in line
     (path / "config.json").write_text("{}")
     assert "is of another program" in complaint(capsys, "--policies", str(path))
     assert "there is no such directory" in complaint(capsys, "--policies", "a=runs/second")

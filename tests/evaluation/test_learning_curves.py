@@ -116,7 +116,10 @@ def test_runs_that_cannot_be_drawn(tmp_path: Path) -> None:
     other = run(tmp_path, "ppo", 1, [0, 1], [9.0, 1.0], scenario=load_scenario("textbook"))
     with pytest.raises(ValueError, match=f"{young}: has no evaluation in progress.csv; train it"):
         figures.learning_curves([good, young])
-    with pytest.raises(ValueError, match=r"trained on textbook, .* baseline; give runs on one"):
+    with pytest.raises(
+        ValueError,
+        match=r"on textbook, .* baseline: order\.buckets 5, .* Give runs on",
+    ):
         figures.learning_curves([good, other])
     with pytest.raises(ValueError, match=r"runs = \[\]: must be a list"):
         figures.learning_curves([])

@@ -351,8 +351,10 @@ def test_a_damaged_policy_is_made_from_the_checkpoint(
 ) -> None:
     policy = copied / "policy.npz"
     policy.write_bytes(policy.read_bytes()[:100])
-    with pytest.raises(RunError, match="damaged"):
+    with pytest.raises(RunError, match="damaged") as error:
         load_policy(str(copied))
+    mending = f"python train.py {learner.kind} --resume --out {copied}"
+    assert str(error.value).endswith(f"Or make it from the run's checkpoint: {mending}")
     again = learner.resumed(copied)
     assert not again.finished
     again.go(quiet)

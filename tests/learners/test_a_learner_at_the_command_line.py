@@ -99,7 +99,7 @@ COMMANDS = {
             (["--bins", "2"], "bins = 3"),
             (["--start", "pessimistic"], "start = optimistic"),
             (["--scenario", "drifting"], "scenario = two-algos"),
-            (["--scenario", "two-algos"], "scenario = two-algos"),
+            (["--scenario", "two-algos"], "scenario = two-algos (order."),
             (["--set", "order.buckets=4"], "scenario = two-algos"),
             (["--omega", "0.6"], "omega = "),
             (["--step-size", "0.6"], "step-size = None"),

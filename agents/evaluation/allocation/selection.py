@@ -14,9 +14,11 @@ from agents.policy import (
     BOUNDS,
     BUILT_IN,
     Policy,
+    changes,
     check_fits,
     differences,
     load_policy,
+    own_scenario,
     policy_names,
 )
 from agents.policy.sb3_normalised import RAW
@@ -265,4 +267,16 @@ def _elsewhere(entry: Entry, scenario: Scenario) -> list[str]:
     if same(source, scenario):
         return []
     how = "made for" if run is None else "trained on"
-    return [f"{entry.label} was {how} another scenario, {source.name}."]
+    name = (
+        "another scenario" if source.name == scenario.name else f"another scenario, {source.name}"
+    )
+    return [f"{entry.label} was {how} {name}: {changes(source, scenario)}."]
+
+
+def scenario_for(item: Given) -> Scenario | None:
+    """Return the scenario of a run or policy, also given as ``label=...``; None for another policy.
+
+    Raises:
+        ValueError: the label is wrong; RunError: the run directory is damaged.
+    """
+    return own_scenario(_split(item)[1])

@@ -25,6 +25,7 @@ from agents.evaluation.figures.style import (
     styled,
 )
 from agents.learners import LEARNERS
+from agents.policy import changes
 from agents.storage.run_directory import PROGRESS, RunConfig, read_config, read_progress
 from execution_env.allocation.rendering import ALGO_COLOURS, INK, MUTED
 
@@ -147,8 +148,9 @@ def learners(runs: Sequence[Path | str]) -> list[Learner]:
     for run, config in zip(runs, configs, strict=True):
         if not same(config.scenario, configs[0].scenario):
             raise ValueError(
-                f"{run}: was trained on {config.scenario.name}, {runs[0]} on another scenario, "
-                f"{configs[0].scenario.name}; give runs on one scenario."
+                f"{run}: was trained on {config.scenario.name}, {runs[0]} (here) on "
+                f"{configs[0].scenario.name}: {changes(config.scenario, configs[0].scenario)}. Give "
+                "runs on one scenario."
             )
     progress = [[row for row in read_progress(run) if row["steps"] > 0] for run in runs]
     for run, rows in zip(runs, progress, strict=True):
