@@ -37,7 +37,7 @@ from agents.evaluation.allocation.played_days import FIRST_SEED, episodes_of
 from agents.evaluation.allocation.report import markdown_table
 from agents.evaluation.figures import frontier as figure_of
 from agents.evaluation.figures import png
-from agents.evaluation.tables import Row, csv_text
+from agents.evaluation.tables import ABOUT_CLEAN_UP, CLEANED_UP, FILLED, Row, csv_text, ends
 from agents.storage.files import write_files
 from execution_env import load_scenario
 from execution_env.core.command import saying
@@ -62,7 +62,8 @@ FRONTIER_HEADER = (
     "behind",
     "posting cost",
     "with residual",
-    "completed",
+    FILLED,
+    CLEANED_UP,
     "objective",
 )
 
@@ -186,7 +187,7 @@ class FrontierCommand:
             markdown_table(FRONTIER_HEADER, list(map(_cells, result.rows))),
             "",
             f"{console.counted(len(result.seeds), 'day')}, seeds {first} to {last}; intervals are in "
-            f"{FRONTIER_CSV}.",
+            f"{FRONTIER_CSV}. {ABOUT_CLEAN_UP}",
             *(f"\n{note}" for note in result.notes),
             "",
         ]
@@ -253,9 +254,15 @@ def _table(rows: Sequence[Row]) -> Table:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    shapes = ("", "g", ".1%", ".4f", ".4f", ".1%", ".4f")
+    shapes = ("", "g", ".1%", ".4f", ".4f")
     keys = (
-        *("policy", "penalty", "behind_rate_mean", "posting_cost_mean"),
-        *("posting_and_residual_mean", "completion_rate", "objective_mean"),
+        "policy",
+        "penalty",
+        "behind_rate_mean",
+        "posting_cost_mean",
+        "posting_and_residual_mean",
     )
-    return tuple(format(row[key], shape) for key, shape in zip(keys, shapes, strict=True))
+    cells = [format(row[key], shape) for key, shape in zip(keys, shapes, strict=True)]
+    left, objective = row["residual_fraction_mean"], row["objective_mean"]
+    assert isinstance(left, float)
+    return (*cells, *ends(left), format(objective, ".4f"))

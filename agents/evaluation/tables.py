@@ -1,4 +1,4 @@
-"""Tables: rows of cells by column, as CSV, and the verdict of a row."""
+"""Tables: rows of cells by column, as CSV, the verdict of a row, and how its orders end."""
 
 from __future__ import annotations
 
@@ -27,6 +27,29 @@ def verdict(row: Row) -> int | None:
     if high < 0:
         return -1
     return 1 if low > 0 else 0
+
+
+FILLED, CLEANED_UP = "filled before clean-up", "cleaned up, share"
+"""Headers of the two shares of an order: what the algos filled, and what was left to the end.
+
+They are beside each other in every table, because every order is done in the end.
+"""
+
+ABOUT_CLEAN_UP = (
+    "Every order is done in the end: filled before clean-up is the mean share of it that the algos "
+    "filled, the rest is cleaned up at the end at the price of penalties.residual, which the objective "
+    "has."
+)
+"""Sentence on these columns, for legends."""
+
+
+def ends(left: float | None) -> tuple[str, str]:
+    """Return the cells under ``FILLED`` and ``CLEANED_UP``; empty for None, such as for a bound.
+
+    Args:
+        left: mean share of the order that was left over, ``residual_fraction_mean``.
+    """
+    return ("", "") if left is None else (f"{1.0 - left:.2%}", f"{left:.2%}")
 
 
 # Files.

@@ -10,6 +10,7 @@ from pathlib import Path
 from agents.commands.compare import COMPARISON_CSV, SHORTFALL_CSV
 from agents.evaluation.allocation.selection import REFERENCE
 from agents.evaluation.gallery import PICTURES
+from agents.evaluation.tables import ABOUT_CLEAN_UP
 from agents.learners import LEARNERS
 from agents.storage.files import write_text
 from execution_env import load_scenario
@@ -124,8 +125,8 @@ def legend(days: int, seeds: int, unit: str) -> str:
         f"{days:,} held-out days, {seeds} training seeds from 0 on; objectives and penalties in {unit} "
         f"per share, lower is better. Score is (lp - policy) / (lp - {SCORE_BOUND}): 0 is `lp`, 1 the bound. "
         "Worst 5 % is the mean of the worst days, behind the share of bucket ends behind the envelope, "
-        "complete the share of days with nothing left, training the seconds of one run, beside other work. Rows of several "
-        f"seeds have intervals over days and seeds; single runs are in [{COMPARISON_CSV}]({COMPARISON_CSV})."
+        "training the seconds of one run, beside other work. Rows of several "
+        f"seeds have intervals over days and seeds; single runs are in [{COMPARISON_CSV}]({COMPARISON_CSV}). {ABOUT_CLEAN_UP}"
     )
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from agents.commands.compare import COMPARISON_CSV
 from agents.evaluation.allocation.report import markdown_table
 from agents.evaluation.allocation.selection import REFERENCE
+from agents.evaluation.tables import CLEANED_UP, FILLED, ends
 from agents.policy import BOUNDS
 from results.pages.tables import PAIRS_CSV, SCORE_BOUND, SCORES_CSV
 from results.plan import PLANS
@@ -154,6 +155,11 @@ def listed(names: Sequence[str]) -> str:
 
 # Tables.
 
+
+def _left(row: Cells) -> float | None:
+    return float(row["residual_fraction_mean"]) if row["residual_fraction_mean"] else None
+
+
 POLICY_COLUMNS: dict[str, Callable[[Found, Cells], str]] = {
     "policy": lambda found, row: f"`{row['policy']}`",
     "objective": lambda found, row: number(row, "objective_mean"),
@@ -166,7 +172,8 @@ POLICY_COLUMNS: dict[str, Callable[[Found, Cells], str]] = {
     "score": lambda found, row: score(found.scores.get(row["policy"])),
     "worst 5 %": lambda found, row: number(row, "objective_cvar95", ".2f"),
     "behind": lambda found, row: number(row, "behind_rate", ".1%"),
-    "complete": lambda found, row: number(row, "completion_rate", ".1%"),
+    FILLED: lambda found, row: ends(_left(row))[0],
+    CLEANED_UP: lambda found, row: ends(_left(row))[1],
     "training": lambda found, row: (
         number(row, "train_seconds", ",.0f") + " s" if row["train_seconds"] else ""
     ),

@@ -198,9 +198,8 @@ def test_fans_are_quantiles_of_cumulative_fills(result: Comparison) -> None:
             assert (at_end.min(), at_end.max()) == pytest.approx(np.percentile(share[3], ends))
         cells = row(result, label)
         assert f"behind {percent(cells['behind_rate'])}".replace("\xa0", " ") in texts(axes)[0]
-        assert (
-            f"complete {percent(cells['completion_rate'])}".replace("\xa0", " ") in texts(axes)[0]
-        )
+        filled_share = 1 - float(cells["residual_fraction_mean"])
+        assert f"filled {percent(filled_share)}".replace("\xa0", " ") in texts(axes)[0]
 
 
 def test_where_the_envelope_follows_the_day_fills_are_minus_its_middle(

@@ -170,7 +170,7 @@ def test_odd_labels_and_penalties_survive(
     assert "--penalties 1.23456789 5 " in page
     lines = [line for line in page.splitlines() if line.startswith("| a/b")]
     assert len(lines) == 2
-    assert all(line.count("|") == 8 for line in lines)
+    assert all(line.count("|") == 9 for line in lines)
     capsys.readouterr()
     assert evaluate.main(["frontier", "--policies", "--episodes", "2"]) == 2
     assert "--policies: there are none" in capsys.readouterr().err

@@ -312,7 +312,7 @@ def test_policies_that_do_not_fit(what: str, finished: Path, tmp_path: Path) -> 
 def test_a_damaged_policy_says_how_to_make_it_again(finished: Path, tmp_path: Path) -> None:
     directory = copied(finished, tmp_path)
     (directory / "policy.npz").write_bytes((finished / "policy.npz").read_bytes()[:100])
-    with pytest.raises(RunError, match=r"train\.py --resume --out "):
+    with pytest.raises(RunError, match=r"train\.py q-learning --resume --out "):
         load_policy(str(directory))
 
 

@@ -68,6 +68,7 @@ FRONTIER_COLUMNS = (
     "objective_mean",
     "ahead_rate",
     "completion_rate",
+    "residual_fraction_mean",
 )
 
 MEASURES = ("posting_cost", "posting_and_residual")

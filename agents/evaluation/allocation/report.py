@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from agents.evaluation.allocation.selection import REFERENCE
-from agents.evaluation.tables import Cell, Row, verdict
+from agents.evaluation.tables import ABOUT_CLEAN_UP, CLEANED_UP, FILLED, Cell, Row, ends, verdict
 from agents.policy import BOUNDS
 from execution_env import Scenario
 
@@ -20,7 +21,8 @@ COMPARISON_HEADER = (
     "minus lp",
     "95 % interval",
     "gap to clairvoyant",
-    "completed",
+    FILLED,
+    CLEANED_UP,
     "decision",
 )
 
@@ -34,7 +36,7 @@ def legend(scenario: Scenario) -> str:
         f"Objective: cost and penalties per share of the parent order, in {scenario.unit}; lower is "
         "better. Minus lp: paired by day, negative is better than plain lp. Clairvoyant knows each "
         "day's hidden state: on average no policy on the action grid gets below it. Hindsight knows "
-        "everything: no policy gets below it on any day."
+        f"everything: no policy gets below it on any day. {ABOUT_CLEAN_UP}"
     )
 
 
@@ -56,9 +58,9 @@ def table(rows: Sequence[Row], title: str, width: int = 160) -> Table:
         collapse_padding=True,
     )
     for j in kept:
-        shown.add_column(
-            COMPARISON_HEADER[j], justify="right" if j else "left", no_wrap=j != 5, min_width=7
-        )
+        wraps = COMPARISON_HEADER[j] in ("gap to clairvoyant", FILLED, CLEANED_UP)
+        side: Literal["left", "right"] = "right" if j else "left"
+        shown.add_column(COMPARISON_HEADER[j], justify=side, no_wrap=not wraps, min_width=7)
     policies, bounds = split(rows)
     for row in policies + bounds:
         if bounds and row is bounds[0]:
@@ -85,7 +87,7 @@ def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str
 
 def _cells(row: Row) -> tuple[str, ...]:
     name = str(row["policy"])
-    decision = row["decision_us"]
+    decision, left = row["decision_us"], row["residual_fraction_mean"]
     return (
         f"{name} (bound)" if name in BOUNDS else name,
         _number(row["objective_mean"]),
@@ -93,7 +95,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         _number(row["diff_vs_lp_mean"], "+.4f") if name != REFERENCE else "",
         _interval(row, "diff_vs_lp", "+.4f") if name != REFERENCE else "",
         _number(row["gap_to_clairvoyant"], "+.1%") if name != "clairvoyant" else "",
-        _number(row["completion_rate"], ".1%"),
+        *ends(left if isinstance(left, int | float) else None),
         f"{_number(decision, ',.0f')} us" if decision is not None else "",
     )
 

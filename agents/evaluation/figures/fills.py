@@ -29,6 +29,7 @@ from agents.evaluation.figures.style import (
     short,
     styled,
 )
+from agents.evaluation.tables import Row
 from agents.rollouts.allocation import Rollout
 from execution_env import Scenario
 from execution_env.allocation.rendering import BAND
@@ -116,7 +117,7 @@ def fills(
     figure = new_figure(
         _title(result.scenario, there),
         f"{what} over {day_count(result)}. Behind, ahead: share of bucket ends outside the envelope; "
-        "complete: share of days with nothing left.",
+        "filled: share of the orders, the rest is cleaned up.",
         1.9 * lines + 0.3 if columns > 1 else 2.6,
         key_of_fan(),
     )
@@ -177,12 +178,12 @@ def _range(fans: Sequence[Fan]) -> tuple[float, float]:
 
 
 def _rates(axes: Axes, item: Shown, relative: bool) -> None:
-    """Write the behind, ahead and completion rates where no fan goes."""
+    """Write the behind and ahead rates, and the share that was filled, where no fan goes."""
     row = item.row
-    rates = [number(row[key]) for key in ("behind_rate", "ahead_rate", "completion_rate")]
+    rates = [number(row["behind_rate"]), number(row["ahead_rate"]), _filled(row)]
     words = [
         f"{name} {percent(rate)}"
-        for name, rate in zip(("behind", "ahead", "complete"), rates, strict=True)
+        for name, rate in zip(("behind", "ahead", "filled"), rates, strict=True)
         if math.isfinite(rate)
     ]
     axes.text(
@@ -197,6 +198,10 @@ def _rates(axes: Axes, item: Shown, relative: bool) -> None:
     )
 
 
+def _filled(row: Row) -> float:
+    return 1.0 - number(row["residual_fraction_mean"])
+
+
 def _title(scenario: Scenario, there: Sequence[Shown]) -> str:
     """Return a title: how often the best policy leaves the envelope, and ``lp`` or else the last.
 
@@ -204,7 +209,7 @@ def _title(scenario: Scenario, there: Sequence[Shown]) -> str:
     """
     best = there[0]
     if scenario.buckets == 1:
-        return f"{best.label} completes {percent(number(best.row['completion_rate'], 0.0))} of days"
+        return f"{best.label} fills {percent(_filled(best.row))} of the orders before the clean-up"
     other = next((item for item in there[1:] if item.label == REFERENCE), there[-1])
     rates = [
         (side, number(best.row[key], 0.0), number(other.row[key], 0.0))
