@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rich.console import Console
 
 from agents.evaluation import Comparison, compare, statistics
 from agents.evaluation.allocation.columns import COMPARISON_COLUMNS, episodes_csv, table_csv
 from agents.evaluation.allocation.comparison import TIMED, _level_with
-from agents.evaluation.allocation.report import finding, markdown, split
+from agents.evaluation.allocation.report import finding, legend, markdown, split, table
 from agents.evaluation.tables import Row
 from agents.policy import GridPolicy, Policy, load_policy
 from agents.q_learning.run import ORDERS, QTraining, Settings, config_of
@@ -313,6 +314,30 @@ def test_the_finding() -> None:
     assert "dp is 1.0% below the clairvoyant bound, which holds on average, for the" in said
     said = finding([row("dp", 0.9, -0.2, -0.05), row("q", 0.95, -0.1, -0.01), reference], ["q"])
     assert ". Not told apart from it on these days: q. dp is 10.0%" in said
+
+
+@pytest.mark.parametrize("width", [80, 110, 125, 126, 140, 160])
+def test_orders_that_are_cleaned_up_do_not_look_failed(width: int) -> None:
+    """None of these orders fills to the last share: "completed 0 %" it was."""
+    cells = {"completion_rate": 0.0, "residual_fraction_mean": 0.0152, "decision_us": 1234.0}
+    cells |= {f"objective_{end}": -10.1234 for end in ("ci_low", "ci_high")}
+    rows = [
+        row("lp", 1.0, 0.0, 0.0) | cells,
+        row("Q-learning (3 seeds)", 11.0, -9.12, -9.12) | cells,
+    ]
+    rows.append(row("hindsight", 0.5, -0.6, -0.4))
+    page = markdown(rows).splitlines()
+    assert "| filled before clean-up | cleaned up, share |" in page[0]
+    assert "| 98.48% | 1.52% |" in page[2]
+    assert page[4].endswith("|  |  |  |")
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(table(rows, "title", width))
+    said = capture.get()
+    assert "\N{HORIZONTAL ELLIPSIS}" not in said
+    assert "completed" not in said
+    assert ("98.48%" in said) == ("cleaned" in said) == (width >= 126)
+    assert "filled before clean-up is the mean share" in legend(BASELINE)
 
 
 class Shifted(Twap):

@@ -26,7 +26,7 @@ COMPARISON_HEADER = (
     "decision",
 )
 
-NARROW_TERMINAL = 110
+NARROW_TERMINAL = 126
 """Width of a terminal, in columns, below which the table omits its least needed columns."""
 
 
@@ -58,9 +58,11 @@ def table(rows: Sequence[Row], title: str, width: int = 160) -> Table:
         collapse_padding=True,
     )
     for j in kept:
-        wraps = COMPARISON_HEADER[j] in ("gap to clairvoyant", FILLED, CLEANED_UP)
+        header = COMPARISON_HEADER[j]
+        wraps = header in ("gap to clairvoyant", FILLED, CLEANED_UP)
+        least = max(7, *map(len, header.split()))
         side: Literal["left", "right"] = "right" if j else "left"
-        shown.add_column(COMPARISON_HEADER[j], justify=side, no_wrap=not wraps, min_width=7)
+        shown.add_column(header, justify=side, no_wrap=not wraps, min_width=least)
     policies, bounds = split(rows)
     for row in policies + bounds:
         if bounds and row is bounds[0]:
