@@ -18,7 +18,7 @@ from agents.rollouts.one_order import Bucket, Replay
 from execution_env import Days, Scenario
 from execution_env.allocation.market.model import own_predictions
 from execution_env.allocation.parameters import parameters
-from execution_env.core.validation import shown
+from execution_env.core.validation import decimal, shown
 
 PerAlgo = str | Sequence[object]
 """Number of shares per algo: "1000,500,0" or [1000, 500, 0]."""
@@ -129,7 +129,7 @@ def _rates(scenario: Scenario, given: PerAlgo) -> list[float]:
             f"{', '.join(scenario.algo_names)}."
         )
     try:
-        return [float(item) for item in items]  # type: ignore[arg-type]
+        return [_number(item) for item in items]
     except (TypeError, ValueError):
         raise ValueError(f"prediction = {shown(given)}: must be numbers from 0 to 1.") from None
 
@@ -198,11 +198,19 @@ def _whole(word: object) -> int | None:
         return None
     try:
         if isinstance(word, str):
-            return int(word) if word.strip().lstrip("+-").isdigit() else _whole(float(word))
-        number = float(word)  # type: ignore[arg-type]
-        return int(word) if math.isfinite(number) and number == int(number) else None  # type: ignore[call-overload]
+            digits = word.strip().lstrip("+-")
+            if digits.isascii() and digits.isdigit():
+                return int(word)
+        number = _number(word)
+        if not (math.isfinite(number) and number == int(number)):
+            return None
+        return int(number) if isinstance(word, str) else int(word)  # type: ignore[call-overload]
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _number(word: object) -> float:
+    return decimal(word) if isinstance(word, str) else float(word)  # type: ignore[arg-type]
 
 
 def _volume(scenario: Scenario, bucket: int, word: object) -> float:
@@ -210,7 +218,7 @@ def _volume(scenario: Scenario, bucket: int, word: object) -> float:
     if scenario.volume is None:
         raise ValueError(f"{what}: {scenario.name} has no [volume] section; leave volume out.")
     try:
-        number = math.nan if isinstance(word, bool) else float(word)  # type: ignore[arg-type]
+        number = math.nan if isinstance(word, bool) else _number(word)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not (math.isfinite(number) and number > 0):

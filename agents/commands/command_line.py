@@ -25,7 +25,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from agents.storage.files import writable_folder
 from execution_env.allocation.scenario import Scenario
 from execution_env.allocation.scenario_file import toml_content
-from execution_env.core.validation import ScenarioError, digits, shown, suggestion
+from execution_env.core.validation import ScenarioError, decimal, digits, shown, suggestion
 
 Command = TypeVar("Command")
 
@@ -58,6 +58,17 @@ def _whole(least: int, what: str) -> Any:
     )
 
 
+def _decimal() -> Any:
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NUMBER",
+        instance_from_str=lambda words: decimal(words[0]),
+        is_instance=lambda value: isinstance(value, float),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+Number = Annotated[float, _decimal()]
 Count = Annotated[int, _whole(1, "a whole number of at least 1")]
 Natural = Annotated[int, _whole(0, "a whole number of at least 0")]
 Settings = Annotated[

@@ -18,6 +18,7 @@ from agents.commands.command_line import (
     Count,
     Natural,
     Normalise,
+    Number,
     Settings,
     read_settings,
     results_folder,
@@ -95,7 +96,7 @@ class FrontierCommand:
         default_factory=lambda: ["lp", "lp-buffered", "lp-scenario", "dp", "dp-adaptive"]
     )
     """As for compare; {} stands for the penalty."""
-    penalties: Annotated[list[float], tyro.conf.arg(metavar="NUMBER ...")] = field(
+    penalties: Annotated[list[Number], tyro.conf.arg(metavar="NUMBER ...")] = field(
         default_factory=lambda: list(PENALTIES)
     )
     """Envelope penalties, half-spreads per share outside the envelope and bucket."""

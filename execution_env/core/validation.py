@@ -116,6 +116,17 @@ def digits(text: str) -> int:
     return int(text)
 
 
+def decimal(text: str) -> float:
+    """Return the number that ``text`` writes in ASCII digits, such as -1, .5 or 1e3, nan and inf too.
+
+    Raises:
+        ValueError: it is written otherwise, such as with underscores.
+    """
+    if not text.isascii() or "_" in text:
+        raise ValueError(f"{shown(text)}: must be a number, in digits 0 to 9.")
+    return float(text)
+
+
 def number(key: str, value: Any, low: float, high: float, what: str, above: bool = False) -> float:
     """Return ``value`` as a finite float in [low, high], or in (low, high] with ``above``."""
     right = f"must be {what}, a finite number{_interval(low, high, above)}."
