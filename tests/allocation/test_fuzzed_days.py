@@ -69,6 +69,7 @@ def arrays() -> dict[str, Any]:
         ({"spread": np.full((12, 10, 3), 1e300)}, "spread has 1e+300, must be from -1000000 to"),
         ({"side": np.full(12, 7)}, "side has 7, must be 1 or -1"),
         ({"split_test": np.array([8.5])}, "split_test is float64, not int64"),
+        ({"split_test": np.array([8, 9, 8])}, "split_test names a day twice"),
         ({"extra": np.zeros(3)}, 'holds the unknown "extra"'),
         ({"bucket_seconds": -1.0}, "bucket_seconds has -1, must be at least 0"),
         ({"start": np.full(12, np.inf)}, "start has numbers that are not finite"),
@@ -87,7 +88,7 @@ def test_days_that_are_none(
     text = str(caught.value)
     assert message in text
     assert "days.npz: " in text
-    assert "calibrate --days" in text
+    assert "anew" in text
     assert "\n" not in text
 
 

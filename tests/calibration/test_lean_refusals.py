@@ -101,6 +101,24 @@ def test_a_zip_that_would_unpack_to_much_more(
     assert "20131007_quote.zip: would unpack to 3 MB from 0.0 MB" in refusal(tmp_path)
 
 
+def test_a_zip_that_understates_its_size(tmp_path: Path) -> None:
+    path = write_day(tmp_path) / "bac" / "20131007_quote.zip"
+    text = b"0,0,0,0,0,N,1,0\n" * 100_000
+    write_zip(path, ("x.csv", text))
+    content = path.read_bytes()
+    right = len(text).to_bytes(4, "little")
+    assert content.count(right) == 2
+    path.write_bytes(content.replace(right, (1600).to_bytes(4, "little")))
+    assert "cut off, damaged or encrypted" in refusal(tmp_path)
+
+
+def test_a_zip_of_many_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MOST_CELLS", 1000)
+    write_day(tmp_path)
+    write_zip(tmp_path / "bac" / "20131007_quote.zip", ("x.csv", ",,,,,,,\n" * 10_000))
+    assert "holds 80,000 cells in 0.0 MB, more than market data do" in refusal(tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["trade", "quote"])
 @pytest.mark.parametrize(
     "damage", ["truncated", "flipped", "not a zip", "no bytes", "empty", "two", "no rows"]

@@ -132,6 +132,9 @@ def read_days(path: Path) -> DaysFile:
         raise ScenarioError(
             f"days {path}: {error}. Make it anew with python -m execution_env calibrate --days."
         ) from None
+    for name, which in content.items():
+        if name.startswith("split_") and np.unique(which).size < which.size:
+            raise ScenarioError(f"days {path}: {name} names a day twice. Make it anew.")
     return DaysFile(
         tuple(str(name) for name in content.pop("algos")),
         float(content.pop("bucket_seconds")),

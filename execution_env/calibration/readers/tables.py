@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from execution_env.calibration.readers.tape import DataError, Ints
-from execution_env.core.validation import shown
+from execution_env.core.validation import printable, shown
 
 try:
     import polars as pl
@@ -34,6 +34,10 @@ MOST_BYTES = 100_000_000
 
 MOST_GROWTH = 12
 """A zip that is larger may unpack to so many times its own size; real quotes unpack to 6 to 9 times."""
+
+MOST_CELLS, MOST_CELL_GROWTH = 8_000_000, 3.25
+"""Cells that any zip may hold, and cells per byte of a larger one: a table takes about 25 bytes for each.
+Real quotes have up to 2.8."""
 
 _WHOLE = re.compile(r"[ ]*[+-]?[0-9]{1,19}")
 _BROKEN_ZIP = (
@@ -87,21 +91,27 @@ def read_source(path: Path, wanted: str | None = None) -> Source:
             data = _unpacked(path, archive, member)
     except _BROKEN_ZIP as error:
         raise DataError(f"{path}: {_why_broken(path, error)}") from error
-    return _not_empty(Source(f"{path}, {member}", Path(member).name, data))
+    return _not_empty(Source(f"{path}, {printable(member)}", Path(member).name, data))
 
 
 def _unpacked(path: Path, archive: zipfile.ZipFile, member: str) -> bytes:
-    """Return the content of a member, which must not be far larger than the zip.
-
-    ``zipfile`` stops at the size that was checked, and checks the checksum.
-    """
+    """Return the content of a member, which must not be far larger than the zip."""
     size, packed = archive.getinfo(member).file_size, path.stat().st_size
     if size > max(MOST_BYTES, MOST_GROWTH * packed):
         raise DataError(
             f"{path}: would unpack to {size / 1e6:,.0f} MB from {packed / 1e6:,.1f} MB, more than "
             f"market data do. {AGAIN}"
         )
-    return archive.read(member)
+    with archive.open(member) as file:
+        data = file.read(size)  # no more than was checked, whatever the member holds
+        if file.read(1):
+            raise zipfile.BadZipFile(f"{member} is longer than it says")
+    cells = data.count(b",") + data.count(b"\n")
+    if cells > max(MOST_CELLS, MOST_CELL_GROWTH * packed):
+        raise DataError(
+            f"{path}: holds {cells:,} cells in {packed / 1e6:,.1f} MB, more than market data do. {AGAIN}"
+        )
+    return data
 
 
 def _member(path: Path, archive: zipfile.ZipFile, wanted: str | None) -> str:
@@ -111,7 +121,7 @@ def _member(path: Path, archive: zipfile.ZipFile, wanted: str | None) -> str:
     fitting = [name for name in names if wanted and wanted in Path(name).name.lower()]
     if len(names) > 1 and len(fitting) != 1:
         raise DataError(
-            f"{path}: holds {len(names)} files ({', '.join(names[:4])}"
+            f"{path}: holds {len(names)} files ({printable(', '.join(names[:4]))}"
             f"{', ...' if len(names) > 4 else ''}), must hold one"
             f"{f', or one with {shown(wanted)} in its name' if wanted else ''}. Take the others out."
         )
