@@ -39,11 +39,11 @@ from agents.dynamic_programming.conditional_induction import (
 )
 from agents.dynamic_programming.laws import Laws, hidden_sd, laws
 from agents.dynamic_programming.problem import Problem, levels_of, pose, same_cells
-from agents.planning.adverse_selection import moves_with_factor
 from agents.policy import Lots, Observations, Observed, Policy, grid_lots, read_observations
 from agents.rollouts.allocation import Progress, play
 from execution_env import DayStream, Scenario
 from execution_env.allocation.actions import grid_size
+from execution_env.allocation.adverse_selection import moves_with_factor
 from execution_env.allocation.formulas import posting_price
 from execution_env.allocation.market.day_stream import POLICY
 from execution_env.allocation.market.model import market_model

@@ -1,1 +1,1 @@
-"""Expected fills and adverse selection, as planners and rules use them."""
+"""Expected fills by size, as planners and rules use them."""

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.planning.adverse_selection import filled_share_price, fills_and_moves
 from execution_env import Scenario
+from execution_env.allocation.adverse_selection import filled_share_price, fills_and_moves
 from execution_env.core.jit import jit
 from execution_env.core.memory import read_only
 

@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.planning.adverse_selection import adverse_selection, filled_share_price, fills_and_moves
 from execution_env import DayStream, load_scenario
+from execution_env.allocation.adverse_selection import (
+    adverse_selection,
+    filled_share_price,
+    fills_and_moves,
+)
 from execution_env.allocation.market.day_stream import POLICY
 from tests.allocation.markets import shortfall, with_day_effects
 

@@ -15,10 +15,10 @@ from agents.dynamic_programming.backward_induction import Draws, filled_prices, 
 from agents.dynamic_programming.laws import laws
 from agents.dynamic_programming.policies import dp, dp_adaptive, dp_fine
 from agents.dynamic_programming.problem import pose, same_cells
-from agents.planning.adverse_selection import adverse_selection, moves_with_factor
 from agents.policy import Lots, Observations, Policy, grid_lots, read_observations
 from agents.rollouts.allocation import play
 from execution_env import Days, DayStream, Scenario
+from execution_env.allocation.adverse_selection import adverse_selection, moves_with_factor
 from execution_env.allocation.depth import expected_fill
 from execution_env.allocation.market.day_stream import VALIDATION
 from execution_env.allocation.parameters import parameters

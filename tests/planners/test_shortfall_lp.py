@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from agents.lp.model import CHORDS
 from agents.lp.variants import LinearProgramme, ScenarioProgramme, lp, lp_buffered, lp_scenario
-from agents.planning.adverse_selection import adverse_selection, fills_and_moves
 from agents.planning.pieces import join, pieces
 from agents.policy import read_observations
 from agents.rollouts.allocation import play
 from execution_env import OrderAllocationEnv, load_scenario
+from execution_env.allocation.adverse_selection import adverse_selection, fills_and_moves
 from execution_env.allocation.market.day_stream import VALIDATION, DayStream
 from tests.allocation.markets import shortfall, with_day_effects
 from tests.allocation.strategies import markets_drawn, scenarios_drawn

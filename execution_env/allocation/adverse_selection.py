@@ -32,10 +32,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from execution_env import Scenario
 from execution_env.allocation.depth import expected_fill, normal_cdf, normal_quantile
 from execution_env.allocation.logistic_normal import NODES, WEIGHTS, mean
 from execution_env.allocation.market.model import market_model
+from execution_env.allocation.scenario import Scenario
 from execution_env.core.jit import jit
 
 Floats = NDArray[np.float64]
