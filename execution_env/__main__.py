@@ -10,6 +10,7 @@ import textwrap
 
 import numpy as np
 
+from execution_env.allocation import verdicts
 from execution_env.allocation.diagnosis import oddities
 from execution_env.allocation.env import OrderAllocationEnv
 from execution_env.allocation.estimation import prior_of_estimates
@@ -17,7 +18,12 @@ from execution_env.allocation.market.day_stream import POLICY, stream_generator
 from execution_env.allocation.market.days_file import replayed
 from execution_env.allocation.rendering import Recorder
 from execution_env.allocation.scenario import Scenario
-from execution_env.allocation.scenario_file import load_scenario, scenario_to_toml, scenarios
+from execution_env.allocation.scenario_file import (
+    load_scenario,
+    scenario_text,
+    scenario_to_toml,
+    scenarios,
+)
 from execution_env.allocation.sections import Replay
 from execution_env.calibration.options import NEEDS, add_calibrate
 from execution_env.core.arguments import Parser, whole
@@ -70,7 +76,8 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     elif options.command == "show":
         print(_shown(load_scenario(options.scenario)))
     elif options.command == "check":
-        print(_checked(load_scenario(options.scenario)))
+        scenario = load_scenario(options.scenario)
+        print(_checked(scenario, verdicts.read(scenario_text(options.scenario))))
     else:
         _play(options.scenario, options.seed, options.action, options.picture)
     return 0
@@ -183,8 +190,10 @@ def _sketch(scenario: Scenario) -> str:
     return "\n".join(lines)
 
 
-def _checked(scenario: Scenario) -> str:
-    """Return what is odd about a valid scenario, whose replayed days are read as well.
+def _checked(scenario: Scenario, said: list[str]) -> str:
+    """Return what is odd about a valid scenario, and what its calibration ``said`` of it.
+
+    Its replayed days are read as well.
 
     Raises:
         ScenarioError: they are missing or damaged, or do not fit the scenario.
@@ -195,14 +204,24 @@ def _checked(scenario: Scenario) -> str:
         found = ", ".join(f"{size:,} {name}" for name, size in sizes.items())
         days = f" Its replayed days: {printable(found)}."
     warnings, name = oddities(scenario), printable(scenario.name)
-    if not warnings:
-        return f"{name}: fine, and nothing odd about it.{days}"
-    lines = [f"{name}: valid, but odd:{days}"]
-    lines += [
-        textwrap.fill(printable(warning), 88, initial_indent="- warning: ", subsequent_indent="  ")
-        for warning in warnings
-    ]
+    leaves = any(verdict.startswith(verdicts.WARNING) for verdict in said)
+    if warnings:
+        lines = [f"{name}: valid, but odd:{days}"]
+        lines += _items([f"{verdicts.WARNING}{warning}" for warning in warnings])
+    elif leaves:
+        lines = [f"{name}: nothing odd about it, but its model leaves the data's intervals.{days}"]
+    else:
+        lines = [f"{name}: fine, and nothing odd about it.{days}"]
+    if said:
+        lines += [verdicts.TITLE, *_items(said)]
     return "\n".join(lines)
+
+
+def _items(items: list[str]) -> list[str]:
+    return [
+        textwrap.fill(printable(item), 88, initial_indent="- ", subsequent_indent="  ")
+        for item in items
+    ]
 
 
 def _splits(replay: Replay) -> list[str]:

@@ -1,12 +1,17 @@
-"""Warnings about scenarios that are valid but odd."""
+"""Warnings about scenarios that are valid but odd, whoever wrote them.
+
+``check`` says them of a file, and ``calibrate`` of what it has fitted, before it writes it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from execution_env.allocation.adverse_selection import filled_share_price
 from execution_env.allocation.batch import Batch
 from execution_env.allocation.scenario import Scenario
 
@@ -17,6 +22,7 @@ def oddities(scenario: Scenario) -> list[str]:
     """Return warnings about ``scenario``, each a sentence; an empty list if there are none."""
     bound = _fastest(scenario, everything_fills=True)
     return [
+        *_crossing_that_earns(scenario),
         *_dominated_algos(scenario),
         *_cap_below_order(scenario, int(bound[-1])),
         *_unreachable_envelope(scenario, bound),
@@ -48,12 +54,65 @@ def _dominated_algos(scenario: Scenario) -> list[str]:
             )
         ]
         if buckets:
+            where = _listed(buckets, scenario.buckets)
+            better = _out_of_order(scenario, i, buckets[0] - 1)
             warnings.append(
-                f"algo {name} is dominated in {_listed(buckets, scenario.buckets)}: a mix of the "
-                "others fills as much for the same cost or less"
-                + (", adverse selection aside." if scenario.shortfall else ".")
+                f"algo {name} is dominated in {where}: {better}."
+                if better
+                else f"algo {name} is dominated in {where}: a mix of the others fills as much for the "
+                "same cost or less" + (", adverse selection aside." if scenario.shortfall else ".")
             )
     return warnings
+
+
+def _out_of_order(scenario: Scenario, algo: int, bucket: int) -> str:
+    """Return words on an algo that is cheaper than ``algo`` and fills more; empty if there is none."""
+    price, fills = scenario.posting_costs[bucket], scenario.predictions[bucket]
+    better = (price < price[algo] - SLACK) & (fills > fills[algo] + SLACK)
+    if not better.any():
+        return ""
+    other = int(np.argmax(np.where(better, fills, -1.0)))
+    names = scenario.algo_names
+    return (
+        f"prices and fill rates are out of order, {names[algo]} pays {price[algo]:.4g} and fills "
+        f"{fills[algo]:.1%}, {names[other]} pays {price[other]:.4g} and fills {fills[other]:.1%}"
+    )
+
+
+def ladder(
+    names: Sequence[str], prices: NDArray[np.float64], errors: NDArray[np.float64]
+) -> list[str]:
+    """Return a warning for every two neighbours of a ladder of algos whose prices are out of order.
+
+    Args:
+        names: (K,) algos, from the one whose limit is furthest on.
+        prices: (K,) basis points that a filled share costs above the mid.
+        errors: (K,) standard errors; NaN counts as 0. Two of them are left to chance.
+    """
+    warnings = []
+    for i in range(len(names) - 1):
+        slack = 2.0 * float(np.hypot(*np.nan_to_num(errors[i : i + 2]))) + SLACK
+        if prices[i] < prices[i + 1] - slack:
+            warnings.append(
+                f"algos are out of order: the limit of {names[i]} is nearer to the far touch than that "
+                f"of {names[i + 1]}, but it pays {prices[i]:.4g} bps and {names[i + 1]} "
+                f"{prices[i + 1]:.4g}: the data, or --algo, are wrong."
+            )
+    return warnings
+
+
+def _crossing_that_earns(scenario: Scenario) -> list[str]:
+    """Return a warning if the algo that crosses furthest is paid for it."""
+    if not scenario.shortfall:
+        return []
+    spreads = scenario.half_spreads.mean(axis=0)
+    furthest = int(spreads.argmax())
+    if spreads[furthest] >= -SLACK:
+        return []
+    return [
+        f"crossing earns money: {scenario.algo_names[furthest]}, the algo that pays most, has a half-"
+        f"spread of {spreads[furthest]:.4g} bps. No algo crosses the spread, or the data are wrong."
+    ]
 
 
 def _on_or_below_hull(
@@ -139,17 +198,33 @@ def _unreachable_envelope(scenario: Scenario, bound: NDArray[np.float64]) -> lis
 
 
 def _cheap_residual(scenario: Scenario) -> list[str]:
-    if scenario.shortfall:  # the clean-up buys what is left: it completes the order
-        return []
+    """Return a warning if leaving a share costs less than filling it through the surest algo.
+
+    With shortfall the clean-up fills what is left. It is compared with the algo that crosses
+    furthest, adverse selection included (see ``adverse_selection``). For a single share only the
+    linear price matters: the quadratic price grows with the residual.
+    """
+    penalties = scenario.penalties
+    if penalties.residual + penalties.residual_quadratic <= SLACK:
+        return ["leaving the whole order unfilled costs nothing: policies need not trade at all."]
+    if scenario.shortfall:
+        furthest = int(scenario.half_spreads.mean(axis=0).argmax())
+        price = float(filled_share_price(scenario)[-1, furthest])
+        if penalties.residual >= price - SLACK:
+            return []
+        return [
+            f"the clean-up is cheaper than crossing: it costs {penalties.residual:.4g} bps a share, and "
+            f"{scenario.algo_names[furthest]} {price:.4g} in the last bucket, adverse selection "
+            "included: policies will leave part of the order to it."
+        ]
     with np.errstate(divide="ignore", invalid="ignore"):
         prices = scenario.posting_costs.copy()
         if scenario.costs.basis == "posted":
             prices = np.where(scenario.predictions > 0, prices / scenario.predictions, np.inf)
     surest = prices[-1, scenario.predictions[-1].argmax()]
-    # For a single share only the linear price matters: the quadratic price grows with the residual.
-    if scenario.penalties.residual >= surest or np.isinf(surest):
+    if penalties.residual >= surest or np.isinf(surest):
         return []
     return [
-        f"leaving a share unfilled costs {scenario.penalties.residual:g}, less than the {surest:g} of "
+        f"leaving a share unfilled costs {penalties.residual:g}, less than the {surest:g} of "
         "filling it through the surest algo in the last bucket: policies will not complete the order."
     ]

@@ -77,6 +77,15 @@ def load_scenario(
         raise ScenarioError(f"{path.name}: {error}") from None
 
 
+def scenario_text(scenario: str | Path) -> str:
+    """Return the text of the file of a shipped name or a path, comments included.
+
+    Raises:
+        ScenarioError: there is no such file, or it cannot be read.
+    """
+    return _text(_path(scenario))
+
+
 def _path(scenario: str | Path) -> Path:
     if str(scenario) in scenarios():
         return SHIPPED / f"{scenario}.toml"

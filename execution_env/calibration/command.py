@@ -16,9 +16,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from execution_env.allocation.diagnosis import ladder, oddities
 from execution_env.allocation.sections import TOTAL
-from execution_env.calibration.console import Progress, show
+from execution_env.allocation.verdicts import WARNING, items, written
+from execution_env.calibration.console import Progress, show, warn
 from execution_env.calibration.days import days_bytes, days_of, split_windows
+from execution_env.calibration.fitting.cleanup import Cleanup
+from execution_env.calibration.fitting.comparison import compare
 from execution_env.calibration.fitting.evidence import Evidence, of_outcomes
 from execution_env.calibration.fitting.fit import Fit, fit
 from execution_env.calibration.gather import assumptions_of, gather, windows_of
@@ -29,6 +33,7 @@ from execution_env.calibration.simulator.placement import PLACEMENTS, Assumption
 from execution_env.calibration.simulator.windows import buckets_of
 from execution_env.calibration.write import (
     Choices,
+    cleanup,
     lot_of,
     scenario_of,
     scenario_toml,
@@ -87,7 +92,11 @@ def _calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> None:
         found = _from_log(options) if options.fill_log else _from_tapes(options, progress)
         choices = _choices(options, found)
         scenario = scenario_of(found.fit, choices)  # raises before anything is written
-        head = _head(arguments, found)
+        progress.phase("comparing model and data")
+        compared = compare(scenario, found.evidence, found.fit.posted)
+        verdicts = compared.verdicts + [WARNING + odd for odd in _out_of_order(options, found.fit)]
+        odd = oddities(scenario)
+        head = _head(arguments, found, cleanup(found.fit, choices), verdicts, odd)
         files: dict[PathLike, bytes] = {
             options.out: scenario_toml(found.fit, choices, head).encode()
         }
@@ -102,14 +111,34 @@ def _calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> None:
             from execution_env.calibration.figure import diagnostic  # noqa: PLC0415  slow to import
 
             unit, title = shown_duration(options.bucket), f"{found.data}; {found.used}"
-            files[figure] = diagnostic(scenario, found.evidence, found.fit.posted, title, unit)
+            files[figure] = diagnostic(scenario, compared, found.fit.posted, title, unit)
         names = ", ".join(map(str, files))
         with saying(f"interrupted while writing: {names} may be new or as they were"):
             write_files(files)
     with saying(f"interrupted: wrote {names}"):
-        show(found.fit, choices, found.data, found.used, found.counts)
+        show(found.fit, choices, found.data, found.used, found.counts, verdicts, odd)
         for path in files:
             print(f"wrote {path}")
+        warn(options.out, verdicts, odd)
+
+
+def _out_of_order(options: argparse.Namespace, fitted: Fit) -> list[str]:
+    """Return warnings where prices contradict the placements that they come from."""
+    if options.fill_log:
+        return []
+    rank = [(placement.at, placement.ticks) for placement in _placements(options)]
+    order = sorted(range(len(rank)), key=lambda k: rank[k], reverse=True)
+    algos = [fitted.algos[k] for k in order]
+    spreads = [algo.half_spread for algo in algos]
+    return ladder(
+        [algo.name for algo in algos],
+        np.array([spread.value for spread in spreads]),
+        np.array([spread.error for spread in spreads]),
+    )
+
+
+def _placements(options: argparse.Namespace) -> tuple[Placement, ...]:
+    return tuple(Placement(**given) for given in options.algo) if options.algo else PLACEMENTS
 
 
 def _check(options: argparse.Namespace, figure: Path | None) -> None:
@@ -164,7 +193,7 @@ def _replay_path(options: argparse.Namespace) -> Path:
 
 
 def _from_tapes(options: argparse.Namespace, progress: Progress) -> Found:
-    placements = tuple(Placement(**given) for given in options.algo) if options.algo else PLACEMENTS
+    placements = _placements(options)
     outcomes, data, counts = gather(options, placements, progress)
     split = options.days or options.split or options.fit_on not in (None, "all")
     splits = split_windows(outcomes, dict(options.split or [])) if split else {}
@@ -303,7 +332,13 @@ def _assumed(assumptions: Assumptions, options: argparse.Namespace) -> list[str]
     return lines
 
 
-def _head(arguments: Sequence[str], found: Found) -> list[str]:
+def _head(
+    arguments: Sequence[str],
+    found: Found,
+    left: Cleanup,
+    verdicts: Sequence[str],
+    odd: Sequence[str],
+) -> list[str]:
     """Return the lines of the comment at the top of a scenario file."""
     fitted = found.fit
     lines = [
@@ -312,6 +347,7 @@ def _head(arguments: Sequence[str], found: Found) -> list[str]:
         "and sells. A window is one observation for the standard errors, which are jackknifed.",
         f"Usual child order, by which prices and correlations go: {fitted.posted:,.0f} shares, "
         f"{fitted.size:.1%} of a bucket's volume.",
+        f"Clean-up: {left.words}",
         "Assumed:",
         *(f"  {line}" for line in found.assumed),
     ]
@@ -322,6 +358,7 @@ def _head(arguments: Sequence[str], found: Found) -> list[str]:
         "Made by",  # a line of its own, however long, so that it can be copied
         said_command(arguments),
         "",
-    ] + [
-        part for line in lines for part in textwrap.wrap(line, 98, subsequent_indent="    ") or [""]
+        *(part for line in lines for part in textwrap.wrap(line, 98, subsequent_indent="    ")),
+        *written(verdicts),
+        *(["Odd about it:", *items(odd)] if odd else []),
     ]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from execution_env.allocation.verdicts import TITLE, WARNING
+from execution_env.calibration.fitting.cleanup import Cleanup
 from execution_env.calibration.fitting.estimate import Estimate
 from execution_env.calibration.fitting.fit import AlgoFit, Fit
-from execution_env.calibration.write import Choices
+from execution_env.calibration.write import Choices, cleanup
 
 FIT_ROWS: tuple[tuple[str, str, str], ...] = (
     ("fill_probability", "chance of any depth", ""),
@@ -72,8 +75,24 @@ class Progress:
         return tell
 
 
-def show(fit: Fit, choices: Choices, data: str, used: str, counts: Mapping[str, int]) -> None:
-    """Print the estimates and what was mended and left out."""
+def show(
+    fit: Fit,
+    choices: Choices,
+    data: str,
+    used: str,
+    counts: Mapping[str, int],
+    verdicts: Sequence[str],
+    odd: Sequence[str],
+) -> None:
+    """Print the estimates, what was mended and left out, and what is to be said of the model.
+
+    Args:
+        fit, choices: the scenario.
+        data, used: descriptions of the data, and of the part that was fitted on.
+        counts: number of cases mended and left out, by reason.
+        verdicts: sentences on model against data.
+        odd: warnings about the scenario.
+    """
     for text in (
         f"{data}; fitted on {used}: {fit.windows} windows of {len(fit.expected)} buckets",
         f"order of {choices.size:,} shares in lots of {choices.lot_size:,}; usual child order "
@@ -92,20 +111,51 @@ def show(fit: Fit, choices: Choices, data: str, used: str, counts: Mapping[str, 
         ["correlation of move and factor", str(fit.move_correlation)],
         ["persistence of factor", str(fit.persistence)],
         ["mid to far touch at the end, bps", str(fit.touch)],
+        *_cleanup_rows(cleanup(fit, choices)),
     ]
     print_table(["market", ""], market)
     notes = [f"{algo.name}: {row[1]}: {note}" for algo in fit.algos for row in FIT_ROWS
-             if (note := getattr(algo, row[0]).note)]  # fmt: skip
+             if (value := getattr(algo, row[0])).known and (note := value.note)]  # fmt: skip
     notes += [f"persistence of factor: {fit.persistence.note}"] * bool(fit.persistence.note)
-    odd = {**counts, **fit.counts}
+    mended = {**counts, **fit.counts}
     for title, lines in (
         ("notes", notes),
-        ("mended and left out", [f"{why}: {count:,}" for why, count in odd.items()]),
+        ("mended and left out", [f"{why}: {count:,}" for why, count in mended.items()]),
+        (TITLE.rstrip(":").lower(), [f"- {verdict}" for verdict in verdicts]),
+        ("odd about this scenario", [f"- {WARNING}{warning}" for warning in odd]),
     ):
         if lines:
             print(f"\n{title}")
             print("\n".join(f"  {line}" for line in lines))
     print()
+
+
+def warn(out: Path, verdicts: Sequence[str], odd: Sequence[str]) -> None:
+    """Say on standard error how much there is to say against the scenario in the file ``out``."""
+    leaves = sum(verdict.startswith(WARNING) for verdict in verdicts)
+    said = [f"the model leaves the data in {leaves} of {len(verdicts)} comparisons"] * bool(leaves)
+    said += [
+        f"{len(odd)} {'things are' if len(odd) > 1 else 'thing is'} odd about the scenario"
+    ] * bool(odd)
+    if said:
+        print(
+            f"{WARNING}{' and '.join(said)}: see above, the head of {out.name}, or check {out.name}",
+            file=sys.stderr,
+        )
+
+
+def _cleanup_rows(found: Cleanup) -> list[list[str]]:
+    return [
+        [f"{name}, bps", str(value)]
+        for name, value in (
+            ("to cross with the usual child order", found.child),
+            ("to cross with a tenth of the order", found.tenth),
+            ("to cross with all of the order", found.whole),
+            ("all-in price of the algo that crosses", found.all_in),
+            ("clean-up per share", found.linear),
+            ("and more if all is left", found.quadratic),
+        )
+    ]
 
 
 def _rows(fit: Fit) -> list[list[str]]:
@@ -117,7 +167,7 @@ def _rows(fit: Fit) -> list[list[str]]:
 
 def _cell(algo: AlgoFit, key: str) -> str:
     value: Estimate = getattr(algo, key)
-    return "" if value.value != value.value else str(value)
+    return str(value)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -15,7 +15,7 @@ from execution_env.calibration.readers.lean import dates_available, read_lean
 from execution_env.calibration.readers.lobster import read_lobster
 from execution_env.calibration.readers.tape import DataError, Tape
 from execution_env.calibration.simulator.child_orders import simulate
-from execution_env.calibration.simulator.outcomes import Outcomes
+from execution_env.calibration.simulator.outcomes import BY_SIDE, Outcomes
 from execution_env.calibration.simulator.placement import Assumptions, Placement
 from execution_env.calibration.simulator.windows import plan_windows
 
@@ -106,10 +106,9 @@ def _tapes(options: argparse.Namespace, progress: Progress) -> Iterator[Tape]:
 
 def windows_of(outcomes: Outcomes, which: NDArray[np.bool_]) -> Outcomes:
     """Return the windows that the (W,) mask ``which`` selects."""
-    by_side = ("depth", "price", "touch")
     return Outcomes(
         **{
-            name: values[:, which] if name in by_side else values[which]
+            name: values[:, which] if name in BY_SIDE else values[which]
             for name, values in outcomes._asdict().items()
         }
     )

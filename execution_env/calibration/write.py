@@ -10,10 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from execution_env.allocation.adverse_selection import filled_share_price
 from execution_env.allocation.scenario import Scenario
 from execution_env.allocation.scenario_file import scenario_from_dict
+from execution_env.calibration.fitting.cleanup import Cleanup, price_cleanup
 from execution_env.calibration.fitting.estimate import Estimate, rounded
 from execution_env.calibration.fitting.fit import AlgoFit, Fit
+from execution_env.calibration.readers.tape import DataError
 
 NICE = (1, 2, 3, 5)
 """First digits of a lot size."""
@@ -33,7 +36,8 @@ class Choices:
         band: half-width of the envelope, a fraction of the order.
         envelope_penalty: basis points per share outside it, at every bucket's end.
         fees, rebates: basis points per filled share, by algo.
-        impact: extra basis points for cleaning up the whole order at once; None: square-root law.
+        impact: extra basis points for cleaning up the whole order at once; None: see
+            ``fitting.cleanup``.
     """
 
     name: str
@@ -65,17 +69,9 @@ def crossing_fee(fit: Fit, choices: Choices) -> float:
     return choices.fees.get(name, 0.0) - choices.rebates.get(name, 0.0)
 
 
-def impact(fit: Fit, choices: Choices) -> float:
-    """Return the basis points that cleaning up the whole order at once costs beyond the touch.
-
-    Data without our impact cannot show it. The default is the square-root law (Toth et al. 2011,
-    Anomalous price impact and the critical nature of liquidity in financial markets, Physical
-    Review X 1) with a factor of one: sd of a bucket's move times sqrt(order / volume of a bucket).
-    """
-    if choices.impact is not None:
-        return choices.impact
-    volume = sum(b.value for b in fit.expected) / len(fit.expected)
-    return fit.price_sd.value * math.sqrt(choices.size / volume)
+def cleanup(fit: Fit, choices: Choices) -> Cleanup:
+    """Return the price of what an order leaves at its end."""
+    return price_cleanup(fit.crossing, choices.size, crossing_fee(fit, choices), choices.impact)
 
 
 def _said(estimate: Estimate, windows: int) -> str:
@@ -147,13 +143,14 @@ def _content(fit: Fit, choices: Choices) -> tuple[dict[str, Any], dict[str, str]
     comments: dict[str, str] = {}
 
     def keep(key: str, estimate: Estimate, low: float = -math.inf, high: float = math.inf) -> float:
+        if not estimate.known:
+            raise DataError(f"{key}: {estimate}. Give more data, or columns that have it.")
         comments[key] = _said(estimate, fit.windows)
         return min(max(rounded(estimate), low), high)
 
     algos = [_algo(algo, choices, keep) for algo in fit.algos]
     comments["volume.expected"] = _volumes_said(fit)
-    fee, cleanup = crossing_fee(fit, choices), impact(fit, choices)
-    touch = Estimate(fit.touch.value + fee, fit.touch.error, fit.touch.note)
+    left = cleanup(fit, choices)
     content: dict[str, Any] = {
         "name": choices.name,
         "description": choices.description,
@@ -182,19 +179,36 @@ def _content(fit: Fit, choices: Choices) -> tuple[dict[str, Any], dict[str, str]
         "envelope": {"kind": "twap", "band": choices.band},
         "penalties": {
             "envelope": choices.envelope_penalty,
-            "residual": keep("penalties.residual", touch, 0),
-            "residual_quadratic": float(f"{cleanup:.4g}"),
+            "residual": keep("penalties.residual", left.linear, 0),
+            "residual_quadratic": keep("penalties.residual_quadratic", left.quadratic, 0),
         },
         "algos": algos,
     }
+    own = _own_price(content)
+    if content["penalties"]["residual"] < own:
+        content["penalties"]["residual"] = own
+        comments["penalties.residual"] = (
+            f"the model's own all-in price of {fit.crossing.algo}, above that of the data, "
+            + comments["penalties.residual"]
+        )
     comments |= _choices_said(fit, choices)
     comments["volume.sd"] += "; of log volume, differences between times of the day included"
     comments["volume.persistence"] += "; those included too"
-    comments["penalties.residual"] += (
-        f"; mid to far touch at an order's end, and a fee of {fee:g}" if fee else
-        "; mid to far touch at an order's end"
-    )  # fmt: skip
+    comments["penalties.residual"] += "; see Clean-up above"
+    if not left.given:
+        comments["penalties.residual_quadratic"] += "; the rest of the price of all of the order"
     return content, comments
+
+
+def _own_price(content: Mapping[str, Any]) -> float:
+    """Return the model's price of a share through the algo that crosses furthest, rounded up.
+
+    It includes adverse selection in the last bucket; 0 if it is negative.
+    """
+    scenario = scenario_from_dict(content)
+    furthest = int(scenario.half_spreads.mean(axis=0).argmax())
+    price = float(filled_share_price(scenario)[-1, furthest])
+    return max(math.ceil(price * 1e5) / 1e5, 0.0)
 
 
 def _algo(algo: AlgoFit, choices: Choices, keep: Callable[..., float]) -> dict[str, Any]:
@@ -234,10 +248,9 @@ def _choices_said(fit: Fit, choices: Choices) -> dict[str, str]:
         "participation.window": "a cap on each bucket by itself; a choice",
         "envelope.kind": "a choice, as is band",
         "penalties.envelope": "bps per share outside at a bucket's end; a choice",
-        "penalties.residual_quadratic": "given, not estimated"
-        if choices.impact is not None
-        else "not measurable without impact: sd of a bucket's move x sqrt(order / bucket volume)",
     }
+    if choices.impact is not None:
+        found["penalties.residual_quadratic"] = "given, not estimated"
     for algo in fit.algos:
         for key in ("fee", "rebate"):
             found[f"algos.{algo.name}.{key}"] = "given, not estimated"

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+NOTHING = "the data do not show it"
+
 MOST_GROUPS = 100
 """Maximum number of groups that are left out one after another. With more windows a group holds
 several."""
@@ -33,7 +35,8 @@ class Estimate:
     Attributes:
         value: the estimate.
         error: standard error; NaN where there is none.
-        note: remark on the estimate; empty where there is none.
+        note: remark on the estimate; empty where there is none. Where the value is NaN it says why
+            there is no estimate.
     """
 
     value: float
@@ -44,7 +47,14 @@ class Estimate:
         """Return True if ``truth`` is within ``errors`` standard errors, or if there are none."""
         return not abs(self.value - truth) > errors * self.error
 
+    @property
+    def known(self) -> bool:
+        """Whether there is an estimate."""
+        return math.isfinite(self.value)
+
     def __str__(self) -> str:
+        if not self.known:
+            return f"not estimated: {self.note or NOTHING}"
         if not math.isfinite(self.error):
             return f"{self.value:.3g}"
         if self.error == 0.0:
@@ -106,9 +116,10 @@ def errors(replicates: Floats) -> Floats:
     return np.asarray(np.where(found > 1e-9 * np.abs(replicates[0]) + 1e-12, found, 0.0 * found))
 
 
-def estimate(replicates: Floats, note: str = "") -> Estimate:
-    """Return the estimate of (1 + J,) ``replicates``."""
-    return Estimate(float(replicates[0]), float(errors(replicates)), note)
+def estimate(replicates: Floats, note: str = "", why: str = "") -> Estimate:
+    """Return the estimate of (1 + J,) ``replicates``; ``why`` is its note where there is none."""
+    found = Estimate(float(replicates[0]), float(errors(replicates)), note)
+    return found if found.known else Estimate(math.nan, note=why or note)
 
 
 def means(weight: Floats, numerator: Floats, denominator: Floats) -> Floats:

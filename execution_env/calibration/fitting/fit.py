@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from execution_env.calibration.fitting.cleanup import Crossing, Offers
 from execution_env.calibration.fitting.dependence_seen import fills
 from execution_env.calibration.fitting.estimate import (
     Estimate,
@@ -37,6 +38,9 @@ from execution_env.calibration.readers.tape import DataError
 from execution_env.calibration.simulator.outcomes import Outcomes
 
 NEVER = "never filled"
+NO_MOVES = "the data have no moves of the mid"
+SMALLER = "no child order of the algo was as large"
+SAME = "its fills do not vary"
 AT_BOUND = "at its bound, where a standard error says little"
 LARGEST_CHILD = 0.3
 """Default maximum child-order size, as a fraction of bucket volume."""
@@ -91,6 +95,7 @@ class Fit:
             volume.
         most: share of a bucket's volume above which depths do not matter.
         counts: number of cases left out or odd, for each reason.
+        crossing: evidence on the price of crossing at an order's end.
     """
 
     algos: tuple[AlgoFit, ...]
@@ -106,6 +111,7 @@ class Fit:
     size: float
     most: float
     counts: dict[str, int]
+    crossing: Crossing
 
 
 def fit(
@@ -171,20 +177,57 @@ def fit_sample(
     fill = means(weight, np.where(known, filled, 0.0).sum(axis=1), known.sum(axis=1).astype(float))
     full = known & (filled >= 1.0)
     whole = means(weight, full.sum(axis=1).astype(float), known.sum(axis=1).astype(float))
+    moves = fit_moves(weight, sample.move)
+    mean = float(np.mean([b.value for b in expected]))
     return Fit(
-        algos=tuple(_algo(k, name, law, tied, prices, fill, whole) for k, name in enumerate(names)),
-        persistence=_factor_persistence(tied),
+        algos=tuple(
+            _algo(k, name, law, tied, prices, fill, whole, len(expected))
+            for k, name in enumerate(names)
+        ),
+        persistence=_factor_persistence(tied, len(expected)),
         expected=expected,
         volume_sd=volume_sd,
         volume_persistence=volume_persistence,
-        price_sd=estimate(fit_moves(weight, sample.move)),
+        price_sd=estimate(moves, why=NO_MOVES),
         move_correlation=_at_bound(estimate(tied.move)),
-        touch=estimate(touch),
+        touch=estimate(touch, why="no quote at the end of an order"),
         windows=int(np.unique(sample.cluster).size),
         posted=posted,
         size=size,
         most=most,
         counts=counts,
+        crossing=_crossing(sample, weight, names, prices, posted, moves, mean),
+    )
+
+
+def _crossing(
+    sample: Sample,
+    weight: Floats,
+    names: Sequence[str],
+    prices: Prices,
+    posted: float,
+    sd: Floats,
+    volume: float,
+) -> Crossing:
+    """Return the evidence on crossing; where no levels are known, the touch with no size."""
+    k = int(np.argmax(np.nan_to_num(prices.paid[0], nan=-np.inf)))
+    offers, source = sample.offers, "displayed levels, a square-root law beyond"
+    if offers is None:
+        offers = Offers(sample.touch[:, None], np.zeros((sample.touch.size, 1)))
+        source = "the touch and a square-root law"
+    traded = means(
+        weight, sample.volume.sum(1), np.full(len(sample.volume), sample.volume.shape[1])
+    )
+    return Crossing(
+        offers=offers,
+        weight=weight,
+        algo=names[k],
+        paid=prices.paid[:, k],
+        drift=prices.drift[:, k],
+        posted=posted,
+        sd=sd,
+        volume=volume * traded / traded[0],
+        source=source,
     )
 
 
@@ -198,7 +241,7 @@ def persistence_of(replicates: Floats, what: str) -> Estimate:
     return found
 
 
-def _factor_persistence(tied: Dependence) -> Estimate:
+def _factor_persistence(tied: Dependence, buckets: int) -> Estimate:
     if tied.persistent:
         return estimate(tied.persistence)
     found = (
@@ -206,11 +249,17 @@ def _factor_persistence(tied: Dependence) -> Estimate:
         if tied.tried is None
         else f" by {SIGNIFICANT:g} standard errors ({estimate(tied.tried)})"
     )
-    seen = ", ".join(str(estimate(tied.seen.next[:, k])) for k in range(tied.loading.shape[1]))
+    following = [_next(tied, k, buckets) for k in range(tied.loading.shape[1])]
+    seen = ", ".join(str(fills) for fills in following if fills.known) or str(following[0])
     return Estimate(
         0.0,
         note=f"not told from 0{found}; autocorrelation of fills {seen}",
     )
+
+
+def _next(tied: Dependence, k: int, buckets: int) -> Estimate:
+    """Return the autocorrelation of an algo's fills from one bucket to the next."""
+    return estimate(tied.seen.next[:, k], why=SAME if buckets > 1 else "an order is one bucket")
 
 
 def _depth(replicates: Floats, note: str) -> Estimate:
@@ -223,7 +272,14 @@ def _at_bound(found: Estimate) -> Estimate:
 
 
 def _algo(
-    k: int, name: str, law: DepthLaw, tied: Dependence, prices: Prices, fill: Floats, whole: Floats
+    k: int,
+    name: str,
+    law: DepthLaw,
+    tied: Dependence,
+    prices: Prices,
+    fill: Floats,
+    whole: Floats,
+    buckets: int,
 ) -> AlgoFit:
     never = not law.chance[0, k] > 0
     order_sd, sd = tied.order_sd[:, k], law.sd[:, k]
@@ -238,6 +294,7 @@ def _algo(
             if never or not math.isfinite(residual.value)
             else f"not told from 0: autocorrelation of log depth some buckets apart {residual}",
         )
+    unmoved = SAME if np.isfinite(tied.seen.adverse[0]).any() else NO_MOVES
     loading = _at_bound(estimate(tied.loading[:, k]))
     if not tied.free[k]:
         loading = Estimate(0.0, note="not known: its fills hardly vary")
@@ -253,10 +310,10 @@ def _algo(
         day_sd=day_sd,
         liquidity_loading=loading,
         half_spread=estimate(prices.paid[:, k], f"{NEVER}: its limit" if never else ""),
-        fill=estimate(fill[:, k]),
-        whole=estimate(whole[:, k]),
-        next=estimate(tied.seen.next[:, k]),
-        with_move=estimate(tied.seen.moves[:, k]),
-        drift=estimate(prices.drift[:, k]),
-        all_in=estimate(prices.all_in[:, k]),
+        fill=estimate(fill[:, k], why=SMALLER),
+        whole=estimate(whole[:, k], why=SMALLER),
+        next=_next(tied, k, buckets),
+        with_move=estimate(tied.seen.moves[:, k], why=unmoved),
+        drift=estimate(prices.drift[:, k], why=NEVER if unmoved is SAME else unmoved),
+        all_in=estimate(prices.all_in[:, k], why=unmoved),
     )

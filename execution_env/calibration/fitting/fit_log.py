@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from execution_env.calibration.fitting.children import Children, add_up
+from execution_env.calibration.fitting.cleanup import Crossing, Offers
 from execution_env.calibration.fitting.estimate import Estimate, Floats, estimate, weights
 from execution_env.calibration.fitting.evidence import Evidence
 from execution_env.calibration.fitting.fit import (
@@ -225,6 +226,33 @@ def _volume(volume: Floats, given: float | None) -> tuple[tuple[Estimate, ...], 
     )
 
 
+def _crossing(
+    found: Fit, given: Mapping[str, float], price_sd: float | None, touch: float | None
+) -> Crossing:
+    """Return the evidence on crossing, with the given values in place of those the log lacks.
+
+    Prices that the first algo paid are those of child orders of the usual size, impact included.
+    A given touch is that of no size.
+    """
+    crossing = found.crossing
+    changes: dict[str, Any] = {}
+    if crossing.algo in given:
+        changes["paid"] = np.full(len(crossing.weight), given[crossing.algo])
+    if price_sd is not None:
+        changes["sd"] = np.full(len(crossing.weight), price_sd)
+    if touch is None:
+        paid = changes.get("paid", crossing.paid)
+        nothing = np.zeros((crossing.weight.shape[1], 1))
+        changes["offers"] = Offers(nothing, nothing + crossing.posted)
+        changes["base"] = np.maximum(paid, 0.0)
+        changes["source"] = (
+            f"what {crossing.algo} paid for the usual child order, a square-root law beyond"
+        )
+    else:
+        changes["source"] = "the given touch and a square-root law"
+    return dataclasses.replace(crossing, **changes)
+
+
 def _largest(sample: Sample, given: Mapping[str, float], names: list[str]) -> float:
     """Return the largest half-spread, that of the first algo; at least 0 if it is from the log."""
     if names[0] in given:
@@ -259,6 +287,7 @@ def _with_given(
         if touch is None
         else Estimate(touch, note=GIVEN)
     )
+    changes["crossing"] = _crossing(found, given, price_sd, touch)
     if any(algo.fill_probability.note == NEVER for algo in algos) and len(algos) == 1:
         raise DataError("nothing in the log ever filled: there is nothing to fit.")
     return dataclasses.replace(found, algos=algos, **changes)

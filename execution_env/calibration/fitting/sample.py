@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from execution_env.calibration.fitting.cleanup import Offers
 from execution_env.calibration.fitting.estimate import Floats, Ints
 from execution_env.calibration.simulator.outcomes import Outcomes
 
@@ -35,6 +36,7 @@ class Sample(NamedTuple):
         touch: (O,) distance to the far touch at the order's end, basis points of the mid at
             arrival; NaN where unknown.
         volume: (O, B) shares that the market traded, as a multiple of what it trades on average.
+        offers: levels of the far side at the order's end; None where the data do not show them.
     """
 
     cluster: Ints
@@ -45,6 +47,7 @@ class Sample(NamedTuple):
     move: Floats
     touch: Floats
     volume: Floats
+    offers: Offers | None = None
 
     @property
     def cut(self) -> NDArray[np.bool_]:
@@ -80,9 +83,11 @@ def sample_of(outcomes: Outcomes, posted: float) -> Sample:
             np.minimum(outcomes.depth, posted),
             SIGNS[:, None, None] * move,
             touch,
+            outcomes.end_price * (outcomes.mid[:, -1] / arrival[:, 0])[:, None],
+            outcomes.end_size,
         )
     ]
-    shares, price, filled, moves, touches = by_order
+    shares, price, filled, moves, touches, end_price, end_size = by_order
     return Sample(
         cluster=np.repeat(np.arange(windows), 2).reshape(sides).ravel(),
         share=shares,
@@ -92,4 +97,5 @@ def sample_of(outcomes: Outcomes, posted: float) -> Sample:
         move=moves,
         touch=touches,
         volume=np.repeat(outcomes.volume / outcomes.volume.mean(), 2, axis=0),
+        offers=Offers(end_price, end_size),
     )

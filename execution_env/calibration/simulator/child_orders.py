@@ -127,6 +127,7 @@ def simulate(
                 progress(side * len(placements) + k + 1, 2 * len(placements))
     volume, vwap = _volume(tape.trades, edges, mid)
     touch = (ask - mid) / mid * 1e4
+    end_price, end_size = _offers(tape, edges[:, -1], mid[:, -1], touch[:, -1])
     return Outcomes(
         symbol=np.full(starts.size, tape.symbol),
         date=np.full(starts.size, tape.date),
@@ -137,7 +138,36 @@ def simulate(
         mid=mid / DOLLAR,
         touch=np.stack([touch, touch]),
         vwap=vwap / DOLLAR,
+        end_price=end_price,
+        end_size=end_size,
     ), left_out
+
+
+def _offers(tape: Tape, when: Ints, mid: Floats, touch: Floats) -> tuple[Floats, Floats]:
+    """Return (2, W, L) prices and sizes of the far side at the times ``when``; see ``Outcomes``.
+
+    The book's levels where the tape has it, else the touch and its size. No level is nearer than
+    the touch, (W,) basis points of ``mid``.
+    """
+    book: Book | Quotes
+    if tape.messages is None or tape.book is None:
+        book, time = tape.quotes, tape.quotes.time
+    else:
+        book, time = tape.book, tape.messages.time
+    state = np.searchsorted(time, when, "right") - 1
+    shape = (2, when.size, 1 if book.bid.ndim == 1 else book.bid.shape[1])
+    price, size = np.empty(shape), np.empty(shape)
+    middle, nearest = mid[:, None], touch[:, None]
+    for side, (sign, at, there) in enumerate(
+        ((1, book.ask, book.ask_size), (-1, book.bid, book.bid_size))
+    ):
+        level = at[state].reshape(shape[1:])
+        away = sign * (level - middle) / middle * 1e4
+        price[side] = np.maximum.accumulate(
+            np.where(level > 0, np.maximum(away, nearest), nearest), 1
+        )
+        size[side] = np.where(level > 0, there[state].reshape(shape[1:]), 0)
+    return price, size
 
 
 def _walk(

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+BY_SIDE = ("depth", "price", "touch", "end_price", "end_size")
+"""Fields of ``Outcomes`` whose first axis is the side."""
+
 
 class Outcomes(NamedTuple):
     """W windows of B buckets, K algos.
@@ -33,6 +36,9 @@ class Outcomes(NamedTuple):
             of the mid: the cost for a buyer, or a seller, who crosses at that moment.
         vwap: (W, B) dollars, volume-weighted average price of the bucket's regular prints; the mean
             of the mids around it where there were none.
+        end_price: (2, W, L) prices at which the far side was offered at the window's end, best
+            first, as distances from the mid in basis points of it.
+        end_size: (2, W, L) shares displayed there; 0 where there is no such level.
     """
 
     symbol: NDArray[np.str_]
@@ -44,13 +50,22 @@ class Outcomes(NamedTuple):
     mid: Floats
     touch: Floats
     vwap: Floats
+    end_price: Floats
+    end_size: Floats
 
     def join(self, other: Outcomes) -> Outcomes:
         """Return the windows of both, these first."""
-        by_side = ("depth", "price", "touch")
+        levels = max(self.end_price.shape[2], other.end_price.shape[2])
+        parts = [part._deepened(levels)._asdict() for part in (self, other)]
         return Outcomes(
             **{
-                name: np.concatenate([mine, getattr(other, name)], axis=int(name in by_side))
-                for name, mine in self._asdict().items()
+                name: np.concatenate([part[name] for part in parts], axis=int(name in BY_SIDE))
+                for name in parts[0]
             }
         )
+
+    def _deepened(self, levels: int) -> Outcomes:
+        """Return the same with ``levels`` levels at the end, the added ones empty."""
+        more = [(0, 0), (0, 0), (0, levels - self.end_price.shape[2])]
+        price, size = np.pad(self.end_price, more, mode="edge"), np.pad(self.end_size, more)
+        return self._replace(end_price=price, end_size=size)
