@@ -65,7 +65,8 @@ def test_scenario_days_and_figure(data, tmp_path, capsys) -> None:
     assert scenario.algos == replay.algos
     assert scenario.name == "made"
     assert 60 <= scenario.lots <= 150
-    assert scenario.penalties.residual == pytest.approx(30.3, abs=0.1)
+    # touch 30, fee 0.3, and the impact of a tenth of the order
+    assert scenario.penalties.residual == pytest.approx(30.9, abs=0.2)
 
     text = out.read_text()
     assert str(tmp_path) not in text

@@ -10,6 +10,7 @@ from scipy.stats import norm
 
 from execution_env.allocation.depth import expected_fill
 from execution_env.allocation.scenario_file import load_scenario
+from execution_env.allocation.sections import Penalties
 from execution_env.calibration.fitting.dependence_model import Algo, autocovariance
 from execution_env.calibration.fitting.estimate import (
     Estimate,
@@ -26,7 +27,6 @@ from execution_env.calibration.fitting.fit_market import fit_volume
 from execution_env.calibration.readers.tape import DataError
 from execution_env.calibration.write import (
     Choices,
-    impact,
     lot_of,
     scenario_of,
     scenario_toml,
@@ -79,11 +79,13 @@ def test_one_window_has_no_standard_error() -> None:
         (Estimate(12345.6, 234.0), "12346 +- 234", 12345.6),
         (Estimate(1.0, 0.0), "1 +- 0", 1.0),
         (Estimate(0.123456789), "0.123", 0.123457),
+        (Estimate(math.nan, note="one bucket"), "not estimated: one bucket", math.nan),
+        (Estimate(math.nan, math.nan), "not estimated: the data do not show it", math.nan),
     ],
 )
 def test_as_many_digits_as_mean_something(found: Estimate, text: str, number: float) -> None:
     assert str(found) == text
-    assert rounded(found) == number
+    assert rounded(found) == pytest.approx(number, rel=0, abs=0, nan_ok=True)
 
 
 # The law of depth
@@ -227,10 +229,13 @@ def test_volume_s_sd_and_persistence() -> None:
 # Files
 
 
+def choices_of(**choices) -> Choices:
+    return Choices(**({"name": "x", "description": "", "size": 2500, "lot_size": 25} | choices))
+
+
 def load_text(found, **choices) -> str:
     """The scenario file of a fit, which must load as what was meant."""
-    given = {"name": "x", "description": "", "size": 2500, "lot_size": 25} | choices
-    chosen = Choices(**given)
+    chosen = choices_of(**choices)
     text = scenario_toml(found, chosen, ["head"])
     import tomllib
 
@@ -247,19 +252,14 @@ def test_every_estimate_has_its_standard_error_beside_it() -> None:
     algo = found.algos[0]
     assert f"# {algo.depth} (standard error, 20 windows)" in text
     assert "residual_quadratic = 7.0 # given, not estimated" in text
-    assert "residual = 2.1" in text or "residual = 2.2" in text  # touch 2 and a fee of 0.2
+    # touch 2, a fee of 0.2, and 7 sqrt(1 / 10) - 7 / 10 for a tenth of the order
+    assert scenario_of(
+        found, choices_of(fees={"A": 0.3}, rebates={"A": 0.1}, impact=7.0)
+    ).penalties == (Penalties(1.0, pytest.approx(3.714, abs=1e-3), 7.0))
     for line in text.splitlines():
         key = line.split(" = ")[0]
         if key in ("depth", "depth_sd", "fill_probability", "half_spread", "sd", "residual"):
             assert "#" in line, line
-
-
-def test_impact_is_a_square_root_law_where_none_is_given() -> None:
-    rng = np.random.default_rng(13)
-    mid = 50 * np.exp(np.cumsum(1e-3 * rng.standard_normal((20, 6)), axis=1))
-    found = fit(outcomes_of(random_depth(rng, 20), None, mid), ["A", "B"])
-    choices = Choices("x", "", 4000, 40)
-    assert impact(found, choices) == pytest.approx(2 * found.price_sd.value)
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def price_cleanup(crossing: Crossing, size: int, fee: float, impact: float | Non
     quadratic = _estimate(np.maximum(whole - linear, 0.0)) if impact is None else Estimate(impact)
     priced = [_estimate(values) for values in (child, tenth, whole, floor)]
     why = (
-        f"the all-in price of {crossing.algo}, because the data show a lower one"
+        f"the all-in price of {crossing.algo}, which is above the line through these prices"
         if floored
         else "on the line through these prices"
     )
