@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from execution_env import load_scenario, scenarios
-from execution_env.allocation.diagnosis import oddities
+from execution_env.allocation.diagnosis import ladder, oddities
 from execution_env.allocation.scenario_file import scenario_from_dict
 
 Algo = tuple[float | list[float], float | list[float]]
@@ -14,15 +15,15 @@ FAST: Algo = (2.0, 0.8)
 PASSIVE: Algo = (0.0, 0.2)
 
 
-def odd(algos: list[Algo], buckets: int = 4, **sections: Any) -> list[str]:
-    """Warnings about 100 lots and ``algos``, pairs of cost and fill rate named A, B, C, ..."""
+def odd(ladder_of: list[Algo], buckets: int = 4, **sections: Any) -> list[str]:
+    """Warnings about 100 lots and algos, pairs of cost and fill rate named A, B, C, ..."""
     content: dict[str, Any] = {
         "name": "odd",
         "order": {"size": 1000, "lot_size": 10, "buckets": buckets},
         "penalties": {"envelope": 5, "residual": 100},
         "algos": [
             {"name": name, "cost": cost, "fill_rate": rate}
-            for name, (cost, rate) in zip("ABCDEF", algos, strict=False)
+            for name, (cost, rate) in zip("ABCDEF", ladder_of, strict=False)
         ],
     }
     return oddities(scenario_from_dict(content | sections))
@@ -217,6 +218,68 @@ def test_the_residual_is_compared_with_the_last_bucket() -> None:
     algos: list[Algo] = [([9.0, 9.0, 9.0, 2.0], 1.0)]
     assert odd(algos, penalties={"envelope": 5, "residual": 2.0}) == []
     assert len(odd(algos, penalties={"envelope": 5, "residual": 1.9})) == 1
+
+
+def shortfall(
+    spreads: list[float], residual: float, quadratic: float = 0.0, **more: Any
+) -> list[str]:
+    """Warnings about algos A, B, ... of shortfall costs that fill 90 %, 60 %, 30 %."""
+    algos = [
+        {"name": name, "half_spread": spread, "fill_rate": rate}
+        for name, spread, rate in zip("ABC", spreads, (0.9, 0.6, 0.3), strict=False)
+    ]
+    penalties = {"envelope": 5, "residual": residual, "residual_quadratic": quadratic}
+    sections = {"costs": {"basis": "shortfall"}, "algos": algos, "penalties": penalties}
+    return odd([], **(sections | more))
+
+
+def test_crossing_that_earns() -> None:
+    assert shortfall([1.0, 0.5], 1.0) == []
+    (warning,) = shortfall([-0.5, -1.0], 1.0)
+    assert warning.startswith("crossing earns money: A, the algo that pays most")
+    assert "-0.5 bps" in warning
+
+
+def test_a_clean_up_cheaper_than_crossing() -> None:
+    assert shortfall([2.0, -2.0], 2.0) == []
+    (warning,) = shortfall([2.0, -2.0], 1.9, 10.0)
+    assert warning.startswith("the clean-up is cheaper than crossing: it costs 1.9 bps")
+
+
+def test_a_clean_up_cheaper_than_crossing_with_its_adverse_moves() -> None:
+    """Fills come with the factor, and so when the price falls: a share costs more than the spread."""
+    market = {"liquidity": {"sd": 1.0}, "price": {"sd": 10.0, "liquidity_correlation": -0.6}}
+    (warning,) = shortfall([2.0, -5.0], 2.0, **market)
+    assert "adverse selection included" in warning
+    price = float(warning.split(" A ")[1].split()[0])
+    assert price > 2.05
+    assert shortfall([2.0, -5.0], price + 0.01, **market) == []
+
+
+def test_leaving_everything_is_free() -> None:
+    for warnings in (
+        shortfall([1.0, 0.5], 0.0),
+        odd([FAST, PASSIVE], penalties={"envelope": 5, "residual": 0}),
+    ):
+        (warning,) = warnings
+        assert "leaving the whole order unfilled costs nothing" in warning
+    assert "cheaper than crossing" in shortfall([1.0, 0.5], 0.0, 1.0)[0]
+
+
+def test_algos_out_of_order_in_price_and_fill_rate() -> None:
+    (warning,) = odd([(1.0, 0.5), (0.9, 0.6)])
+    assert "out of order, A pays 1 and fills 50.0%, B pays 0.9 and fills 60.0%" in warning
+    (warning,) = shortfall([1.0, 1.5], 2.0)
+    assert "out of order, B pays 1.5 and fills 60.0%, A pays 1 and fills 90.0%" in warning
+
+
+def test_a_ladder_of_limits_whose_prices_are_out_of_order() -> None:
+    names, no_error = ["A", "B", "C"], np.full(3, np.nan)
+    assert ladder(names, np.array([3.0, 0.0, -3.0]), no_error) == []
+    (warning,) = ladder(names, np.array([-1.0, 0.0, -3.0]), no_error)
+    assert "the limit of A is nearer to the far touch than that of B" in warning
+    # two standard errors are left to chance
+    assert ladder(names, np.array([-1.0, 0.0, -3.0]), np.array([0.5, 0.5, 0.0])) == []
 
 
 def test_several_oddities_are_all_told() -> None:

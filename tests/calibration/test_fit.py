@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from execution_env.allocation.depth import expected_fill
 from execution_env.allocation.scenario_file import load_scenario
-from execution_env.allocation.sections import Penalties
+from execution_env.calibration.console import show
 from execution_env.calibration.fitting.dependence_model import Algo, autocovariance
 from execution_env.calibration.fitting.estimate import (
     Estimate,
@@ -173,6 +173,19 @@ def test_an_algo_that_always_fills_at_once() -> None:
     assert load_text(found)
 
 
+def test_what_is_not_estimated_says_why_and_is_no_nan(capsys) -> None:
+    """One algo is always filled at once and one never: correlations do not exist."""
+    depth = random_depth(np.random.default_rng(14), 20, 3)
+    depth[..., 0], depth[..., 1] = 1e9, 0.0
+    found = fit(outcomes_of(depth), ["Sure", "Never", "Some"])
+    text = load_text(found)
+    show(found, choices_of(), "data", "all", {}, [], [])
+    said = capsys.readouterr().out
+    assert "nan" not in (said + text).lower()
+    assert "not estimated: its fills do not vary" in said
+    assert "not estimated: the data have no moves of the mid" in said
+
+
 def test_an_algo_that_never_filled() -> None:
     depth = random_depth(np.random.default_rng(6), 20)
     depth[..., 1] = 0.0
@@ -252,10 +265,10 @@ def test_every_estimate_has_its_standard_error_beside_it() -> None:
     algo = found.algos[0]
     assert f"# {algo.depth} (standard error, 20 windows)" in text
     assert "residual_quadratic = 7.0 # given, not estimated" in text
-    # touch 2, a fee of 0.2, and 7 sqrt(1 / 10) - 7 / 10 for a tenth of the order
-    assert scenario_of(
-        found, choices_of(fees={"A": 0.3}, rebates={"A": 0.1}, impact=7.0)
-    ).penalties == (Penalties(1.0, pytest.approx(3.714, abs=1e-3), 7.0))
+    # touch 2, a fee of 0.2, and for a tenth of the order 7 sqrt(1 / 10), of which 7 / 10 is there
+    left = scenario_of(found, choices_of(fees={"A": 0.3}, rebates={"A": 0.1}, impact=7.0)).penalties
+    assert left.residual == pytest.approx(3.714, abs=2e-3)
+    assert left.residual_quadratic == 7.0
     for line in text.splitlines():
         key = line.split(" = ")[0]
         if key in ("depth", "depth_sd", "fill_probability", "half_spread", "sd", "residual"):

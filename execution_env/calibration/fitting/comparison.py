@@ -160,9 +160,12 @@ def half_widths(replicates: Floats, least: Floats | float = 0.0) -> Floats:
     ``replicates`` is (1 + J, ...) of the jackknife.
     """
     error = errors(replicates)
+    groups = max(len(replicates) - 1, 2)
     moved = np.abs(replicates[1:] - replicates[0]) > 1e-12 * np.abs(replicates[0])
-    free = np.maximum(moved.sum(axis=0) - 1, 1)
-    return np.asarray(np.maximum(stdtrit(free, 1.0 - CHANCE / 2) * error, least))
+    parts = np.maximum(moved.sum(axis=0), 2)
+    # The jackknife's factor (J - 1) / J is for J groups that all have a part.
+    error = error * np.sqrt((parts - 1) / parts * groups / (groups - 1))
+    return np.asarray(np.maximum(stdtrit(parts - 1, 1.0 - CHANCE / 2) * error, least))
 
 
 def compare(scenario: Scenario, data: Evidence, posted: float) -> Comparisons:
