@@ -36,7 +36,7 @@ MOST_GROWTH = 12
 """A zip that is larger may unpack to so many times its own size; real quotes unpack to 6 to 9 times."""
 
 MOST_CELLS, MOST_CELL_GROWTH = 8_000_000, 3.25
-"""Cells that any zip may hold, and cells per byte of a larger one: a table takes about 25 bytes for each.
+"""Cells that any zip may hold, and cells per byte of a larger one: a table takes some 25 bytes each.
 Real quotes have up to 2.8."""
 
 _WHOLE = re.compile(r"[ ]*[+-]?[0-9]{1,19}")
