@@ -283,13 +283,20 @@ def test_one_run_says_all_that_is_wrong(tmp_path: Path, capsys: pytest.CaptureFi
     assert [re.search(r"line (\d+)", line)[1] for line in said] == ["5", "7", "11", "22"]  # type: ignore[index]
     assert all(line.startswith("error: ") for line in said)
     assert not (tmp_path / "out.toml").exists()
-    for row in rows:
+    for row in rows[1:]:
         row[2] = "none"
     write(tmp_path / "a.csv", rows)
     assert main(["calibrate", *options]) == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 21
-    assert said[-1] == "error: and 762 more faults."
+    assert said[-1] == "error: and 761 more faults."
+    for row in rows:
+        row[2] = "none"
+    write(tmp_path / "a.csv", rows)
+    assert main(["calibrate", *options]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert 'line 2: posted = "none", and all other rows: must be a number' in said[0]
+    assert len(said) == 3
 
 
 def test_options_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

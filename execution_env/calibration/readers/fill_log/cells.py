@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from execution_env.calibration.readers.fill_log.faults import Faults, first_of
+from execution_env.calibration.readers.fill_log.faults import MOST_SHOWN, Faults, first_of
 from execution_env.calibration.readers.tape import BUY, NANOSECONDS, SELL, DataError, Ints
 from execution_env.core.validation import shown
 
@@ -57,10 +57,14 @@ class Cells:
         return name in self.given
 
     def wrong(self, name: str, mask: Bools, right: str) -> None:
-        """Note a fault for every row of a mask: ``right`` says what the cell must be."""
+        """Note a fault for every row of a mask, one if all are: ``right`` says what the cell must be."""
         if mask.any():
             at = first_of(mask)
             column = self.frame[name]
+            if mask.all() and mask.size > MOST_SHOWN:  # a column of another kind is one fault
+                text = f"{self.given[name]} = {shown(column[0])}, and all other rows: {right}"
+                self.faults.add(self.lines[:1], [text])
+                return
             texts = [f"{self.given[name]} = {shown(column[int(j)])}: {right}" for j in at]
             self.faults.add(self.lines[at], texts, int(mask.sum()))
 
