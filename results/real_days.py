@@ -32,7 +32,7 @@ from execution_env.allocation.market.day_stream import VALIDATION
 from execution_env.allocation.market.days_file import days_file, write_days
 from execution_env.core.command import run_command
 from execution_env.core.streams import standard_streams
-from results.__main__ import step
+from results.command import step
 from results.pages import real_figures, real_page, real_tables
 from results.pages.real_tables import RIGHT, Orders
 from results.plan import REAL_DAYS, RESULTS, RUNS_FOLDER, SEEDS, TIMESTEPS, length

@@ -30,6 +30,7 @@ def test_the_name_for_pip() -> None:
 COMMANDS = {
     "tyro": "train.py",
     "rich": "evaluate.py",
+    "rich.table": "-m results",
     "highspy": f"evaluate.py --policies lp --episodes 2 {SMALL}",
     "matplotlib": f"evaluate.py --policies twap --episodes 2 {SMALL}",
     "torch": f"train.py ppo --timesteps 10 {SMALL}",

@@ -13,8 +13,7 @@ from agents.commands.command_line import grouped
 from agents.commands.sweep import combinations
 from agents.evaluation import statistics
 from execution_env.allocation.scenario_file import scenarios
-from results import __main__ as command
-from results import plan
+from results import command, plan
 from results.pages import overview, readme, scenario_page, tables
 from results.pages.words import read, standing
 from results.plan import BLIND, FRONTIERS, PLANS, RESULTS
