@@ -175,7 +175,7 @@ def _order(axes: Axes, found: Comparison) -> None:
 
 
 def _later(axes: Axes, names: tuple[str, ...], found: Comparisons) -> None:
-    lags, columns = found.lags, len(names) + 1
+    lags, columns = found.lags.astype(np.float64), len(names) + 1
     axes.axhline(0.0, color=MUTED, lw=0.8)
     for k, name in enumerate([*names, "log volume"]):
         colour = INK if k == len(names) else _colour(k)
@@ -197,7 +197,7 @@ def _together(axes: Axes, names: tuple[str, ...], found: Comparison) -> None:
     axes.bar(at, np.nan_to_num(found.model), 0.62, color=colours, alpha=0.45, lw=0)
     _points(axes, at, found, slice(None), INK)
     for place in at[~np.isfinite(found.data)]:
-        axes.text(place, 0.02, "not in\nthe data", ha="center", va="bottom", fontsize=6.5)
+        axes.text(place, 0.02, "not\nestimated", ha="center", va="bottom", fontsize=6.5)
     axes.axhline(0.0, color=MUTED, lw=0.8)
     axes.grid(visible=False, axis="x")
     size = 6.8 if len(labels) <= 6 else 5.5

@@ -48,13 +48,17 @@ def test_what_is_not_there_is_not_judged_and_never_shown_as_a_number() -> None:
     found = comparison([9.0, 1.0, 9.0, NAN], [NAN, 1.0, 1.0, 1.0], [NAN, 0.1, NAN, 0.1])
     assert not found.leaves
     assert found.verdict == (
-        "Fills: all 1 inside; 1 not in the data: no fills; 1 without an interval: too few windows"
+        "Fills: all 1 inside; not estimated: number 0, because no fills; "
+        "1 without an interval: too few windows"
     )
     worst = comparison([9.0, 1.0], [NAN, 3.0], [NAN, 0.1])
     assert "nan" not in worst.verdict
     assert "worst number 1" in worst.verdict
     nothing = comparison([1.0], [NAN], [NAN])
     assert nothing.title == "Fills: not estimated"
+    assert nothing.verdict == "Fills: not estimated: number 0, because no fills"
+    alone = comparison([1.0], [1.0], [NAN]).verdict
+    assert alone == "Fills: not estimated: 1 without an interval: too few windows"
 
 
 def test_an_interval_knows_how_few_windows_a_number_has() -> None:

@@ -65,6 +65,7 @@ class Crossing:
         volume: (1 + J,) mean volume of a bucket, shares.
         source: words on where ``offers`` are from.
         base: (1 + J,) basis points to add to the prices of ``offers``; 0 if those are from the mid.
+        displayed: whether the sizes of ``offers`` were displayed.
     """
 
     offers: Offers
@@ -77,6 +78,7 @@ class Crossing:
     volume: Floats
     source: str
     base: Floats | float = 0.0
+    displayed: bool = False
 
     @property
     def all_in(self) -> Floats:
@@ -168,18 +170,22 @@ def price_cleanup(crossing: Crossing, size: int, fee: float, impact: float | Non
         if floored
         else "on the line through these prices"
     )
+    shown_share = f", {crossing.shown(at[1]):.0%} of it displayed" if crossing.displayed else ""
     words = (
         f"a marketable order at an order's end pays, in bps of the mid at arrival, {priced[0]} for "
         f"{at[0]:,.0f} shares (the usual child order), {priced[1]} for {at[1]:,.0f} (a tenth of the "
-        f"order, {crossing.shown(at[1]):.0%} of it displayed) and {priced[2]} for {at[2]:,.0f} (all of "
+        f"order{shown_share}) and {priced[2]} for {at[2]:,.0f} (all of "
         f"it): {crossing.source}. {crossing.algo} costs {priced[3]} all in. The price per share left "
         f"is {_estimate(linear)}, {why}"
         + (f"; a fee of {fee:g} is in all of them." if fee else ".")
     )
     return Cleanup(
-        _estimate(linear),
-        quadratic,
-        *priced,
+        linear=_estimate(linear),
+        quadratic=quadratic,
+        child=priced[0],
+        tenth=priced[1],
+        whole=priced[2],
+        all_in=priced[3],
         floored=floored,
         given=impact is not None,
         words=words,

@@ -43,6 +43,8 @@ LEVEL = 0.95
 
 CHANCE = 1.0 - LEVEL
 
+NO_VOLUME = "the data have no volume there"
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -107,8 +109,15 @@ class Comparison:
             said += f" ({by_chance:.1f} by chance); worst {self.labels[worst]}: {self._of(worst)}"
         missing = int((~np.isfinite(self.data) & np.isfinite(self.model)).sum())
         alone = int((np.isfinite(self.data) & ~np.isfinite(self.half)).sum())
-        reasons = [f"{missing} not in the data: {self.why}"] * bool(missing)
+        reasons = []
+        if missing:
+            first = self.labels[~np.isfinite(self.data) & np.isfinite(self.model)][0]
+            such = "" if missing == 1 else f"{missing}, such as "
+            reasons = [f"not estimated: {such}{first}, because {self.why}"]
         reasons += [f"{alone} without an interval: too few windows"] * bool(alone)
+        if not self.judged.any():
+            said = self.name + (": not estimated" if not missing else "")
+            return f"{said}: {'; '.join(reasons)}"
         return "; ".join([said, *reasons])
 
     def _of(self, where: tuple[int, ...]) -> str:
@@ -203,7 +212,7 @@ def _fills(
     drawn = evidence.fill_curves(model, _one(model), sizes)
     seen = evidence.fill_curves(data, data.weight, sizes)
     known = ~np.isnan(data.depth)
-    count = [(known & (data.posted >= size)).sum(axis=(0, 1)) for size in sizes]
+    count = [(known & (data.posted >= size * evidence.NEARLY)).sum(axis=(0, 1)) for size in sizes]
     least = 3.0 / np.maximum(np.array(count, np.float64), 1.0)
     labels = np.array([[f"{name} at {m:g}x" for name in names] for m in SIZE_MULTIPLES])
     first, second = (
@@ -230,8 +239,9 @@ def _session(scenario: Scenario, data: Evidence) -> tuple[Floats, Comparison]:
     hours, mean = evidence.session(data, data.weight)
     level = np.full(len(hours), scenario.expected_volume.mean())
     labels = np.array([f"{int(hour):02}:{round(hour % 1 * 60) - 15:02}" for hour in hours], "U16")
-    why = "no volume"
-    return hours, Comparison("Volume by half-hour", labels, level, mean[0], half_widths(mean), why)
+    return hours, Comparison(
+        "Volume by half-hour", labels, level, mean[0], half_widths(mean), NO_VOLUME
+    )
 
 
 def _order(model: Evidence, data: Evidence) -> Comparison:
@@ -241,7 +251,7 @@ def _order(model: Evidence, data: Evidence) -> Comparison:
         [[f"{what} of bucket {b + 1}" for b in range(drawn.shape[1])] for what in ("mean", "sd")]
     )
     return Comparison(
-        "Volume within an order", labels, drawn, seen[0], half_widths(seen), "no volume"
+        "Volume within an order", labels, drawn, seen[0], half_widths(seen), NO_VOLUME
     )
 
 
@@ -267,7 +277,7 @@ def _later(
         drawn[0],
         seen[0],
         _of_correlations(seen, count),
-        "it does not vary, or too few buckets",
+        "fills or volume do not vary" if buckets > 1 else "an order is one bucket",
     )
 
 
@@ -282,5 +292,7 @@ def _together(names: tuple[str, ...], model: Evidence, data: Evidence, posted: f
         drawn[0],
         seen[0],
         _of_correlations(seen, float(data.volume.size)),
-        "its fills do not vary, or no moves are known",
+        "the data have no moves of the mid"
+        if np.isnan(data.move).all()
+        else "its fills do not vary",
     )

@@ -16,6 +16,9 @@ from execution_env.calibration.fitting.sample import SIGNS
 from execution_env.calibration.readers.tape import NANOSECONDS
 from execution_env.calibration.simulator.outcomes import Outcomes
 
+NEARLY = 1.0 - 1e-9
+"""Factor by which shares may be short because of rounding."""
+
 HALF_HOUR = 1800
 """Number of seconds in half an hour."""
 
@@ -76,8 +79,9 @@ def of_days(days: Days, lot_size: int) -> Evidence:
 
 def _fills(evidence: Evidence, posted: float) -> Floats:
     """Return (O, B, K) fraction of ``posted`` shares that fills; NaN where unknown."""
-    known = ~np.isnan(evidence.depth) & (evidence.posted >= posted)
-    return np.where(known, np.minimum(evidence.depth, posted) / posted, np.nan)
+    known = ~np.isnan(evidence.depth) & (evidence.posted >= posted * NEARLY)
+    fills = np.minimum(evidence.depth, posted) / posted
+    return np.where(known, np.where(fills >= NEARLY, 1.0, fills), np.nan)
 
 
 def fill_curves(evidence: Evidence, weight: Floats, sizes: Floats) -> tuple[Floats, Floats]:

@@ -228,6 +228,7 @@ def _crossing(
         sd=sd,
         volume=volume * traded / traded[0],
         source=source,
+        displayed=sample.offers is not None,
     )
 
 
