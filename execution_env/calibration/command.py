@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from execution_env.allocation.diagnosis import ladder, oddities
+from execution_env.allocation.market.days_file import DaysFile
 from execution_env.allocation.sections import TOTAL
 from execution_env.allocation.verdicts import WARNING, items, written
 from execution_env.calibration.console import Progress, show, warn
@@ -33,6 +34,7 @@ from execution_env.calibration.simulator.placement import PLACEMENTS, Assumption
 from execution_env.calibration.simulator.windows import buckets_of
 from execution_env.calibration.write import (
     Choices,
+    beyond_touch,
     cleanup,
     lot_of,
     scenario_of,
@@ -56,7 +58,7 @@ class Found(NamedTuple):
         assumed: lines on what the simulator assumed.
         counts: number of cases mended and left out, by reason.
         evidence: data that was fitted on.
-        days: content of the file of days; None if none is asked for.
+        days: days for the file of days; None if none is asked for.
     """
 
     fit: Fit
@@ -66,7 +68,7 @@ class Found(NamedTuple):
     assumed: list[str]
     counts: Mapping[str, int]
     evidence: Evidence
-    days: bytes | None = None
+    days: DaysFile | None = None
 
 
 def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
@@ -101,7 +103,8 @@ def _calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> None:
             options.out: scenario_toml(found.fit, choices, head).encode()
         }
         if found.days is not None:
-            files[options.days] = found.days
+            beyond = beyond_touch(found.fit, choices)
+            files[options.days] = days_bytes(found.days._replace(touch=found.days.touch + beyond))
             where = Path(os.path.relpath(options.days, options.out.parent)).as_posix()
             real = dataclasses.replace(choices, name=f"{choices.name}-replay")
             replay = scenario_toml(found.fit, real, head, where)
@@ -203,7 +206,7 @@ def _from_tapes(options: argparse.Namespace, progress: Progress) -> Found:
     names = [placement.name for placement in placements]
     size = options.size or SHARE * float(part.volume.sum(axis=1).mean())
     fitted = fit(part, names, size / part.volume.shape[1], options.max_rate)
-    days = days_bytes(days_of(outcomes, names, options.bucket, splits)) if options.days else None
+    days = days_of(outcomes, names, options.bucket, splits) if options.days else None
     assumed = [
         _placed(placement, assumptions_of(options)) for placement in placements
     ] + _assumed(assumptions_of(options), options)  # fmt: skip

@@ -37,7 +37,7 @@ def days_of(
         splits: (W,) windows that belong to each split.
 
     Returns:
-        N = 2 W days. The touch is without fees: the scenario has those.
+        N = 2 W days. The touch is that of one share, and without fees: the scenario has those.
     """
     order = np.lexsort((outcomes.start, outcomes.date))
     windows = order.size

@@ -74,6 +74,16 @@ def cleanup(fit: Fit, choices: Choices) -> Cleanup:
     return price_cleanup(fit.crossing, choices.size, crossing_fee(fit, choices), choices.impact)
 
 
+def beyond_touch(fit: Fit, choices: Choices) -> float:
+    """Return the basis points that a share left over pays beyond the touch, on average.
+
+    They are added to the touch of every replayed day, so that leaving shares is no cheaper there
+    than the scenario says. Fees are the scenario's.
+    """
+    price = cleanup(fit, choices).linear.value - crossing_fee(fit, choices)
+    return max(price - fit.touch.value, 0.0)
+
+
 def _said(estimate: Estimate, windows: int) -> str:
     """Return a comment: the estimate with its standard error, or why there is none."""
     if not math.isfinite(estimate.error):

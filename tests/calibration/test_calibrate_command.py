@@ -83,7 +83,10 @@ def test_scenario_days_and_figure(data, tmp_path, capsys) -> None:
     assert np.allclose(file.move[::2], -file.move[1::2])
     assert np.allclose(file.volume[::2], file.volume[1::2])
     assert file.spread[..., 0] == pytest.approx(30.0, abs=0.6)
-    assert file.touch == pytest.approx(30.0, abs=0.6)
+    # as the scenario's clean-up, but for its fee and each day's own touch
+    fitted = file.touch[file.splits["train"]]
+    assert fitted.mean() == pytest.approx(scenario.penalties.residual - 0.3, abs=0.02)
+    assert file.touch == pytest.approx(30.6, abs=0.6)
     # the market's own price lies between the mids, and starts at arrival
     assert file.vwap[:, 0] == pytest.approx(0.0, abs=1e-9)
     assert file.vwap[:, 3] == pytest.approx(file.move[:, :3].sum(axis=1), abs=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -109,6 +110,7 @@ def test_the_standard_error_is_that_of_the_windows() -> None:
     assert found.linear.error == pytest.approx(touch.std(ddof=1) / math.sqrt(30))
 
 
+@functools.cache
 def random_fit(mid_sd: float = 1e-3, touch: float = 2.0) -> Fit:
     """Twenty windows whose Aggressive pays 2; the touch at an order's end is given."""
     rng = np.random.default_rng(12)
@@ -135,7 +137,7 @@ def test_a_touch_that_is_narrow_at_the_end_does_not_make_leaving_cheap() -> None
 
 
 def test_without_moves_a_scenario_is_refused_in_a_line() -> None:
-    found = random_fit()
+    found = random_fit(touch=0.5)
     broken = dataclasses.replace(found, price_sd=Estimate(math.nan, note="no moves"))
     with pytest.raises(DataError, match=r"price\.sd: not estimated: no moves"):
         scenario_of(broken, Choices("x", "", 2500, 25))

@@ -49,7 +49,7 @@ def test_what_is_not_there_is_not_judged_and_never_shown_as_a_number() -> None:
     assert not found.leaves
     assert found.verdict == (
         "Fills: all 1 inside; not estimated: number 0, because no fills; "
-        "1 without an interval: too few windows"
+        "1 without an interval: too few windows have a part in it"
     )
     worst = comparison([9.0, 1.0], [NAN, 3.0], [NAN, 0.1])
     assert "nan" not in worst.verdict
@@ -58,7 +58,7 @@ def test_what_is_not_there_is_not_judged_and_never_shown_as_a_number() -> None:
     assert nothing.title == "Fills: not estimated"
     assert nothing.verdict == "Fills: not estimated: number 0, because no fills"
     alone = comparison([1.0], [1.0], [NAN]).verdict
-    assert alone == "Fills: not estimated: 1 without an interval: too few windows"
+    assert alone == "Fills: not estimated: 1 without an interval: too few windows have a part in it"
 
 
 def test_an_interval_knows_how_few_windows_a_number_has() -> None:

@@ -10,7 +10,8 @@ NumPy archive (``.npz``, never pickled) with
     spread            (N, B, K) cost of a filled share above the mid at its bucket's start
     volume            (N, B) shares traded in the market
     move              (N, B) move of the mid against the order in the bucket
-    touch             (N,) distance from the last mid to the far touch
+    touch             (N,) price of a share left over above the last mid, without fee: distance to
+                      the far touch, and what a marketable order pays beyond it
     vwap              (N, B) the market's average price above the mid at arrival
     symbol, date      (N,) such as "ibm", "20131007"
     start             (N,) seconds since midnight at the exchange

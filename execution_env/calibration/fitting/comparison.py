@@ -114,7 +114,7 @@ class Comparison:
             first = self.labels[~np.isfinite(self.data) & np.isfinite(self.model)][0]
             such = "" if missing == 1 else f"{missing}, such as "
             reasons = [f"not estimated: {such}{first}, because {self.why}"]
-        reasons += [f"{alone} without an interval: too few windows"] * bool(alone)
+        reasons += [f"{alone} without an interval: too few windows have a part in it"] * bool(alone)
         if not self.judged.any():
             said = self.name + (": not estimated" if not missing else "")
             return f"{said}: {'; '.join(reasons)}"
