@@ -57,5 +57,5 @@ def test_days_without_the_split(
 
 
 def test_days_of_other_algos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_days(tmp_path / "days.npz", file_of(algos=("A", "B")))
-    assert "are of A, B" in complaint(replaying(tmp_path), capsys)
+    write_days(tmp_path / "days.npz", file_of(algos=("A", "B", "C")))
+    assert "are of A, B, C" in complaint(replaying(tmp_path), capsys)

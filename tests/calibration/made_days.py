@@ -134,5 +134,5 @@ def made_log(scenario: Scenario, windows: int, seed: int, posted: list[int]) -> 
                 for name, value in row.items():
                     columns[name].append(value)
     columns.pop("repairs")
-    arrays = {name: np.array(values) for name, values in columns.items()}
+    arrays = {name: np.array(values) for name, values in columns.items() if values}
     return FillLog(**arrays | {"side": arrays["side"].astype(np.int8)})

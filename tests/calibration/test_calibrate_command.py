@@ -104,6 +104,7 @@ def test_scenario_days_and_figure(data, tmp_path, capsys) -> None:
     )
 
 
+@pytest.mark.slow
 def test_test_days_do_not_change_what_is_fitted(data, tmp_path) -> None:
     """Parameters must not see what policies are tested on."""
     calibrate(data, "--out", tmp_path / "a.toml", "--days", tmp_path / "a.npz", "--no-figure")

@@ -324,7 +324,8 @@ def test_another_run_is_in_the_way(capsys: pytest.CaptureFixture[str]) -> None:
     words[words.index("order.buckets=3")] = "order.buckets=2"
     assert train.main([*words, "--seed", "1", "0"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"{name('seed0')}: holds a run with scenario = two-algos. Choose another --out" in line
+    assert f"{name('seed0')}: holds a run with scenario = two-algos" in line
+    assert "(order.buckets 3, here 2). Choose another --out" in line
     assert contents(Path("all")) == before
 
 
