@@ -74,7 +74,7 @@ def test_a_spec_survives_json() -> None:
     np.testing.assert_array_equal(again.reset(seed=3)[0], env.reset(seed=3)[0])
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(scenarios_drawn(), st.integers(0, 2**40), st.fixed_dictionaries(modes))
 def test_an_episode_obeys_the_model(scenario: Scenario, seed: int, mode: dict[str, str]) -> None:
     env = env_of(scenario, **mode)

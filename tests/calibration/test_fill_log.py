@@ -99,7 +99,7 @@ orders = st.tuples(
 
 
 @given(st.lists(orders, min_size=1, max_size=6))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_what_is_written_is_read(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[float, ...]]
 ) -> None:

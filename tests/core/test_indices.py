@@ -34,6 +34,7 @@ def test_no_loop_leaves_its_arrays(tmp_path: Path) -> None:
     assert " passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_checks_work(tmp_path: Path) -> None:
     """The variable reaches our compiler, and its code is not that of the cache."""
     program = (

@@ -299,7 +299,7 @@ def test_random_numbers_stay_with_places_in_the_batch() -> None:
 
 
 @given(scenarios_drawn(max_buckets=12, max_lots=300), st.integers(0, 100))
-@settings(max_examples=60)
+@settings(max_examples=35)
 def test_rules_post_whole_lots_that_may_be_posted(scenario: Scenario, seed: int) -> None:
     class Watched(Policy):
         """Checks what a rule says, and that it says the same one order at a time."""

@@ -145,7 +145,7 @@ def test_day_effects_are_part_of_a_bucket_s_noise() -> None:
     assert play(dp(scenario), scenario, days).objective.mean() < 5.0
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(markets_drawn(max_buckets=6, max_lots=40, max_algos=3), st.integers(0, 100))
 def test_decides_in_any_market(scenario: Scenario, seed: int) -> None:
     days = DayStream(scenario, seed, VALIDATION).draw(10)
