@@ -13,14 +13,11 @@ ROOT = Path(__file__).parents[2]
 
 TESTS = (
     "tests/allocation/test_vector_env.py",
-    "tests/allocation/test_shortfall.py",
     "tests/planners/test_bounds.py",
-    "tests/planners/test_rules.py",
-    "tests/planners/test_lp.py",
     "tests/learners/test_q_training.py",
     "tests/calibration/test_child_orders.py",
 )
-"""Tests that between them run every compiled loop; SECURITY.md has the command for all."""
+"""Tests of environment, bounds, learner and simulator; SECURITY.md has the command for all kernels."""
 
 
 @pytest.mark.slow
