@@ -68,8 +68,6 @@ class Advise:
     trust: bool = False
     """Load Stable-Baselines3 zips. They are pickled: loading one can run code of whoever made it."""
     normalise: Normalise = field(default_factory=list)
-    """Statistics of a zip's observations, as VecNormalize saved them, pickled too; none for raw ones;
-    LABEL=FILE where there are several zips."""
     settings: Settings = field(default_factory=list)
     """Override fields of the scenario, such as order.buckets=20; none removes one."""
 

@@ -75,7 +75,13 @@ Settings = Annotated[
     list[str], tyro.conf.arg(name="set", metavar="KEY=VALUE ...", help_behavior_hint="")
 ]
 Normalise = Annotated[
-    list[str], tyro.conf.arg(metavar="FILE ...", help_behavior_hint="(default: raw observations)")
+    list[str],
+    tyro.conf.arg(
+        metavar="FILE ...",
+        help="Statistics of a zip's observations, as VecNormalize saved them, pickled too; none for raw "
+        "ones; LABEL=FILE where there are several zips.",
+        help_behavior_hint="(default: raw observations)",
+    ),
 ]
 
 

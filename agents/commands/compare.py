@@ -100,8 +100,6 @@ class Compare:
     trust: bool = False
     """Load Stable-Baselines3 zips. They are pickled: loading one can run code of whoever made it."""
     normalise: Normalise = field(default_factory=list)
-    """Statistics of a zip's observations, as VecNormalize saved them, pickled too; none for raw ones;
-    LABEL=FILE where there are several zips."""
     episodes: Annotated[
         Count, tyro.conf.arg(help_behavior_hint="(default: 10000, or all that are replayed)")
     ] = 0

@@ -58,8 +58,6 @@ class Trace:
     trust: bool = False
     """Load Stable-Baselines3 zips. They are pickled: loading one can run code of whoever made it."""
     normalise: Normalise = field(default_factory=list)
-    """Statistics of a zip's observations, as VecNormalize saved them, pickled too; none for raw ones;
-    LABEL=FILE where there are several zips."""
     out: Annotated[
         str | None,
         tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/trace-SCENARIO-SEED)"),

@@ -177,6 +177,7 @@ class LinearProgramme(Policy):
         return self._act(observations, True)
 
     def _act(self, observations: Observations, deterministic: bool) -> NDArray[np.int64]:
+        check_going(observations)
         if len(observations) == 1:
             wanted = self._wanted(observations)
         else:
@@ -245,7 +246,6 @@ class LinearProgramme(Policy):
         put_estimates(horizon, observation, fills)
 
     def _bucket(self, observation: Observations) -> int:
-        check_going(observation[None])
         return self.scenario.buckets - round(float(observation[1]) * self.scenario.buckets)
 
     def _built(self, bucket: int) -> tuple[Horizon, Programme]:
@@ -321,6 +321,7 @@ class LinearProgramme(Policy):
                 f"observation of shape {observations.shape}: a plan is for one observation, "
                 f"give ({observations.shape[1]},)."
             )
+        check_going(observations)
         with self._lock:
             return self._planned(observations[0].copy(), costs, lower, upper)
 

@@ -176,6 +176,7 @@ def load_statistics(path: Path, shape: tuple[int, ...] | None) -> Normalise | No
             raise _no_statistics(path, f"it is larger than {MOST_STATISTICS_BYTES:,} bytes")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            # ``load_zip`` gets here only if the user trusts the makers of zip and statistics.
             statistics = pickle.loads(path.read_bytes())
     except FileNotFoundError:
         raise RunError(f"{path}: there is no such file. Check the path.") from None

@@ -29,7 +29,7 @@ FIELDS = {
     "best": WEIGHTS._replace(axes=("P",)),
     "best_row": Field(np.float64, ("*",)),
 }
-"""What every array of ``checkpoint.npz`` must be; ``PPOTraining.restore`` has the rest."""
+"""Requirements on every array of ``checkpoint.npz``; ``PPOTraining.restore`` has the rest."""
 
 TORCH_REFUSES = "to satisfy the constraint"
 """Part of torch's error message for a probability that is not a number."""

@@ -25,7 +25,7 @@ FIELDS = {
     "seconds": Field(np.float64, low=0.0),
     "steps": Field(np.int64, low=0),
 }
-"""What every array of ``policy.npz`` must be."""
+"""Requirements on every array of ``policy.npz``."""
 
 
 class QPolicy(LearnedPolicy):

@@ -58,7 +58,7 @@ FIELDS = {
     "days": Field(np.uint64, (4,)),
     "exploration": Field(np.uint64, (4,)),
 }
-"""What every array of ``checkpoint.npz`` must be; ``QTraining.restore`` has the rest."""
+"""Requirements on every array of ``checkpoint.npz``; ``QTraining.restore`` has the rest."""
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ class Training(ABC):
 
     @property
     def identity_field(self) -> Field:
-        """What ``identity`` must be in a checkpoint of the run."""
+        """Requirement on ``identity`` in a checkpoint of the run."""
         about = "does not fit this run's config.json"
         return Field(np.uint8, self.identity.shape, equal=self.identity, about=about)
 

@@ -60,7 +60,7 @@ FACTS = ("count", "algo_count", "grid_size", "resolution", "level", "most", "by_
 ``most`` the largest number in an action."""
 
 PLAYED, WRONG_SHAPE, FIRST_OVER = -1, -2, -3
-"""What ``advance`` returns where no action is out of range."""
+"""Results of ``advance`` where no action is out of range."""
 
 TILE = 512
 """Orders played at a time: few enough that what a bucket touches stays in the L2 cache."""

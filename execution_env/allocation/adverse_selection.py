@@ -61,6 +61,14 @@ def filled_share_price(scenario: Scenario) -> Floats:
     return scenario.posting_costs + adverse_selection(scenario)
 
 
+def crossing_price(scenario: Scenario) -> float:
+    """Return the mean cost of a share that ``Scenario.crossing_algo`` fills in the last bucket.
+
+    It includes adverse selection.
+    """
+    return float(filled_share_price(scenario)[-1, scenario.crossing_algo])
+
+
 def fills_and_moves(scenario: Scenario, posted: Floats) -> tuple[Floats, Floats]:
     """Return E g_i(x), lots, and E[M_b g_i(x)], basis points times lots, each (B, K, S).
 

@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from execution_env.allocation.adverse_selection import filled_share_price
+from execution_env.allocation.adverse_selection import crossing_price
 from execution_env.allocation.batch import Batch
 from execution_env.allocation.scenario import Scenario
 
@@ -105,13 +105,13 @@ def _crossing_that_earns(scenario: Scenario) -> list[str]:
     """Return a warning if the algo that crosses furthest is paid for it."""
     if not scenario.shortfall:
         return []
-    spreads = scenario.half_spreads.mean(axis=0)
-    furthest = int(spreads.argmax())
-    if spreads[furthest] >= -SLACK:
+    furthest = scenario.crossing_algo
+    spread = scenario.half_spreads[:, furthest].mean()
+    if spread >= -SLACK:
         return []
     return [
         f"crossing earns money: {scenario.algo_names[furthest]}, the algo that pays most, has a half-"
-        f"spread of {spreads[furthest]:.4g} bps. No algo crosses the spread, or the data are wrong."
+        f"spread of {spread:.4g} bps. No algo crosses the spread, or the data are wrong."
     ]
 
 
@@ -208,13 +208,12 @@ def _cheap_residual(scenario: Scenario) -> list[str]:
     if penalties.residual + penalties.residual_quadratic <= SLACK:
         return ["leaving the whole order unfilled costs nothing: policies need not trade at all."]
     if scenario.shortfall:
-        furthest = int(scenario.half_spreads.mean(axis=0).argmax())
-        price = float(filled_share_price(scenario)[-1, furthest])
+        price, name = crossing_price(scenario), scenario.algo_names[scenario.crossing_algo]
         if penalties.residual >= price - SLACK:
             return []
         return [
             f"the clean-up is cheaper than crossing: it costs {penalties.residual:.4g} bps a share, and "
-            f"{scenario.algo_names[furthest]} {price:.4g} in the last bucket, adverse selection "
+            f"{name} {price:.4g} in the last bucket, adverse selection "
             "included: policies will leave part of the order to it."
         ]
     with np.errstate(divide="ignore", invalid="ignore"):

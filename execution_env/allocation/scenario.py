@@ -312,9 +312,14 @@ class Scenario:
         return np.array([algo.fee - algo.rebate for algo in self.algos])
 
     @property
+    def crossing_algo(self) -> int:
+        """Position of the algo that crosses furthest, which cleans up: the largest half-spread."""
+        return int(self.half_spreads.mean(axis=0).argmax())
+
+    @property
     def crossing_fee(self) -> float:
-        """Fee minus rebate, in basis points, of the algo that crosses furthest, which cleans up."""
-        return float(self.fees[self.half_spreads.mean(axis=0).argmax()])
+        """Fee minus rebate, in basis points, of ``crossing_algo``."""
+        return float(self.fees[self.crossing_algo])
 
     @property
     def expected_volume(self) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """The command line of ``python -m execution_env calibrate``: its options and their parsers.
 
-Only the standard library is imported here, so that the other commands start fast.
+Only the standard library and ``core.validation`` are imported here, so that the other commands start
+fast.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from execution_env.core.validation import decimal
 
 UNIT_NANOSECONDS = {"ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9}
 
@@ -87,7 +90,7 @@ def points(text: str) -> tuple[str, float]:
 def number(text: str) -> float:
     """Return a finite number."""
     try:
-        value = float(text) if text.isascii() else math.nan
+        value = decimal(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from execution_env.allocation.adverse_selection import filled_share_price
+from execution_env.allocation.adverse_selection import crossing_price
 from execution_env.allocation.scenario import Scenario
 from execution_env.allocation.scenario_file import scenario_from_dict
 from execution_env.calibration.fitting.cleanup import Cleanup, price_cleanup
@@ -211,14 +211,8 @@ def _content(fit: Fit, choices: Choices) -> tuple[dict[str, Any], dict[str, str]
 
 
 def _own_price(content: Mapping[str, Any]) -> float:
-    """Return the model's price of a share through the algo that crosses furthest, rounded up.
-
-    It includes adverse selection in the last bucket; 0 if it is negative.
-    """
-    scenario = scenario_from_dict(content)
-    furthest = int(scenario.half_spreads.mean(axis=0).argmax())
-    price = float(filled_share_price(scenario)[-1, furthest])
-    return max(math.ceil(price * 1e5) / 1e5, 0.0)
+    """Return the model's ``crossing_price``, rounded up; 0 if it is negative."""
+    return max(math.ceil(crossing_price(scenario_from_dict(content)) * 1e5) / 1e5, 0.0)
 
 
 def _algo(algo: AlgoFit, choices: Choices, keep: Callable[..., float]) -> dict[str, Any]:

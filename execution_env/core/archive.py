@@ -40,11 +40,11 @@ Casting = Literal["no", "safe"]
 
 
 class ArchiveError(ValueError):
-    """What is wrong with an archive, in one line without its path."""
+    """Error of an archive; the message is one line, without its path."""
 
 
 class Field(NamedTuple):
-    """What an array must be.
+    """Requirements on an array.
 
     Attributes:
         dtype: type of the array that is returned; ``str`` for texts of at most ``MOST_LETTERS``
@@ -151,12 +151,23 @@ def _members(archive: zipfile.ZipFile, size: int, compressed: bool) -> dict[str,
             raise ArchiveError(f"{DAMAGED} ({name} is larger than the file)")
         unpacked += member.file_size
         members[name] = member
-    if unpacked > max(MOST_BYTES, MOST_GROWTH * size):
-        raise ArchiveError(
-            f"would unpack to {unpacked / 1e6:,.0f} MB from {size / 1e6:,.1f} MB, more than arrays of "
-            f"numbers do; {FOREIGN}"
-        )
+    growth = too_much(unpacked, size, MOST_BYTES, MOST_GROWTH)
+    if growth:
+        raise ArchiveError(f"{growth}, more than arrays of numbers do; {FOREIGN}")
     return members
+
+
+def too_much(unpacked: int, packed: int, most: int, growth: int) -> str:
+    """Return words on a zip that would unpack to too much; empty where it would not.
+
+    Args:
+        unpacked, packed: bytes.
+        most: bytes that any zip may unpack to.
+        growth: multiple of its own size that a larger one may unpack to.
+    """
+    if unpacked <= max(most, growth * packed):
+        return ""
+    return f"would unpack to {unpacked / 1e6:,.0f} MB from {packed / 1e6:,.1f} MB"
 
 
 def _fields_of(

@@ -229,6 +229,7 @@ class Entries:
         """
         if self._folder is None or self._index is None or not _safe(self._folder):
             return {}
+        # Nobody but us or root could write here, as ``_safe`` has found; else nothing is loaded.
         content = _read(self._index)
         found: dict[Any, str] = {} if content is None else pickle.loads(content)
         return found
@@ -245,7 +246,7 @@ class Entries:
         if content is None:
             return None
         _touch(self._folder)
-        return pickle.loads(content)
+        return pickle.loads(content)  # of the same folder as the index, which ``_names`` judged
 
     def save(self, key: Any, data: Any) -> None:
         """Save ``data`` under ``key``; the entry's name is new, so that no other process writes it.

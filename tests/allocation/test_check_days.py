@@ -9,6 +9,7 @@ import pytest
 from execution_env import load_scenario, scenario_to_toml
 from execution_env.__main__ import main
 from execution_env.allocation.market.days_file import write_days
+from tests.allocation.checking import complaint
 from tests.allocation.markets import shortfall
 from tests.allocation.replayed import file_of
 
@@ -20,15 +21,6 @@ def replaying(folder: Path, **changes: object) -> Path:
     path = folder / "mine.toml"
     path.write_text(scenario_to_toml(scenario), encoding="utf-8")
     return path
-
-
-def complaint(path: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    assert main(["check", str(path)]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    (line,) = captured.err.splitlines()
-    assert line.startswith("error: ")
-    return line
 
 
 def test_good_days_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

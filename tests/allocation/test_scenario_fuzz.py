@@ -15,6 +15,7 @@ from execution_env import ScenarioError, load_scenario
 from execution_env.__main__ import main
 from execution_env.allocation.scenario_file import MOST_BYTES, SHIPPED, toml_content
 from execution_env.core.validation import shown, suggestion
+from tests.allocation.checking import complaint
 from tests.allocation.wrong_content import BASE, changed
 from tests.fuzzing import read_damaged
 
@@ -23,11 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 def refusal(path: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """The one line of ``python -m execution_env check`` on a bad file."""
-    assert main(["check", str(path)]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    (line,) = captured.err.splitlines()
-    assert line.startswith("error: ")
+    line = complaint(path, capsys)
     assert len(line) < 1000
     return line
 

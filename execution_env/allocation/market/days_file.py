@@ -99,7 +99,7 @@ FIELDS = {
     "side": Field(np.int64, ("N",), among=(1, -1)),
     "split_*": Field(np.int64, ("*",), low=0, below="N"),
 }
-"""What every array of the file must be; see ``core.archive``."""
+"""Requirements on every array of the file; see ``core.archive``."""
 
 
 def write_days(path: Path, days: DaysFile) -> None:

@@ -41,7 +41,7 @@ SAME_MID = 1e-6
 
 
 class Children(NamedTuple):
-    """What was posted and filled, by cell (window and side, bucket, algo), and the market.
+    """Shares posted and filled, by cell (window and side, bucket, algo), and the market.
 
     Attributes:
         window, order, bucket, algo: (c,) numbers of each cell's window, parent order and so on.

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from execution_env.calibration.readers.tape import DataError, Ints
+from execution_env.core.archive import too_much
 from execution_env.core.validation import printable, shown
 
 try:
@@ -97,11 +98,9 @@ def read_source(path: Path, wanted: str | None = None) -> Source:
 def _unpacked(path: Path, archive: zipfile.ZipFile, member: str) -> bytes:
     """Return the content of a member, which must not be far larger than the zip."""
     size, packed = archive.getinfo(member).file_size, path.stat().st_size
-    if size > max(MOST_BYTES, MOST_GROWTH * packed):
-        raise DataError(
-            f"{path}: would unpack to {size / 1e6:,.0f} MB from {packed / 1e6:,.1f} MB, more than "
-            f"market data do. {AGAIN}"
-        )
+    growth = too_much(size, packed, MOST_BYTES, MOST_GROWTH)
+    if growth:
+        raise DataError(f"{path}: {growth}, more than market data do. {AGAIN}")
     with archive.open(member) as file:
         data = file.read(size)  # no more than was checked, whatever the member holds
         if file.read(1):
