@@ -63,7 +63,7 @@ class Returns(BaseCallback):
 @pytest.mark.parametrize("info", ["full", "none"])
 def test_algorithms_learn(algorithm: Any, options: dict[str, Any], info: str) -> None:
     venv = OrderAllocationVecEnv(4, scenario="baseline", info=info, training_seed=0)
-    model = algorithm("MlpPolicy", venv, **options)
+    model = algorithm("MlpPolicy", venv, seed=0, **options)
     before = {name: value.clone() for name, value in model.policy.state_dict().items()}
     model.learn(400)
     assert any((before[name] != value).any() for name, value in model.policy.state_dict().items())
